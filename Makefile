@@ -1,0 +1,49 @@
+# Everything a newcomer needs: `make demo`, `make test`, `make test-core`. `make help` lists the rest.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+ARGS ?=
+
+.PHONY: help demo serve test test-core check lint types install clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# pip reads dependency groups from 25.1 on; the machine's own pip may be older.
+$(STAMP): pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { \
+	  echo "cannot make a virtual environment with $(PYTHON): on Debian or Ubuntu, apt-get install python3-venv"; exit 2; }
+	@echo "installing into $(VENV) (a minute the first time)"
+	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	@$(BIN)/python -m pip install --quiet --editable '.[embedded,demo]' --group dev
+	@touch $@
+
+install: $(STAMP) ## make the virtual environment and install everything into it
+
+demo: $(STAMP) ## embedded MongoDB, the service, this machine's own figures, live on a page
+	@exec $(BIN)/realtime demo $(ARGS)
+
+serve: $(STAMP) ## the service alone, on an embedded MongoDB unless REALTIME_MONGODB_URI is set
+	@exec $(BIN)/realtime serve $(ARGS)
+
+test: $(STAMP) ## all tests: real mongod, real sockets, a real browser
+	$(BIN)/python -m pytest $(ARGS)
+
+test-core: $(STAMP) ## the pure tests: no MongoDB, no event loop, 100 % of the branches
+	$(BIN)/python -m coverage run --source=realtime/core -m pytest tests/core -q -p no:asyncio $(ARGS)
+	$(BIN)/python -m coverage report --fail-under=100
+
+check: lint types test ## all that CI runs
+
+lint: $(STAMP) ## ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP) ## mypy --strict
+	$(BIN)/mypy --strict
+
+clean: ## remove the virtual environment and caches
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

@@ -1,0 +1,1 @@
+"""The pure core: no event loop, clock, randomness, logging, driver or web."""

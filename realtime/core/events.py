@@ -1,0 +1,133 @@
+"""Frozen values that the feed hands over: positions, change events, batches.
+
+A cluster time is one integer here: seconds shifted left by 32, plus the increment. A position's text is fixed width
+(PROTOCOL, "Position"), so positions compare as strings.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bson.timestamp import Timestamp
+
+from realtime.core import ejson
+
+POSITION_WIDTH = 25
+_POSITION = re.compile(r"([0-9A-F]{8})-([0-9A-F]{16})")
+
+DOCUMENT_OPS = frozenset({"insert", "update", "replace", "delete"})
+NAMESPACE_OPS = frozenset({"drop", "rename", "dropDatabase"})
+
+
+def to_time(timestamp: Timestamp) -> int:
+    """A BSON timestamp as one integer."""
+    return timestamp.time << 32 | timestamp.inc
+
+
+def to_timestamp(time: int) -> Timestamp:
+    """One integer as a BSON timestamp."""
+    return Timestamp(time >> 32, time & 0xFFFFFFFF)
+
+
+def to_date(time: int) -> dt.datetime:
+    """The date of a cluster time, to the second."""
+    return dt.datetime.fromtimestamp(time >> 32, dt.UTC)
+
+
+def format_position(epoch: str, time: int) -> str:
+    """The 25 characters a client stores: everything at or before `time`."""
+    return f"{epoch}-{time:016X}"
+
+
+def parse_position(text: str, epoch: str) -> int:
+    """The cluster time of a position of this deployment; `ValueError` says what is wrong with it."""
+    match = _POSITION.fullmatch(text)
+    if match is None:
+        raise ValueError("not a position: 8 hex digits, a hyphen and 16 hex digits, upper case")
+    if match[1] != epoch:
+        raise ValueError(f"a position of another deployment ({match[1]}; this one is {epoch})")
+    return int(match[2], 16)
+
+
+def identity(key: Any) -> str:
+    """A document key's JSON text: always the same for the same value, so it identifies the document."""
+    return ejson.encode(key).decode()
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeEvent:
+    """One document of the change stream, as far as subscribers can be concerned.
+
+    `identity` is None for the operations without a key. `updated` and `removed` are dotted paths; a truncated array
+    counts as updated. `transaction` is equal for the events of one transaction, else None. `size` is in bytes of BSON.
+    """
+
+    op: str
+    collection: str
+    time: int
+    key: Any = None
+    identity: str | None = None
+    document: dict[str, Any] | None = None
+    before: dict[str, Any] | None = None
+    updated: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    wall_time: dt.datetime | None = None
+    transaction: tuple[bytes, int] | None = None
+    to: str | None = None
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One or more whole moments: `events` in order, complete up to and including `time`.
+
+    `lost` says that a moment before `time` was too large to be kept: what followed it has to be read again.
+    """
+
+    events: tuple[ChangeEvent, ...]
+    time: int
+    lost: bool = False
+
+
+def parse_event(raw: Mapping[str, Any], database: str, size: int = 0) -> ChangeEvent | None:
+    """A change stream document (MongoDB manual, "Change Events") as a `ChangeEvent`; None for kinds not served."""
+    op = raw["operationType"]
+    time = to_time(raw["clusterTime"])
+    wall_time = raw.get("wallTime")
+    namespace = raw.get("ns", {})
+    if op in DOCUMENT_OPS:
+        key = raw["documentKey"]["_id"]
+        description = raw.get("updateDescription") or {}
+        truncated = tuple(array["field"] for array in description.get("truncatedArrays", ()))
+        return ChangeEvent(
+            op=op,
+            collection=namespace["coll"],
+            time=time,
+            key=key,
+            identity=identity(key),
+            document=raw.get("fullDocument"),
+            before=raw.get("fullDocumentBeforeChange"),
+            updated=(*description.get("updatedFields", ()), *truncated),
+            removed=tuple(description.get("removedFields", ())),
+            wall_time=wall_time,
+            transaction=_transaction(raw),
+            size=size,
+        )
+    if op in NAMESPACE_OPS:
+        target = raw.get("to")
+        to = target["coll"] if target and target["db"] == database else None
+        collection = namespace.get("coll", "") if namespace.get("db") == database else ""
+        return ChangeEvent(op=op, collection=collection, time=time, wall_time=wall_time, to=to, size=size)
+    return None
+
+
+def _transaction(raw: Mapping[str, Any]) -> tuple[bytes, int] | None:
+    session = raw.get("lsid")
+    if session is None or "txnNumber" not in raw:
+        return None
+    # A UUID or a Binary, as the codec has it; both give their bytes.
+    return bytes(getattr(session["id"], "bytes", session["id"])), int(raw["txnNumber"])

@@ -1,0 +1,138 @@
+"""Whole moments out of replies, and what a batch of them did to each document.
+
+A reply of the change stream may end inside a transaction, whose events share one cluster time. `MomentAssembler` holds
+back the last cluster time of a reply that may go on. `settle` folds a batch into one `Touch` a document: the
+state at the batch's end, or that it has to be read at that time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from realtime.core.events import DOCUMENT_OPS, Batch, ChangeEvent
+from realtime.core.filters import stem
+
+
+class MomentAssembler:
+    """Turns replies into batches of whole moments; `time` is what has been handed over, everything at or before it."""
+
+    def __init__(self, time: int, held_bytes: int) -> None:
+        self.time = time
+        self.held: list[ChangeEvent] = []
+        self.held_bytes = held_bytes
+        self.held_size = 0
+        self.lost_time: int | None = None
+
+    @property
+    def holding(self) -> bool:
+        """Whether the end of a moment has still to be seen."""
+        return bool(self.held) or self.lost_time is not None
+
+    def reset(self) -> None:
+        """Forget what is held: the stream opens again after `time` and sends it anew."""
+        self.held, self.held_size, self.lost_time = [], 0, None
+
+    def add(self, events: list[ChangeEvent], *, complete: bool, through: int) -> Batch | None:
+        """Take one reply; `complete`: its last moment is whole. `through`: the time up to which it has looked.
+
+        Returns the whole moments so far, or an empty batch when only time went on; None when nothing did.
+        """
+        fresh = [event for event in events if event.time > self.time and event.time != self.lost_time]
+        pool = self.held + fresh
+        lost = self.lost_time is not None and (complete or any(event.time > self.lost_time for event in fresh))
+        if complete:
+            ready, time = pool, max(through, pool[-1].time if pool else 0, self.lost_time or 0)
+            self.reset()
+        else:
+            ready, time = self._cut(pool)
+        if lost:
+            self.lost_time = None
+        time = max(time, self.time)
+        if not ready and not lost and time == self.time:
+            return None
+        self.time = time
+        return Batch(tuple(ready), time, lost)
+
+    def _cut(self, pool: list[ChangeEvent]) -> tuple[list[ChangeEvent], int]:
+        """Keep the events of the last cluster time back; past the bound they are dropped and their moment is lost."""
+        if not pool:
+            return [], 0
+        last = pool[-1].time
+        ready = [event for event in pool if event.time < last]
+        self.held = pool[len(ready) :]
+        self.held_size = sum(event.size for event in self.held)
+        if self.held_size > self.held_bytes:
+            self.held, self.held_size, self.lost_time = [], 0, last
+        return ready, ready[-1].time if ready else 0
+
+
+@dataclass(slots=True)
+class Touch:
+    """What a batch did to one document.
+
+    `exact` is whether `document` is its state at the batch's end (None: gone); else it has to be read. `paths` are the
+    stems that updates touched, None when the whole document may have changed.
+    """
+
+    key: Any
+    identity: str
+    time: int
+    document: dict[str, Any] | None = None
+    exact: bool = False
+    deleted: bool = False
+    paths: frozenset[str] | None = frozenset()
+    encoded: bytes | None = None
+    """The whole document's Extended JSON, once somebody needed it."""
+
+
+@dataclass(slots=True)
+class Settled:
+    """A batch by collection: the documents touched, in the order of their last event, and collections made anew."""
+
+    time: int
+    lost: bool
+    order: tuple[ChangeEvent, ...] = ()
+    touches: dict[str, dict[str, Touch]] = field(default_factory=dict)
+    events: dict[str, list[ChangeEvent]] = field(default_factory=dict)
+    replaced: set[str] = field(default_factory=set)
+    """Dropped, renamed, or renamed onto: all of their documents changed without an event of their own."""
+    all_replaced: bool = False
+
+    def was_replaced(self, collection: str) -> bool:
+        """Whether this collection is another one since."""
+        return self.all_replaced or collection in self.replaced
+
+
+def settle(batch: Batch) -> Settled:
+    """Fold a batch: per collection, one `Touch` a document."""
+    settled = Settled(batch.time, batch.lost, batch.events)
+    for event in batch.events:
+        settled.events.setdefault(event.collection, []).append(event)
+        if event.op in DOCUMENT_OPS:
+            _touch(settled.touches.setdefault(event.collection, {}), event)
+        elif event.op == "dropDatabase":
+            settled.all_replaced = True
+        else:
+            settled.replaced.update(_named(event))
+    return settled
+
+
+def _named(event: ChangeEvent) -> Iterable[str]:
+    return (name for name in (event.collection, event.to) if name)
+
+
+def _touch(touches: dict[str, Touch], event: ChangeEvent) -> None:
+    name = event.identity or ""
+    before = touches.pop(name, None)
+    touch = Touch(event.key, name, event.time, document=event.document)
+    if event.op == "update":
+        touch.exact = event.document is not None
+        touched = frozenset(map(stem, (*event.updated, *event.removed)))
+        earlier = before.paths if before is not None else frozenset()
+        touch.paths = None if earlier is None else earlier | touched
+    else:
+        touch.exact, touch.paths = True, None
+        touch.deleted = event.op == "delete"
+    touches[name] = touch

@@ -1,0 +1,376 @@
+"""The wire: client frames as Pydantic models, server frames as models and, where it is hot, as bytes put together.
+
+`parse` turns a text frame into a model or raises the error of PROTOCOL section 7 that answers it. Field order in a
+model is field order on the wire; `tests/core/test_protocol.py` proves the hot encoders equal to the models.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any, Literal
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from realtime.core import ejson
+from realtime.errors import InvalidRequestError, MalformedFrameError, ServiceError, UnknownTypeError
+
+PROTOCOL_VERSION = 1
+CLOSE_PROTOCOL_VIOLATION = 4500
+CLOSE_DRAINING = 4000
+CLOSE_SLOW_CONSUMER = 4001
+MAX_DOCUMENT_FRAME = 17 * 1024 * 1024
+
+Id = Annotated[str, Field(min_length=1, max_length=64)]
+CollectionName = Annotated[str, Field(min_length=1, max_length=200)]
+Operation = Literal["insert", "update", "replace", "delete", "drop", "rename", "dropDatabase"]
+Object = dict[str, Any]
+
+# --------------------------------------------------------------------------------------------------- client frames
+
+
+class Request(BaseModel):
+    """What every client frame has. Unknown fields are refused by name."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, arbitrary_types_allowed=True)
+    id: Id
+
+
+class Subscribe(Request):
+    """Open a subscription; `mode` decides which of the optional fields apply (PROTOCOL 3)."""
+
+    type: Literal["subscribe"]
+    mode: Literal["query", "events"] = "query"
+    collection: CollectionName | list[CollectionName]
+    filter: Object | None = None
+    projection: Object | None = None
+    sort: list[Any] | Object | None = None
+    limit: int | None = Field(None, ge=1)
+    throttle: int | None = Field(None, ge=0)
+    operations: list[Operation] | None = None
+    position: str | None = None
+    query: str | None = None
+    since: dt.datetime | None = None
+
+
+class Unsubscribe(Request):
+    """End a subscription of this connection."""
+
+    type: Literal["unsubscribe"]
+
+
+class Insert(Request):
+    """Insert one document; without `_id` it gets an ObjectId."""
+
+    type: Literal["insert"]
+    collection: CollectionName
+    document: Object
+
+
+class Replace(Request):
+    """Replace the document with this key."""
+
+    type: Literal["replace"]
+    collection: CollectionName
+    key: Any
+    document: Object
+    where: Object | None = None
+    upsert: bool = False
+
+
+class Update(Request):
+    """Apply update operators to the document with this key."""
+
+    type: Literal["update"]
+    collection: CollectionName
+    key: Any
+    update: Object
+    where: Object | None = None
+    upsert: bool = False
+
+
+class Delete(Request):
+    """Delete the document with this key."""
+
+    type: Literal["delete"]
+    collection: CollectionName
+    key: Any
+    where: Object | None = None
+
+
+class Auth(Request):
+    """Hand over a token."""
+
+    type: Literal["auth"]
+    token: Annotated[str, Field(max_length=16384)]
+
+
+class Ping(Request):
+    """Ask for a `pong`; with `position`, once every live subscription of the connection is there."""
+
+    type: Literal["ping"]
+    position: str | None = None
+
+
+Write = Insert | Replace | Update | Delete
+ClientFrame = Subscribe | Unsubscribe | Write | Auth | Ping
+CLIENT_FRAMES: dict[str, type[Request]] = {
+    "subscribe": Subscribe,
+    "unsubscribe": Unsubscribe,
+    "insert": Insert,
+    "replace": Replace,
+    "update": Update,
+    "delete": Delete,
+    "auth": Auth,
+    "ping": Ping,
+}
+
+
+class RefusedFrame(Exception):  # noqa: N818 - carries an error, is none of its own
+    """A frame that cannot be taken: `error` answers it under `id`, where the frame had a usable one."""
+
+    def __init__(self, error: ServiceError, request_id: str | None) -> None:
+        super().__init__(error.message)
+        self.error = error
+        self.id = request_id
+
+
+def parse(text: str | bytes) -> ClientFrame:
+    """A client's text frame as a model; `RefusedFrame` with `malformed_frame`, `unknown_type` or `invalid_request`."""
+    try:
+        fields = ejson.decode(text)
+    except ejson.EjsonError as error:
+        raise RefusedFrame(MalformedFrameError(str(error)), None) from None
+    if not isinstance(fields, dict):
+        raise RefusedFrame(MalformedFrameError("a frame is a JSON object"), None)
+    request_id = fields.get("id")
+    if not isinstance(request_id, str) or not 1 <= len(request_id) <= 64:
+        request_id = None
+    kind = fields.get("type")
+    model = CLIENT_FRAMES.get(kind) if isinstance(kind, str) else None
+    if model is None:
+        known = ", ".join(CLIENT_FRAMES)
+        shown = ejson.encode(kind).decode()[:64]
+        raise RefusedFrame(UnknownTypeError(f"no frame type {shown}; there are: {known}"), request_id)
+    try:
+        return model.model_validate(fields)  # type: ignore[return-value]  # the table maps to the union's members
+    except ValidationError as invalid:
+        raise RefusedFrame(invalid_request(invalid), request_id) from None
+
+
+def invalid_request(invalid: ValidationError) -> InvalidRequestError:
+    """The first thing that Pydantic found wrong, by field."""
+    error = invalid.errors(include_url=False, include_context=False, include_input=False)[0]
+    field = ".".join(str(part) for part in error["loc"])
+    reason = "is not known here" if error["type"] == "extra_forbidden" else error["msg"]
+    return InvalidRequestError(f"{field}: {reason}", details={"field": field})
+
+
+# --------------------------------------------------------------------------------------------------- server frames
+
+
+class ServerFrame(BaseModel):
+    """A frame that the service sends; a field that is None is left out."""
+
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+    type: str
+
+    def encode(self) -> bytes:
+        """The frame's bytes, as they go out."""
+        return orjson.dumps({name: ejson.plain(value) for name, value in self if value is not None})
+
+
+class Limits(BaseModel):
+    """What a connection may do; part of `welcome`."""
+
+    frame_bytes: int
+    subscriptions: int
+    documents: int
+    pending_writes: int
+    filter_depth: int
+    filter_nodes: int
+
+
+class Welcome(ServerFrame):
+    type: Literal["welcome"] = "welcome"
+    protocol: int = PROTOCOL_VERSION
+    session: str
+    position: str
+    heartbeat: float
+    principal: str
+    requires_auth: bool = False
+    limits: dict[str, int]
+
+
+class Subscribed(ServerFrame):
+    type: Literal["subscribed"] = "subscribed"
+    id: str
+    channel: int
+    recovered: bool
+    query: str
+    deletes: Literal["matched", "all", "none"] | None = None
+
+
+class SnapshotFrame(ServerFrame):
+    type: Literal["snapshot"] = "snapshot"
+    id: str
+    documents: list[Any]
+    first: bool
+    last: bool
+    position: str | None = None
+
+
+class Changes(ServerFrame):
+    type: Literal["changes"] = "changes"
+    id: str | None = None
+    channel: int | None = None
+    changes: list[Any]
+    more: bool | None = None
+    position: str | None = None
+
+
+class Events(ServerFrame):
+    type: Literal["events"] = "events"
+    id: str | None = None
+    channel: int | None = None
+    events: list[Any]
+    more: bool | None = None
+    position: str | None = None
+
+
+class Live(ServerFrame):
+    type: Literal["live"] = "live"
+    id: str
+    position: str
+
+
+class Resync(ServerFrame):
+    type: Literal["resync"] = "resync"
+    id: str
+    reason: str
+
+
+class Heartbeat(ServerFrame):
+    type: Literal["heartbeat"] = "heartbeat"
+    position: str
+    behind: list[str] | None = None
+
+
+class Status(ServerFrame):
+    type: Literal["status"] = "status"
+    feed: Literal["up", "degraded"]
+    since: dt.datetime
+    reason: str | None = None
+
+
+class Result(ServerFrame):
+    type: Literal["result"] = "result"
+    id: str
+    position: str
+    key: Any
+    matched: int | None = None
+    modified: int | None = None
+    upserted: bool | None = None
+
+    def encode(self) -> bytes:
+        # The key may be null itself, which is a value and not an absence.
+        fields = {name: value for name, value in self if value is not None or name == "key"}
+        return ejson.encode(fields)
+
+
+class ErrorFrame(ServerFrame):
+    type: Literal["error"] = "error"
+    id: str | None = None
+    code: str
+    message: str
+    retry: bool
+    retry_after: float | None = None
+    details: dict[str, Any] | None = None
+
+    @classmethod
+    def of(cls, error: ServiceError, request_id: str | None) -> ErrorFrame:
+        """The answer to a request that failed."""
+        return cls(id=request_id, **error.payload())
+
+
+class Unsubscribed(ServerFrame):
+    type: Literal["unsubscribed"] = "unsubscribed"
+    id: str
+    code: str | None = None
+    message: str | None = None
+    retry: bool | None = None
+    position: str | None = None
+
+
+class Closing(ServerFrame):
+    type: Literal["closing"] = "closing"
+    code: int
+    message: str
+    retry_after: float | None = None
+
+
+class Pong(ServerFrame):
+    type: Literal["pong"] = "pong"
+    id: str
+    position: str
+
+
+# --------------------------------------------------------------------------------------------------- hot encoders
+
+Entry = bytes
+"""One change, event or document, encoded."""
+
+
+def split(entries: Iterable[Entry], frame_bytes: int) -> Iterator[list[Entry]]:
+    """Entries in runs of at most `frame_bytes`; one that is larger travels alone. At least one run, maybe empty."""
+    run: list[Entry] = []
+    size = 0
+    for entry in entries:
+        if run and size + len(entry) > frame_bytes:
+            yield run
+            run, size = [], 0
+        run.append(entry)
+        size += len(entry) + 1
+    yield run
+
+
+def change_entry(op: str, key: str, document: bytes | None = None) -> Entry:
+    """One change of PROTOCOL 4.1; `key` is its JSON text."""
+    if document is None:
+        return f'{{"op":"{op}","key":{key}}}'.encode()
+    return b'{"op":"%b","key":%b,"document":%b}' % (op.encode(), key.encode(), document)
+
+
+def moment_frames(
+    kind: Literal["changes", "events"], target: bytes, entries: list[Entry], position: str, frame_bytes: int
+) -> Iterator[bytes]:
+    """The frames of one moment; `target` is `channel_target` or `id_target`. All but the last say `more`."""
+    runs = list(split(entries, frame_bytes))
+    head = b'{"type":"%b",%b,"%b":[' % (kind.encode(), target, kind.encode())
+    for run in runs[:-1]:
+        yield head + b",".join(run) + b'],"more":true}'
+    yield head + b",".join(runs[-1]) + b'],"position":"%b"}' % position.encode()
+
+
+def channel_target(channel: int) -> bytes:
+    """How a frame names everybody on a channel."""
+    return b'"channel":%d' % channel
+
+
+def id_target(subscription_id: str) -> bytes:
+    """How a frame names one subscription."""
+    return b'"id":' + orjson.dumps(subscription_id)
+
+
+def snapshot_frames(subscription_id: str, runs: list[bytes], position: str) -> Iterator[bytes]:
+    """A snapshot's frames; `runs` are the joined documents of each, shared by everyone who asked."""
+    head = b'{"type":"snapshot",%b,"documents":[' % id_target(subscription_id)
+    last = len(runs) - 1
+    for index, run in enumerate(runs):
+        tail = b',"position":"%b"}' % position.encode() if index == last else b"}"
+        flags = b'],"first":%b,"last":%b' % (
+            b"true" if index == 0 else b"false",
+            b"true" if index == last else b"false",
+        )
+        yield head + run + flags + tail

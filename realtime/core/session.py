@@ -1,0 +1,271 @@
+"""One connection's protocol state: `receive(frame)` gives the effects that the shell has to carry out.
+
+Pure: it knows ids, limits and what may be asked for, and nothing of sockets or MongoDB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from realtime.core import protocol
+from realtime.core.events import format_position, parse_position
+from realtime.core.filters import Bounds, compile_filter
+from realtime.core.projection import compile_projection
+from realtime.core.query import Query
+from realtime.core.updates import check_document, check_update
+from realtime.core.values import order
+from realtime.errors import (
+    ForbiddenError,
+    InvalidPositionError,
+    InvalidRequestError,
+    NotFoundError,
+    RateLimitedError,
+    ServiceError,
+    TooManySubscriptionsError,
+    UnsupportedCollectionError,
+    UnsupportedOperatorError,
+)
+
+ANONYMOUS = "anonymous"
+OWN_PREFIX = "realtime_"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one connection; sizes in bytes."""
+
+    frame_bytes: int
+    subscriptions: int
+    documents: int
+    pending_writes: int
+    filter: Bounds
+    read_only: bool = False
+
+    def shown(self) -> dict[str, int]:
+        """What `welcome` says of them."""
+        return {
+            "frame_bytes": self.frame_bytes,
+            "subscriptions": self.subscriptions,
+            "documents": self.documents,
+            "pending_writes": self.pending_writes,
+            "filter_depth": self.filter.depth,
+            "filter_nodes": self.filter.nodes,
+        }
+
+
+# ----------------------------------------------------------------------------------------------------------- effects
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send this frame."""
+
+    frame: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSubscription:
+    """Attach the subscription `id` to the hub; `after` is the cluster time of events mode to go on from."""
+
+    id: str
+    query: Query
+    after: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class EndSubscription:
+    """Detach the subscription `id`."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartWrite:
+    """Carry out a write after those before it, and answer `id`."""
+
+    request: protocol.Write
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """Answer `id` with a pong once the connection's live subscriptions are at or after `time`."""
+
+    id: str
+    time: int
+
+
+Effect = Send | OpenSubscription | EndSubscription | StartWrite | Fence
+
+
+def check_collection(name: str) -> None:
+    """Refuse names that cannot be collections, and the service's own."""
+    if name.startswith((OWN_PREFIX, "system.", ".")) or "$" in name or "\0" in name:
+        raise UnsupportedCollectionError(f"collection {name!r} is not to be had", details={"collection": name})
+
+
+class Session:
+    """The state of one connection: which ids are taken, and what waits."""
+
+    def __init__(self, session_id: str, limits: Limits, epoch: str, principal: str = ANONYMOUS) -> None:
+        self.id = session_id
+        self.limits = limits
+        self.epoch = epoch
+        self.principal = principal
+        self.subscriptions: set[str] = set()
+        self.pending_writes = 0
+        self._handlers: dict[type[protocol.Request], Callable[[Any], list[Effect]]] = {
+            protocol.Subscribe: self._subscribe,
+            protocol.Unsubscribe: self._unsubscribe,
+            protocol.Insert: self._write,
+            protocol.Replace: self._write,
+            protocol.Update: self._write,
+            protocol.Delete: self._write,
+            protocol.Auth: self._auth,
+            protocol.Ping: self._ping,
+        }
+
+    def welcome(self, time: int, heartbeat: float) -> bytes:
+        """The first frame."""
+        return protocol.Welcome(
+            session=self.id,
+            position=format_position(self.epoch, time),
+            heartbeat=heartbeat,
+            principal=self.principal,
+            limits=self.limits.shown(),
+        ).encode()
+
+    def receive(self, text: str | bytes) -> list[Effect]:
+        """Take one text frame. A frame that is refused is answered and changes nothing."""
+        try:
+            request = protocol.parse(text)
+        except protocol.RefusedFrame as refused:
+            return [Send(protocol.ErrorFrame.of(refused.error, refused.id).encode())]
+        try:
+            return self._handlers[type(request)](request)
+        except ServiceError as error:
+            return [Send(protocol.ErrorFrame.of(error, request.id).encode())]
+
+    def subscription_ended(self, subscription_id: str) -> None:
+        """The service ended it; the id is free again."""
+        self.subscriptions.discard(subscription_id)
+
+    def write_ended(self) -> None:
+        """A write has been answered."""
+        self.pending_writes -= 1
+
+    # -------------------------------------------------------------------------------------------------- requests
+
+    def _subscribe(self, request: protocol.Subscribe) -> list[Effect]:
+        if request.id in self.subscriptions:
+            raise InvalidRequestError(
+                f"id: {request.id!r} is a subscription already; unsubscribe it first", details={"field": "id"}
+            )
+        if len(self.subscriptions) >= self.limits.subscriptions:
+            raise TooManySubscriptionsError(
+                f"this connection holds {self.limits.subscriptions} subscriptions already",
+                details={"limit": self.limits.subscriptions},
+            )
+        query = self._query(request)
+        after = self._after(request) if request.mode == "events" else None
+        self.subscriptions.add(request.id)
+        return [OpenSubscription(request.id, query, after)]
+
+    def _query(self, request: protocol.Subscribe) -> Query:
+        _refuse_fields(request)
+        collections = _collections(request)
+        operations = None if request.operations is None else frozenset(request.operations)
+        return Query.of(
+            mode=request.mode,
+            collections=collections,
+            filter=compile_filter(request.filter, self.limits.filter),
+            projection=compile_projection(request.projection),
+            operations=operations,
+            principal=self.principal,
+        )
+
+    def _after(self, request: protocol.Subscribe) -> int | None:
+        if request.since is not None:
+            if request.position is not None:
+                raise InvalidRequestError("since: position says already where to begin", details={"field": "since"})
+            seconds = int(request.since.timestamp())
+            if not 0 <= seconds < 2**32:
+                raise InvalidPositionError("since: a date between 1970 and 2106", details={"field": "since"})
+            return max((seconds << 32) - 1, 0)
+        return None if request.position is None else self._time(request.position)
+
+    def _time(self, position: str) -> int:
+        try:
+            return parse_position(position, self.epoch)
+        except ValueError as error:
+            raise InvalidPositionError(f"position: {error}", details={"field": "position"}) from None
+
+    def _unsubscribe(self, request: protocol.Unsubscribe) -> list[Effect]:
+        if request.id not in self.subscriptions:
+            raise NotFoundError(f"no subscription {request.id!r} on this connection")
+        self.subscriptions.discard(request.id)
+        return [EndSubscription(request.id), Send(protocol.Unsubscribed(id=request.id).encode())]
+
+    def _write(self, request: protocol.Write) -> list[Effect]:
+        if self.limits.read_only:
+            raise ForbiddenError("the service is read-only (it was started with --read-only)")
+        check_write(request, self.limits.filter)
+        if self.pending_writes >= self.limits.pending_writes:
+            raise RateLimitedError(
+                f"{self.limits.pending_writes} writes of this connection wait already", retry_after=1
+            )
+        self.pending_writes += 1
+        return [StartWrite(request)]
+
+    def _auth(self, request: protocol.Auth) -> list[Effect]:
+        raise InvalidRequestError("auth: this service has no authentication yet; everyone is anonymous")
+
+    def _ping(self, request: protocol.Ping) -> list[Effect]:
+        return [Fence(request.id, 0 if request.position is None else self._time(request.position))]
+
+
+def check_write(request: protocol.Write, bounds: Bounds) -> None:
+    """Everything that can be refused before MongoDB is asked."""
+    check_collection(request.collection)
+    if not isinstance(request, protocol.Insert) and request.where is not None:
+        compile_filter(request.where, bounds)
+    if isinstance(request, protocol.Insert | protocol.Replace):
+        check_document(request.document)
+    if isinstance(request, protocol.Update):
+        check_update(request.update, bounds)
+    if isinstance(request, protocol.Replace) and order(request.document.get("_id", request.key)) != order(request.key):
+        raise InvalidRequestError("document: its _id is not the key", details={"field": "document._id"})
+
+
+def _refuse_fields(request: protocol.Subscribe) -> None:
+    """What does not go with the mode, and what is not there yet, by name."""
+    if request.mode == "query":
+        for name in ("operations", "since"):
+            if getattr(request, name) is not None:
+                raise InvalidRequestError(f"{name}: belongs to mode events", details={"field": name})
+        for name in ("sort", "limit", "throttle"):
+            if getattr(request, name) is not None:
+                raise UnsupportedOperatorError(
+                    f"{name} in a live query is not supported yet", details={"operator": name, "path": name}
+                )
+        return
+    for name in ("sort", "limit", "throttle", "query"):
+        if getattr(request, name) is not None:
+            raise InvalidRequestError(f"{name}: belongs to mode query", details={"field": name})
+
+
+def _collections(request: protocol.Subscribe) -> frozenset[str] | None:
+    if request.mode == "query":
+        if not isinstance(request.collection, str):
+            raise InvalidRequestError("collection: one name in mode query", details={"field": "collection"})
+        names = [request.collection]
+    else:
+        names = [request.collection] if isinstance(request.collection, str) else request.collection
+        if names == ["*"]:
+            return None
+        if not names:
+            raise InvalidRequestError("collection: at least one name", details={"field": "collection"})
+    for name in names:
+        check_collection(name)
+    return frozenset(names)

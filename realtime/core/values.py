@@ -1,0 +1,147 @@
+"""BSON comparison: the order over all types that `find`, `sort` and MongoDB's indexes use.
+
+`order(value)` is a tuple `(rank, comparable)`: two values compare in MongoDB as their tuples do in Python, equal ones
+have equal tuples (and equal hashes), and the rank is the type bracket in which `$gt` and its relatives look.
+Source: MongoDB manual, "Comparison/Sort Order".
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from bson.binary import Binary, UuidRepresentation
+from bson.code import Code
+from bson.codec_options import CodecOptions, DatetimeConversion
+from bson.datetime_ms import DatetimeMS
+from bson.dbref import DBRef
+from bson.decimal128 import Decimal128
+from bson.int64 import Int64
+from bson.max_key import MaxKey
+from bson.min_key import MinKey
+from bson.objectid import ObjectId
+from bson.regex import Regex
+from bson.timestamp import Timestamp
+
+from realtime.core.ejson import millis, regex_options
+
+Order = tuple[int, Any]
+
+CODEC: CodecOptions[dict[str, Any]] = CodecOptions(
+    tz_aware=True,
+    tzinfo=dt.UTC,
+    uuid_representation=UuidRepresentation.STANDARD,
+    # One date past 9999 or one broken string from another driver must not end the stream at every resume.
+    datetime_conversion=DatetimeConversion.DATETIME_AUTO,
+    unicode_decode_error_handler="replace",
+)
+"""How BSON becomes Python values and back, everywhere."""
+
+
+class _Missing:
+    """No such field; equal to null for `$eq` and for sorting, different for `$exists`."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "MISSING"
+
+
+MISSING: Final = _Missing()
+
+(
+    MIN_KEY,
+    NULL,
+    NUMBER,
+    STRING,
+    OBJECT,
+    ARRAY,
+    BINARY,
+    OBJECT_ID,
+    BOOLEAN,
+    DATE,
+    TIMESTAMP,
+    REGEX,
+    CODE,
+    SCOPED,
+    MAX_KEY,
+) = range(15)
+
+
+def order(value: Any) -> Order:
+    """`value`'s place in the BSON order. `TypeError` for what BSON does not have."""
+    orderer = _ORDERERS.get(type(value))
+    if orderer is not None:
+        return orderer(value)
+    for base, orderer in _ORDERERS.items():
+        if isinstance(value, base):
+            return orderer(value)
+    raise TypeError(f"{type(value).__name__} is no BSON type")
+
+
+def is_nan(value: Any) -> bool:
+    """Whether `value` is a double or decimal NaN, which equals itself and is less than every other number."""
+    if isinstance(value, Decimal128):
+        return value.to_decimal().is_nan()
+    return isinstance(value, float) and value != value  # noqa: PLR0124 - the definition of NaN
+
+
+def _number(value: float) -> Order:
+    # Python compares int, float and Decimal exactly, which is what MongoDB does across its four numeric types.
+    return (NUMBER, (0, 0)) if value != value else (NUMBER, (1, value))  # noqa: PLR0124 - the definition of NaN
+
+
+def _decimal(value: Decimal128) -> Order:
+    number = value.to_decimal()
+    return (NUMBER, (0, 0)) if number.is_nan() else (NUMBER, (1, number))
+
+
+def _object(value: Mapping[str, Any]) -> Order:
+    # Field by field: the value's type, then the name, then the value; a prefix is less.
+    return OBJECT, tuple((rank, name, inner) for name, (rank, inner) in ((n, order(v)) for n, v in value.items()))
+
+
+def _array(value: list[Any]) -> Order:
+    return ARRAY, tuple(order(inner) for inner in value)
+
+
+def _binary(value: bytes) -> Order:
+    return BINARY, (len(value), value.subtype if isinstance(value, Binary) else 0, bytes(value))
+
+
+def _code(value: Code) -> Order:
+    return (CODE, str(value)) if value.scope is None else (SCOPED, (str(value), _object(value.scope)))
+
+
+def _regex(value: Regex[Any]) -> Order:
+    pattern = value.pattern.encode() if isinstance(value.pattern, str) else value.pattern
+    return REGEX, (pattern, regex_options(value))
+
+
+_ORDERERS: dict[type, Callable[[Any], Order]] = {
+    str: lambda value: (STRING, value),  # code point order is the order of the UTF-8 bytes
+    int: lambda value: (NUMBER, (1, value)),
+    float: _number,
+    bool: lambda value: (BOOLEAN, value),
+    type(None): lambda _: (NULL, 0),
+    dict: _object,
+    list: _array,
+    ObjectId: lambda value: (OBJECT_ID, value.binary),
+    dt.datetime: lambda value: (DATE, millis(value)),
+    DatetimeMS: lambda value: (DATE, millis(value)),
+    Int64: lambda value: (NUMBER, (1, int(value))),
+    Decimal128: _decimal,
+    Binary: _binary,
+    bytes: _binary,
+    uuid.UUID: lambda value: (BINARY, (16, 4, value.bytes)),
+    Timestamp: lambda value: (TIMESTAMP, (value.time, value.inc)),
+    Regex: _regex,
+    Code: _code,
+    MinKey: lambda _: (MIN_KEY, 0),
+    MaxKey: lambda _: (MAX_KEY, 0),
+    DBRef: lambda value: _object(value.as_doc()),
+    _Missing: lambda _: (NULL, 0),
+    Mapping: _object,
+}

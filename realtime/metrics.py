@@ -1,0 +1,25 @@
+"""Prometheus instruments of the process, and references for what is logged."""
+
+from __future__ import annotations
+
+import secrets
+
+from prometheus_client import Counter, Gauge
+
+EVENTS = Counter("realtime_change_events", "Change events dispatched")
+ENCODED = Counter("realtime_frames_encoded", "Live frames encoded, each once per query group")
+DELIVERED = Counter("realtime_changes_delivered", "Changes and events handed to connections")
+IMAGE_READS = Counter("realtime_image_reads", "Reads of documents that updates lack, one per collection and batch")
+IMAGES = Counter("realtime_images", "Documents asked for by those reads")
+SNAPSHOT_READS = Counter("realtime_snapshot_reads", "Reads that bring a query group to live")
+RESYNCS = Counter("realtime_resyncs", "Query groups read again, by reason", ["reason"])
+SLOW_CONSUMERS = Counter("realtime_slow_consumers", "Connections closed because their outbox overflowed")
+CONNECTIONS = Gauge("realtime_connections", "Open WebSocket connections")
+SUBSCRIPTIONS = Gauge("realtime_subscriptions", "Subscriptions")
+GROUPS = Gauge("realtime_query_groups", "Distinct queries")
+FEED_UP = Gauge("realtime_feed_up", "1 while the change stream is read, else 0")
+
+
+def reference() -> str:
+    """A short random name under which something is logged and told."""
+    return secrets.token_hex(4)

@@ -1,0 +1,94 @@
+"""What the hub needs from outside and what it gives: Protocols, so that `mongo`, `web` and tests meet here only."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from realtime.core.events import Batch
+
+Document = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Documents of one collection at one cluster time, whole: `time` is theirs."""
+
+    time: int
+    documents: Sequence[Document]
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionFacts:
+    """What a subscription needs to know of a collection before it is accepted."""
+
+    exists: bool
+    pre_images: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A majority-committed write: its own cluster time, the document's key, and what MongoDB counted."""
+
+    time: int
+    key: Any
+    matched: int | None = None
+    modified: int | None = None
+    upserted: bool | None = None
+
+
+class VoidReadError(Exception):
+    """A read at a fixed time cannot be had or cannot be trusted (codes 239 and 246, a collection gone meanwhile)."""
+
+
+class Feed(Protocol):
+    """Whole moments, in order, without end."""
+
+    def batches(self) -> AsyncIterator[Batch]:
+        """Batches until the feed is closed; upstream errors are mended inside and reported by `status`."""
+
+
+class SnapshotReader(Protocol):
+    """Reads whose time is known."""
+
+    async def find(self, collection: str, selection: Document, *, after: int, limit: int) -> Snapshot:
+        """All documents that match, at one time at or after `after`; `TooLargeError` with the count over `limit`."""
+
+    async def read_at(self, collection: str, keys: Sequence[Any], time: int) -> Snapshot:
+        """The documents with these keys exactly at `time`; `VoidReadError` where that time cannot be read."""
+
+    async def describe(self, collection: str) -> CollectionFacts:
+        """What the collection is; `UnsupportedCollectionError` for what cannot be served live."""
+
+
+class Writer(Protocol):
+    """Majority-committed writes of one document."""
+
+    async def insert(self, collection: str, document: Document) -> Written: ...
+
+    async def replace(
+        self, collection: str, key: Any, document: Document, *, where: Document | None = None, upsert: bool = False
+    ) -> Written: ...
+
+    async def update(
+        self, collection: str, key: Any, update: Document, *, where: Document | None = None, upsert: bool = False
+    ) -> Written: ...
+
+    async def delete(self, collection: str, key: Any, *, where: Document | None = None) -> Written: ...
+
+
+class Sink(Protocol):
+    """Where a connection's frames go: plain calls, in order, never waiting.
+
+    What cannot be written at once waits in an outbox; over its bound the sink closes the connection by itself.
+    """
+
+    def send(self, frame: bytes) -> None:
+        """Hand over one text frame (UTF-8 JSON)."""
+
+    def send_run(self, frames: Iterator[bytes]) -> None:
+        """Hand over frames that are made as the transport takes them."""
+
+    def close(self, code: int, reason: str) -> None:
+        """End the connection after what was sent; `reason` is a code word of at most 40 bytes."""
