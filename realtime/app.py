@@ -1,0 +1,202 @@
+"""The composition root: `Realtime(settings)` with `.lifespan` and `.router`; `create_app()` is just that."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from fastapi import APIRouter, Depends, FastAPI
+
+from realtime import __version__, metrics
+from realtime.core.filters import Bounds
+from realtime.core.protocol import Status
+from realtime.core.query import GroupBounds
+from realtime.core.session import Limits
+from realtime.errors import ConfigurationError
+from realtime.hub import Hub
+from realtime.mongo import client as clients
+from realtime.mongo import embedded, preflight
+from realtime.mongo.faults import Gate
+from realtime.mongo.feed import ChangeFeed, FeedStatus
+from realtime.mongo.snapshot import MongoReader
+from realtime.mongo.writes import MongoWriter
+from realtime.settings import Settings
+from realtime.web import pages, rest, socket
+from realtime.web.live import Entrance, Live
+
+log = logging.getLogger("realtime")
+
+WATCH_SECONDS = 0.5
+READY_GRACE_SECONDS = 30.0
+"""An election must not take every replica out of a balancer: degraded this long is still ready."""
+
+
+class Realtime:
+    """The service, for any FastAPI application.
+
+    `app = FastAPI(lifespan=rt.lifespan)`, `app.include_router(rt.router, prefix="/live")`. Whoever runs `started()`
+    owns it: it opens the one Motor client, starts the feed, and closes both again.
+    """
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.settings = settings if settings is not None else Settings()
+        self.uri = ""
+        self._live: Live | None = None
+        self._feed: ChangeFeed | None = None
+        self._degraded_since: float | None = None
+        self.router = APIRouter(dependencies=[Depends(Entrance(self.live))])
+        for part in (rest.router, socket.router, pages.router):
+            self.router.include_router(part)
+
+    def live(self) -> Live:
+        """The running service; `ConfigurationError` where its lifespan does not run."""
+        if self._live is None:
+            raise ConfigurationError(
+                "the realtime service is mounted but not started: give its lifespan to the application, "
+                "FastAPI(lifespan=rt.lifespan)"
+            )
+        return self._live
+
+    async def database(self) -> Any:
+        """For `Depends`: Motor's database on the process's one client."""
+        return self.live().database
+
+    @asynccontextmanager
+    async def lifespan(self, _app: FastAPI) -> AsyncIterator[None]:
+        """FastAPI's lifespan."""
+        async with self.started():
+            yield
+
+    @asynccontextmanager
+    async def started(self) -> AsyncIterator[Live]:
+        """Run the service. `ConfigurationError` says what keeps it from starting and how to mend that."""
+        settings = self.settings
+        async with AsyncExitStack() as stack:
+            self.uri = uri = await self._uri(stack)
+            client = clients.open_client(uri)
+            stack.callback(client.close)
+            feed_client = clients.open_feed_client(uri)
+            stack.callback(feed_client.close)
+            database = clients.database_of(client, settings.database)
+            deployment = await preflight.inspect(
+                client, database, epoch=settings.epoch, allow_sharded=settings.allow_sharded
+            )
+            log.info(
+                "serving database %s of replica set %s (MongoDB %s, epoch %s)",
+                settings.database,
+                deployment.replica_set,
+                deployment.version,
+                deployment.epoch,
+            )
+            gate = Gate(settings.request_timeout_seconds)
+            reader = MongoReader(client, database, gate)
+            bounds = GroupBounds(settings.documents, settings.group_bytes, settings.frame_bytes)
+            hub = Hub(reader, epoch=deployment.epoch, time=deployment.time, bounds=bounds)
+            self._feed = ChangeFeed(
+                feed_client,
+                clients.database_of(feed_client, settings.database),
+                start=deployment.time,
+                batch_size=settings.feed_batch_size,
+                await_ms=settings.feed_await_ms,
+                on_status=self._report,
+            )
+            self._live = Live(
+                settings=settings,
+                limits=_limits(settings),
+                epoch=deployment.epoch,
+                hub=hub,
+                reader=reader,
+                writer=MongoWriter(client, database, gate),
+                database=database,
+            )
+            async with self._running(self._feed, hub):
+                metrics.FEED_UP.set(1)
+                try:
+                    yield self._live
+                finally:
+                    self._live.ready = False
+            self._live = None
+
+    @asynccontextmanager
+    async def _running(self, feed: ChangeFeed, hub: Hub) -> AsyncIterator[None]:
+        """The feed into the hub, until the block ends; the feed's step is waited for and never cancelled."""
+        pipe = asyncio.create_task(hub.run(feed), name="feed")
+        pipe.add_done_callback(self._pipe_ended)
+        watchers = [asyncio.create_task(watch()) for watch in (self._beat, self._watch)]
+        try:
+            yield
+        finally:
+            feed.close()
+            for task in watchers:
+                task.cancel()
+            await asyncio.gather(*watchers, return_exceptions=True)
+            await hub.close()
+            await asyncio.gather(pipe, return_exceptions=True)
+
+    def _pipe_ended(self, pipe: asyncio.Task[None]) -> None:
+        error = None if pipe.cancelled() else pipe.exception()
+        if error is not None:
+            log.critical("the feed ended, which is a bug: nothing is delivered any more", exc_info=error)
+            self._report(FeedStatus(up=False, reason="the feed ended by a bug; restart the service"))
+
+    async def _uri(self, stack: AsyncExitStack) -> str:
+        if self.settings.mongodb_uri is not None:
+            return self.settings.mongodb_uri.get_secret_value()
+        mongo = await stack.enter_async_context(embedded.running(self.settings.data_dir, self.settings.mongod))
+        log.warning("no MongoDB was named: an embedded one serves, for development (data in %s)", mongo.data_dir)
+        return mongo.uri
+
+    # ------------------------------------------------------------------------------------------------------ watching
+
+    async def _beat(self) -> None:
+        live = self.live()
+        while True:
+            await asyncio.sleep(self.settings.heartbeat_seconds)
+            live.hub.heartbeat(list(live.connections))
+
+    async def _watch(self) -> None:
+        """A step that hangs is no exception: look at the clock now and then."""
+        loop = asyncio.get_running_loop()
+        live = self.live()
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            if self._feed is not None:
+                self._feed.check(loop.time())
+            since = self._degraded_since
+            live.ready = since is None or loop.time() - since < READY_GRACE_SECONDS
+
+    def _report(self, status: FeedStatus) -> None:
+        """Tell every connection that the feed went down or came back."""
+        live = self.live()
+        since = dt.datetime.now(dt.UTC)
+        frame = Status(feed="up" if status.up else "degraded", since=since, reason=status.reason)
+        live.degraded = None if status.up else frame
+        self._degraded_since = None if status.up else asyncio.get_running_loop().time()
+        metrics.FEED_UP.set(1 if status.up else 0)
+        encoded = frame.encode()
+        for connection in live.connections:
+            connection.sink.send(encoded)
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        frame_bytes=settings.frame_bytes,
+        subscriptions=settings.subscriptions,
+        documents=settings.documents,
+        pending_writes=settings.pending_writes,
+        filter=Bounds(settings.filter_depth, settings.filter_nodes),
+        read_only=settings.read_only,
+    )
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """An application that is the service and nothing else."""
+    realtime = Realtime(settings)
+    app = FastAPI(title="realtime", version=__version__, summary="Live MongoDB queries", lifespan=realtime.lifespan)
+    app.include_router(realtime.router)
+    app.state.realtime = realtime
+    return app

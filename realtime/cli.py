@@ -1,0 +1,159 @@
+"""`realtime serve` and `realtime demo`. Every option is a field of `Settings`."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import importlib.util
+import json
+import logging
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import click
+import uvloop
+
+from realtime import __version__
+from realtime.app import Realtime, create_app
+from realtime.errors import ConfigurationError
+from realtime.mongo import client as clients
+from realtime.settings import ENV_PREFIX, Settings, load
+from realtime.web.server import bind, make_server
+
+CONFIGURATION_EXIT = 2
+OPTIONS = ("mongodb_uri", "database", "host", "port", "data_dir", "read_only", "insecure", "allow_sharded", "log_level")
+WRITER_SECONDS = 5.0
+Start = Callable[[AsyncExitStack, Realtime, str], Awaitable[None]]
+
+
+def _settings_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options of `Settings`, with their descriptions, bounds and environment variables as help."""
+    for name in reversed(OPTIONS):
+        field = Settings.model_fields[name]
+        flag = f"--{name.replace('_', '-')}"
+        text = f"{field.description} [{ENV_PREFIX}{name.upper()}]"
+        if field.annotation is bool:
+            option = click.option(flag, is_flag=True, default=None, help=text)
+        else:
+            default = "" if field.is_required() or field.default is None else f" (default {field.get_default()})"
+            shown = default if field.default_factory is None else ""
+            option = click.option(flag, default=None, metavar=name.split("_")[-1].upper(), help=text + shown)
+        command = option(command)
+    return command
+
+
+def _guarded(command: Callable[..., None]) -> Callable[..., None]:
+    """A configuration that cannot work: one clear line, exit 2."""
+
+    @functools.wraps(command)
+    def guarded(**options: Any) -> None:
+        try:
+            command(**options)
+        except ConfigurationError as error:
+            click.echo(f"realtime: {error}", err=True)
+            sys.exit(CONFIGURATION_EXIT)
+        except KeyboardInterrupt:
+            # Before the server took the signal over: nothing was served yet.
+            sys.exit(130)
+
+    return guarded
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="realtime")
+def main() -> None:
+    """Live MongoDB queries for browsers and programs.
+
+    Everything that can be set is also an environment variable, REALTIME_ and the option's name in capitals;
+    docs/settings.md lists those that have no option.
+    """
+
+
+@main.command()
+@_settings_options
+@_guarded
+def serve(**options: Any) -> None:
+    """Serve a MongoDB replica set; without a URI an embedded one, for development."""
+    _run(_settings(options), _announce)
+
+
+@main.command()
+@_settings_options
+@_guarded
+def demo(**options: Any) -> None:
+    """Serve, and write this machine's own figures twice a second, to watch them live."""
+    if importlib.util.find_spec("psutil") is None:
+        raise ConfigurationError("the demo needs psutil: pip install 'mongo-realtime[demo]'")
+
+    async def start(stack: AsyncExitStack, realtime: Realtime, address: str) -> None:
+        process = await stack.enter_async_context(_demo_writer(realtime))
+        click.echo(f"demo writer: process {process.pid} (to see the page miss it: kill {process.pid})")
+        await _announce(stack, realtime, address)
+
+    _run(_settings(options), start)
+
+
+@asynccontextmanager
+async def _demo_writer(realtime: Realtime) -> AsyncIterator[asyncio.subprocess.Process]:
+    """The writer's process; it ends with its stdin, so not even `kill -9` of this process leaves it behind."""
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "realtime.demo", stdin=asyncio.subprocess.PIPE)
+    pipe = process.stdin
+    if pipe is None:
+        raise RuntimeError("the writer was started without a pipe")
+    pipe.write(json.dumps({"uri": realtime.uri, "database": realtime.settings.database}).encode() + b"\n")
+    try:
+        yield process
+    finally:
+        pipe.close()
+        try:
+            await asyncio.wait_for(process.wait(), WRITER_SECONDS)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+
+def _settings(options: dict[str, Any]) -> Settings:
+    settings = load(**options)
+    uri = settings.mongodb_uri
+    named = clients.database_in(uri.get_secret_value()) if uri is not None else None
+    if named and "database" not in settings.model_fields_set:
+        # The URI names its database; the option, where given, wins.
+        settings = load(**options, **({} if options.get("database") else {"database": named}))
+    return settings
+
+
+def _run(settings: Settings, start: Start) -> None:
+    _configure_logging(settings.log_level)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(settings, start))
+
+
+def _configure_logging(level: str) -> None:
+    logging.basicConfig(
+        level=level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", stream=sys.stderr
+    )
+    for noisy in ("pymongo", "asyncio"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+
+
+async def _serve(settings: Settings, start: Start) -> None:
+    app = create_app(settings)
+    realtime: Realtime = app.state.realtime
+    listening = bind(settings)
+    try:
+        async with realtime.started(), AsyncExitStack() as stack:
+            await start(stack, realtime, f"http://{_shown(settings.host)}:{listening.getsockname()[1]}/")
+            await make_server(app, settings).serve(sockets=[listening])
+    finally:
+        listening.close()
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+async def _announce(_stack: AsyncExitStack, realtime: Realtime, address: str) -> None:
+    click.echo(f"realtime {__version__}: database {realtime.settings.database} live at {address} (Ctrl-C ends it)")

@@ -1,0 +1,436 @@
+"""Where the feed, the query groups and the subscriptions meet.
+
+`plan`, `dispatch`, `attach` and `detach` have no await in them: nothing is read from shared state and changed after a
+wait. A query group waits for MongoDB in a task of its own and holds back nobody else's frames.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from realtime import metrics
+from realtime.core import protocol
+from realtime.core.events import Batch, format_position, identity, to_date
+from realtime.core.moments import Settled, Touch, settle
+from realtime.core.query import EventGroup, Group, GroupBounds, Phase, Query, QueryGroup
+from realtime.core.router import Router
+from realtime.errors import HistoryLostError, InternalError, InvalidPositionError, ServiceError, TooLargeError
+from realtime.ports import Document, Feed, Snapshot, SnapshotReader, VoidReadError
+from realtime.roster import Fence, Owner, Roster, Subscription, farewell
+
+log = logging.getLogger("realtime.hub")
+
+AHEAD_SECONDS = 60
+"""How far after the feed a position may lie and still be believed."""
+RETRY_SECONDS = (0.1, 5.0)
+_LOAD_SLICE = 250
+Images = dict[str, dict[str, Any] | None]
+
+
+@dataclass(slots=True)
+class Plan:
+    """A batch, settled, and the keys that have to be read at its time."""
+
+    settled: Settled
+    reads: dict[str, dict[str, Touch]]
+
+
+class Hub:
+    """Groups, subscriptions and the time up to which everything has been dispatched."""
+
+    def __init__(self, reader: SnapshotReader, *, epoch: str, time: int, bounds: GroupBounds) -> None:
+        self.reader = reader
+        self.epoch = epoch
+        self.bounds = bounds
+        self.time = time
+        self.planned = time
+        self.router = Router()
+        self.roster = Roster()
+        self._in_pipe = False
+        self._closing = False
+        self._between: list[Callable[[], None]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def position(self) -> str:
+        """Everything at or before has been dispatched."""
+        return format_position(self.epoch, self.time)
+
+    # ------------------------------------------------------------------------------------------------------ the pipe
+
+    async def run(self, feed: Feed) -> None:
+        """Take batches until the feed is closed. One batch at a time is in the pipe."""
+        async for batch in feed.batches():
+            plan = self.plan(batch)
+            images = {name: await self._images(name, touches, batch.time) for name, touches in plan.reads.items()}
+            self.dispatch(plan, images)
+
+    def plan(self, batch: Batch) -> Plan:
+        """What a batch did, and which documents have to be read at its time."""
+        self._in_pipe = True
+        self.planned = batch.time
+        settled = settle(batch)
+        reads: dict[str, dict[str, Touch]] = {}
+        for collection, touches in settled.touches.items():
+            if settled.was_replaced(collection):
+                continue
+            wanted = self._wanted(collection, touches)
+            if wanted:
+                reads[collection] = wanted
+        return Plan(settled, reads)
+
+    def _wanted(self, collection: str, touches: dict[str, Touch]) -> dict[str, Touch]:
+        inexact = [touch for touch in touches.values() if not touch.exact]
+        if not inexact:
+            return {}
+        groups = self.router.query_groups(collection)
+        everything = any(group.live and group.query.covers(collection) for group in self.router.event_groups())
+        return {touch.identity: touch for touch in inexact if everything or any(group.needs(touch) for group in groups)}
+
+    async def _images(self, collection: str, touches: dict[str, Touch], time: int) -> Images | None:
+        """The documents at `time`, by identity; None where they cannot be had at that time."""
+        metrics.IMAGE_READS.inc()
+        metrics.IMAGES.inc(len(touches))
+        try:
+            snapshot = await self._patiently(collection, [touch.key for touch in touches.values()], time)
+        except VoidReadError as error:
+            log.warning("images cannot be read, the queries of their collection are read again: %s", error)
+            return None
+        images: Images = dict.fromkeys(touches)
+        for document in snapshot.documents:
+            images[_identity(document)] = dict(document)
+        if any(images[name] is None for name in touches):
+            # Its last event is no delete, so it must be there: the collection is another one by now.
+            log.warning("images of %s at %d are void, its queries are read again", collection, time)
+            return None
+        return images
+
+    async def _patiently(self, collection: str, keys: list[Any], time: int) -> Snapshot:
+        """The read of a batch's images; while MongoDB is away the batch waits, nothing is lost by that."""
+        failures = 0
+        while True:
+            try:
+                return await self.reader.read_at(collection, keys, time)
+            except ServiceError as error:
+                if self._closing or not error.retry:
+                    raise VoidReadError(f"{collection}: {error}") from error
+                failures += 1
+                await asyncio.sleep(_backoff(failures))
+
+    def dispatch(self, plan: Plan, images: dict[str, Images | None]) -> None:
+        """Tell every group, encode once for each, and hand the same bytes to every sink."""
+        settled = plan.settled
+        self._replace(settled, images)
+        for collection in settled.touches:
+            for group in self.router.query_groups(collection):
+                self._apply(group, settled, images.get(collection) or {})
+        self._dispatch_events(settled, {name: found or {} for name, found in images.items()})
+        self.time = settled.time
+        metrics.EVENTS.inc(len(settled.order))
+        self.roster.release(self.time)
+        self._in_pipe = False
+        between, self._between = self._between, []
+        for action in between:
+            action()
+
+    def _replace(self, settled: Settled, images: dict[str, Images | None]) -> None:
+        """Read groups again whose documents cannot be followed through this batch."""
+        if settled.lost:
+            for events in self.router.event_groups():
+                self._end_all(events, HistoryLostError("events were lost between MongoDB and the service"))
+        for group in self.router.all_query_groups():
+            collection = group.query.collection
+            if settled.lost:
+                self._resync(group, "history_lost")
+            elif settled.was_replaced(collection):
+                self._resync(group, "collection_replaced")
+            elif collection in images and images[collection] is None:
+                self._resync(group, "image_unavailable")
+
+    def _apply(self, group: QueryGroup, settled: Settled, images: Images) -> None:
+        if group.phase is Phase.LOADING:
+            group.collect(settled)
+            return
+        changes = group.apply(settled, images)
+        if not group.live or not changes:
+            return
+        self._publish(group, "changes", changes)
+        if group.too_large:
+            self._end_all(group, _outgrown(group))
+
+    def _dispatch_events(self, settled: Settled, images: dict[str, Images]) -> None:
+        for group in self.router.event_groups():
+            if group.live:
+                entries = group.apply(settled, images)
+                if entries:
+                    self._publish(group, "events", entries)
+
+    def _publish(self, group: Group, kind: Literal["changes", "events"], entries: list[bytes]) -> None:
+        members = self.roster.members(group)
+        if members is None or not members.sinks:
+            return
+        target = protocol.channel_target(group.channel)
+        for frame in protocol.moment_frames(kind, target, entries, group.position, self.bounds.frame_bytes):
+            metrics.ENCODED.inc()
+            for sink in members.sinks:
+                sink.send(frame)
+        metrics.DELIVERED.inc(len(members.sinks) * len(entries))
+
+    # -------------------------------------------------------------------------------------------- attach and detach
+
+    def attach(self, subscription: Subscription) -> None:
+        """Take a subscription in. `subscribed` or `error` follows, at once where the group is live."""
+        group = self.router.find(subscription.query) or self._open(subscription.query)
+        members = self.roster.join(subscription, group)
+        metrics.SUBSCRIPTIONS.set(self.roster.count)
+        if group.live:
+            self._welcome(group, subscription)
+        elif members.task is None:
+            self._start(group)
+
+    def detach(self, owner: Owner, subscription_id: str) -> None:
+        """Let a subscription go; its group goes with the last one."""
+        subscription = self.roster.find(owner, subscription_id)
+        if subscription is not None:
+            self._leave(subscription)
+
+    def drop(self, owner: Owner) -> None:
+        """The connection is gone, and everything of it."""
+        for subscription in self.roster.of(owner):
+            self._leave(subscription)
+        self.roster.forget(owner)
+
+    def _open(self, query: Query) -> Group:
+        channel = self.router.next_channel()
+        group: Group
+        if query.mode == "query":
+            group = QueryGroup(query, channel, self.epoch, self.bounds)
+        else:
+            group = EventGroup(query, channel, self.epoch)
+        self.router.add(group)
+        self.roster.open(group)
+        metrics.GROUPS.set(len(self.router))
+        return group
+
+    def _leave(self, subscription: Subscription) -> None:
+        empty = self.roster.leave(subscription)
+        if empty is not None:
+            self.router.remove(empty)
+            members = self.roster.close(empty)
+            if members.task is not None:
+                members.task.cancel()
+            metrics.GROUPS.set(len(self.router))
+        metrics.SUBSCRIPTIONS.set(self.roster.count)
+
+    def _welcome(self, group: Group, subscription: Subscription) -> None:
+        """Bring one subscription to live, from what the group holds."""
+        sink = subscription.owner.sink
+        # A live group is exact at every time dispatched, also where nothing concerned it.
+        group.time = max(group.time, self.time)
+        refused = self._check_resume(group, subscription)
+        members = self.roster.members(group)
+        if refused is not None or members is None:
+            self._end(subscription, refused or InternalError("the group is gone"), group.position)
+            return
+        if not subscription.accepted:
+            subscription.accepted = True
+            sink.send(
+                protocol.Subscribed(
+                    id=subscription.id,
+                    channel=group.channel,
+                    recovered=False,
+                    query=group.query.key,
+                    deletes=group.deletes if isinstance(group, EventGroup) else None,
+                ).encode()
+            )
+        if isinstance(group, QueryGroup):
+            sink.send_run(protocol.snapshot_frames(subscription.id, group.runs(), group.position))
+        sink.send(protocol.Live(id=subscription.id, position=group.position).encode())
+        self.roster.unmute(subscription, members)
+
+    def _check_resume(self, group: Group, subscription: Subscription) -> ServiceError | None:
+        """Events mode with a position: there is no history yet to go on from."""
+        if not isinstance(group, EventGroup) or subscription.after is None or subscription.accepted:
+            return None
+        if subscription.after >> 32 > (self.time >> 32) + AHEAD_SECONDS:
+            return InvalidPositionError("the position lies ahead of MongoDB's own time")
+        return HistoryLostError(
+            "events before now are no longer to be had: subscribe without a position",
+            details={"oldest": to_date(self.time)},
+        )
+
+    # ------------------------------------------------------------------------------------------------ towards live
+
+    def _start(self, group: Group) -> None:
+        members = self.roster.members(group)
+        if members is None:
+            return
+        task = asyncio.get_running_loop().create_task(self._bring_up(group))
+        members.task = task
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _bring_up(self, group: Group) -> None:
+        """Read what a group needs and make it live; on failure answer those who wait."""
+        try:
+            if isinstance(group, QueryGroup):
+                await self._load_until_live(group)
+            else:
+                await self._describe(group)
+        except ServiceError as error:
+            self._end_all(group, error)
+        except Exception:
+            reference = metrics.reference()
+            log.exception("query group failed, reference %s", reference)
+            self._end_all(group, InternalError(f"a bug; it is logged under {reference}"))
+
+    async def _describe(self, group: EventGroup) -> None:
+        facts = [await self.reader.describe(name) for name in sorted(group.query.collections or ())]
+        group.deletes = "matched" if facts and all(fact.pre_images for fact in facts) else "all"
+        self._between_batches(lambda: self._go_live(group))
+
+    async def _load_until_live(self, group: QueryGroup) -> None:
+        failures = 0
+        while True:
+            try:
+                await self._load(group)
+                return
+            except VoidReadError as error:
+                log.info("snapshot of %s starts again: %s", group.query.collection, error)
+                group.restart()
+            except ServiceError as error:
+                # Those who were live have been told `resync`: they wait as long as it takes.
+                members = self.roster.members(group)
+                if not error.retry or members is None or not any(one.accepted for one in members.subscriptions):
+                    raise
+                group.restart()
+            failures += 1
+            await asyncio.sleep(_backoff(failures))
+
+    async def _load(self, group: QueryGroup) -> None:
+        """Snapshot at S, then the keys touched after S at the last dispatched T."""
+        collection = group.query.collection
+        await self.reader.describe(collection)
+        metrics.SNAPSHOT_READS.inc()
+        snapshot = await self.reader.find(
+            collection, group.query.filter.source, after=self.planned, limit=self.bounds.documents
+        )
+        for index, document in enumerate(snapshot.documents):
+            group.put(dict(document))
+            if index % _LOAD_SLICE == _LOAD_SLICE - 1:
+                await asyncio.sleep(0)
+        if group.too_large:
+            raise _outgrown(group)
+        await self._idle()
+        keys = group.loaded(snapshot.time)
+        if keys:
+            time = self.time
+            metrics.SNAPSHOT_READS.inc()
+            caught = await self.reader.read_at(collection, keys, time)
+            group.caught_up({_identity(document): dict(document) for document in caught.documents}, time)
+        else:
+            group.caught_up({}, snapshot.time)
+        self._go_live(group)
+
+    def _go_live(self, group: Group) -> None:
+        members = self.roster.members(group)
+        if members is None:
+            return
+        if isinstance(group, EventGroup):
+            group.live, group.time = True, self.time
+        members.task = None
+        for subscription in list(members.subscriptions):
+            if not subscription.live:
+                self._welcome(group, subscription)
+
+    def _between_batches(self, action: Callable[[], None]) -> None:
+        """Now, or right after the batch that is in the pipe: it was planned without knowing of this."""
+        if self._in_pipe:
+            self._between.append(action)
+        else:
+            action()
+
+    async def _idle(self) -> None:
+        """Until no batch is in the pipe; the caller goes on before the next one is planned."""
+        while self._in_pipe:
+            free = asyncio.Event()
+            self._between.append(free.set)
+            await free.wait()
+
+    def _resync(self, group: QueryGroup, reason: str) -> None:
+        """The group's documents can no longer be followed: read them again, and say so to those who saw them."""
+        members = self.roster.members(group)
+        if members is None:
+            return
+        metrics.RESYNCS.labels(reason).inc()
+        for subscription in members.subscriptions:
+            if subscription.live:
+                self.roster.mute(subscription, members)
+                subscription.owner.sink.send(protocol.Resync(id=subscription.id, reason=reason).encode())
+        group.restart()
+        if members.task is not None:
+            members.task.cancel()
+        self._start(group)
+
+    # ------------------------------------------------------------------------------------------------------- endings
+
+    def _end_all(self, group: Group, error: ServiceError) -> None:
+        members = self.roster.members(group)
+        if members is None:
+            return
+        position = group.position if group.time else self.position
+        for subscription in list(members.subscriptions):
+            self._end(subscription, error, position)
+
+    def _end(self, subscription: Subscription, error: ServiceError, position: str) -> None:
+        """End a subscription by the service."""
+        owner = subscription.owner
+        self._leave(subscription)
+        owner.subscription_ended(subscription.id)
+        owner.sink.send(farewell(subscription, error, position))
+
+    async def close(self) -> None:
+        """Cancel what is being read and wait for it to end."""
+        self._closing = True
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # ------------------------------------------------------------------------------------------ heartbeat and fence
+
+    def heartbeat(self, owners: Iterable[Owner]) -> None:
+        """One position for every live subscription; those that are ahead of it are named."""
+        plain = protocol.Heartbeat(position=self.position).encode()
+        for owner in owners:
+            ahead = [one.id for one in self.roster.of(owner) if one.live and one.group and one.group.time > self.time]
+            owner.sink.send(protocol.Heartbeat(position=self.position, behind=ahead).encode() if ahead else plain)
+
+    def fence(self, owner: Owner, time: int, done: Callable[[], None]) -> Callable[[], None]:
+        """Call `done` once the owner's live subscriptions are at or after `time`; returns how to give up."""
+        fence = Fence(owner, time, done)
+        if self.roster.passed(fence, self.time):
+            done()
+            return lambda: None
+        return self.roster.wait(fence)
+
+
+def _identity(document: Document) -> str:
+    return identity(document["_id"])
+
+
+def _backoff(failures: int) -> float:
+    least, most = RETRY_SECONDS
+    return min(most, least * float(2 ** min(failures - 1, 10)))
+
+
+def _outgrown(group: QueryGroup) -> TooLargeError:
+    return TooLargeError(
+        f"the result has outgrown a live query ({len(group.documents)} documents, {group.size} bytes): "
+        "narrow the filter",
+        details={"count": len(group.documents), "limit": group.bounds.documents},
+    )

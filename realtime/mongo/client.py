@@ -1,0 +1,87 @@
+"""The Motor clients: one for every request of the process, one of the feed's own. The only place that makes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bson.codec_options import CodecOptions
+from bson.raw_bson import RawBSONDocument
+from motor.frameworks import asyncio as motor_asyncio
+from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorDatabase
+from pymongo.errors import ConfigurationError as DriverConfigurationError
+from pymongo.errors import InvalidURI
+from pymongo.uri_parser import parse_uri
+
+from realtime.core.values import CODEC
+from realtime.errors import ConfigurationError
+
+Client = Any
+"""An `AsyncIOMotorClient`; Motor has no type information."""
+Database = Any
+"""An `AsyncIOMotorDatabase`."""
+
+RAW: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument)
+"""For replies whose documents are decoded one by one: sizes stay known and the loop gets its turn in between."""
+
+WORKERS: int = motor_asyncio.max_workers
+"""Threads that Motor shares between all of its clients."""
+
+_REQUEST_DEFAULTS = {
+    "serverSelectionTimeoutMS": 5000,
+    "connectTimeoutMS": 3000,
+    "heartbeatFrequencyMS": 2000,
+    "socketTimeoutMS": 10_000,
+    "retryWrites": True,
+    "retryReads": True,
+}
+_FEED_DEFAULTS = {
+    **_REQUEST_DEFAULTS,
+    # Above the stream's await time, so that only a frozen server runs into it.
+    "socketTimeoutMS": 5000,
+}
+_FEED_FIXED = {"maxPoolSize": 2}
+
+
+def open_client(uri: str, *, app: str = "realtime") -> Client:
+    """The client for reads and writes. The URI's own options win over ours."""
+    return _open(uri, app, _REQUEST_DEFAULTS, {})
+
+
+def open_feed_client(uri: str) -> Client:
+    """The feed's own client: its waiting steps must not take connections from requests."""
+    return _open(uri, "realtime-feed", _FEED_DEFAULTS, _FEED_FIXED)
+
+
+def open_database(uri: str, database: str, *, app: str = "realtime") -> tuple[Client, Database]:
+    """A client and one of its databases, with the codec that everything here uses."""
+    client = open_client(uri, app=app)
+    return client, database_of(client, database)
+
+
+def database_of(client: Client, database: str) -> Database:
+    """A client's database with the codec that everything here uses."""
+    return AsyncIOMotorDatabase(client, database, codec_options=CODEC)
+
+
+def database_in(uri: str) -> str | None:
+    """The database that the URI names, if it does."""
+    name: str | None = _parse(uri)["database"]
+    return name
+
+
+def _parse(uri: str) -> Any:
+    try:
+        return parse_uri(uri, warn=False)
+    except (InvalidURI, DriverConfigurationError, ValueError) as error:
+        raise ConfigurationError(f"REALTIME_MONGODB_URI cannot be used: {error}") from None
+
+
+def _open(uri: str, app: str, defaults: dict[str, Any], fixed: dict[str, Any]) -> Client:
+    given = {name.lower() for name in _parse(uri)["options"]}
+    options = {name: value for name, value in defaults.items() if name.lower() not in given}
+    if "appname" not in given:
+        options["appname"] = app
+    try:
+        return AsyncIOMotorClient(uri, **options, **fixed)
+    except (InvalidURI, DriverConfigurationError, ValueError) as error:
+        raise ConfigurationError(f"REALTIME_MONGODB_URI cannot be used: {error}") from None

@@ -1,0 +1,112 @@
+"""The driver's errors as ours, and the gate through which every request to MongoDB goes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Literal
+
+import pymongo
+from bson.errors import BSONError, InvalidDocument
+from pymongo.errors import (
+    ConnectionFailure,
+    DocumentTooLarge,
+    DuplicateKeyError,
+    ExecutionTimeout,
+    OperationFailure,
+    PyMongoError,
+    ServerSelectionTimeoutError,
+    WTimeoutError,
+)
+
+from realtime import errors
+from realtime.mongo.client import WORKERS
+
+Intent = Literal["read", "write"]
+
+RETRY_AFTER_SECONDS = 2
+_RESERVED_WORKERS = 4
+"""Motor threads that requests never take: the feed's step, a read of images, snapshot reads."""
+
+_TOO_LARGE = frozenset({10334, 17419, 17420})
+_INVALID_WRITE = frozenset({2, 9, 14, 15, 16, 28, 40, 52, 54, 55, 56, 57, 66, 16836, 16837, 10137, 10141, 10147})
+_TIMED_OUT = frozenset({50, 262})
+_NO_PRIMARY = frozenset({91, 189, 10107, 11600, 11602, 13435, 13436})
+
+
+def translate(error: PyMongoError, intent: Intent) -> errors.ServiceError:
+    """A driver error as a row of PROTOCOL section 7. Total: what is not known is a bug of ours, `internal`."""
+    maybe = {"maybe_written": True} if intent == "write" else None
+    if isinstance(error, DuplicateKeyError):
+        pattern = (error.details or {}).get("keyPattern")
+        details = {"fields": list(pattern)} if pattern else None
+        return errors.DuplicateKeyError("a document with this key is there already", details=details)
+    if isinstance(error, WTimeoutError):
+        return errors.TimedOutError("the write was not confirmed by a majority in time", details=maybe)
+    if isinstance(error, ServerSelectionTimeoutError):
+        # Nothing was sent, so nothing was written.
+        return errors.UnavailableError("MongoDB has no primary that answers", retry_after=RETRY_AFTER_SECONDS)
+    if isinstance(error, ConnectionFailure):
+        return errors.UnavailableError("MongoDB does not answer", retry_after=RETRY_AFTER_SECONDS, details=maybe)
+    if isinstance(error, DocumentTooLarge):
+        return errors.TooLargeError("the document is larger than MongoDB takes (16 MiB)")
+    if isinstance(error, ExecutionTimeout):
+        return errors.TimedOutError("MongoDB took too long", details=maybe)
+    if isinstance(error, OperationFailure):
+        return _server_error(error, intent, maybe)
+    return errors.InternalError(f"unexpected driver error: {type(error).__name__}")
+
+
+def _server_error(error: OperationFailure, intent: Intent, maybe: dict[str, Any] | None) -> errors.ServiceError:
+    code = error.code or 0
+    message = str((error.details or {}).get("errmsg", error))
+    if code in _NO_PRIMARY or error.has_error_label("RetryableWriteError"):
+        return errors.UnavailableError("MongoDB has no primary", retry_after=RETRY_AFTER_SECONDS, details=maybe)
+    if code == 121:
+        return errors.ValidationFailedError(
+            "the collection's validator refused the document", details={"reason": message}
+        )
+    if code in _TIMED_OUT:
+        return errors.TimedOutError("MongoDB took too long", details=maybe)
+    if code in _TOO_LARGE:
+        return errors.TooLargeError("the document is larger than MongoDB takes (16 MiB)")
+    if code in {166, 72_001}:
+        return errors.UnsupportedCollectionError(message)
+    if code in {13, 18}:
+        return errors.ForbiddenError("the service's MongoDB account may not do this")
+    if code == 73:
+        return errors.UnsupportedCollectionError(message)
+    if intent == "write" and code in _INVALID_WRITE:
+        return errors.InvalidUpdateError(message)
+    if code in {2, 9, 14, 31249, 31253, 31254}:
+        return errors.InvalidFilterError(message)
+    return errors.InternalError(f"MongoDB refused with code {code}: {message}")
+
+
+class Gate:
+    """Bounds how many requests are with MongoDB at once and how long each may take; translates what goes wrong."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._free = asyncio.Semaphore(max(1, WORKERS - _RESERVED_WORKERS))
+
+    @asynccontextmanager
+    async def request(self, intent: Intent) -> AsyncIterator[None]:
+        """One request. Raises `ServiceError` only."""
+        sent = False
+        try:
+            # The driver's own bound covers its retries; ours covers the wait for a thread on top.
+            async with asyncio.timeout(self.seconds + 0.3), self._free:
+                sent = True
+                with pymongo.timeout(self.seconds):
+                    yield
+        except TimeoutError:
+            maybe = {"maybe_written": True} if sent and intent == "write" else None
+            raise errors.UnavailableError(
+                "MongoDB does not answer", retry_after=RETRY_AFTER_SECONDS, details=maybe
+            ) from None
+        except PyMongoError as error:
+            raise translate(error, intent) from error
+        except (InvalidDocument, BSONError, OverflowError) as error:
+            raise errors.InvalidRequestError(f"not storable as BSON: {error}") from None

@@ -1,0 +1,279 @@
+"""The feed: one change stream of the whole database, read reply by reply, handed over as whole moments.
+
+It speaks `aggregate` and `getMore` itself, because only a reply shows where a batch ends. A step is never cancelled:
+a cancelled step loses its events without a sound. `close` sets a flag and the step under way ends by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import bson
+from bson.raw_bson import RawBSONDocument
+from pymongo.errors import OperationFailure, PyMongoError
+
+from realtime.core.events import Batch, ChangeEvent, parse_event, to_time, to_timestamp
+from realtime.core.moments import MomentAssembler
+from realtime.core.upstream import Action, action_for
+from realtime.core.values import CODEC
+from realtime.mongo.client import RAW, Client, Database
+
+log = logging.getLogger("realtime.feed")
+
+HELD_BYTES = 64 * 1024 * 1024
+BACKOFF_SECONDS = (0.1, 5.0)
+SLOW_RETRY_SECONDS = 10.0
+DEGRADED_AFTER_SECONDS = 3.0
+_FULL_BYTES = 1024 * 1024
+_YIELD_EVERY = 250
+_OPERATIONS = ["insert", "update", "replace", "delete", "drop", "rename", "dropDatabase", "invalidate"]
+
+
+@dataclass(frozen=True, slots=True)
+class FeedStatus:
+    """`up`, or not and why."""
+
+    up: bool
+    reason: str | None = None
+
+
+@dataclass(slots=True)
+class _Reply:
+    documents: list[RawBSONDocument]
+    cursor: int
+    token: dict[str, Any]
+
+
+class ChangeFeed:
+    """Batches of one database's change stream, in order and without end; mends what can be mended by itself."""
+
+    def __init__(
+        self,
+        client: Client,
+        database: Database,
+        *,
+        start: int,
+        batch_size: int = 1000,
+        await_ms: int = 1000,
+        on_status: Callable[[FeedStatus], None] = lambda _: None,
+    ) -> None:
+        self._client = client
+        self._database = database
+        self._batch_size = batch_size
+        self._await_ms = await_ms
+        self._on_status = on_status
+        self._assembler = MomentAssembler(start, HELD_BYTES)
+        self._token: dict[str, Any] | None = None
+        self._opened_at = 0
+        self._images = True
+        self._closing = False
+        self._lost = False
+        self._failures = 0
+        self._down_since: float | None = None
+        self._degraded = False
+        self._replied_at: float | None = None
+        self.replies = 0
+        self.held_replies = 0
+
+    @property
+    def time(self) -> int:
+        """Cluster time up to which everything has been handed over."""
+        return self._assembler.time
+
+    def close(self) -> None:
+        """End `batches` after the step under way (at most the await time)."""
+        self._closing = True
+
+    async def batches(self) -> AsyncIterator[Batch]:
+        """Whole moments, and empty batches when only time went on."""
+        while not self._closing:
+            try:
+                async for batch in self._stream():
+                    yield batch
+            except PyMongoError as error:
+                await self._mend(error)
+
+    # ---------------------------------------------------------------------------------------------------- one stream
+
+    async def _stream(self) -> AsyncIterator[Batch]:
+        """One change stream, from opening to its end or its error."""
+        self._assembler.reset()
+        async with await self._client.start_session(causal_consistency=False) as session:
+            reply = await self._open(session)
+            while True:
+                batch = await self._take(reply)
+                if batch is not None:
+                    yield batch
+                if self._closing or not reply.cursor:
+                    break
+                reply = await self._more(session, reply.cursor)
+            if reply.cursor:
+                await self._kill(session, reply.cursor)
+
+    async def _open(self, session: Any) -> _Reply:
+        stage: dict[str, Any] = {}
+        if self._images:
+            stage = {"fullDocument": "whenAvailable", "fullDocumentBeforeChange": "whenAvailable"}
+        if self._token is not None:
+            stage["startAfter"] = self._token
+            self._opened_at = 0
+        else:
+            # One increment on: what is at `time` has been handed over, or read by those who start here.
+            self._opened_at = self._assembler.time + 1
+            stage["startAtOperationTime"] = to_timestamp(self._opened_at)
+        command = {
+            "aggregate": 1,
+            "pipeline": [{"$changeStream": stage}, {"$match": {"operationType": {"$in": _OPERATIONS}}}],
+            "cursor": {"batchSize": self._batch_size},
+            "readConcern": {"level": "majority"},
+            "comment": "realtime feed",
+        }
+        reply = await self._database.command(command, session=session, codec_options=RAW)
+        return self._received(reply["cursor"], "firstBatch")
+
+    async def _more(self, session: Any, cursor: int) -> _Reply:
+        # While the end of a moment is unknown, ask again at once: an empty reply is its end.
+        wait = 1 if self._assembler.holding else self._await_ms
+        command = {
+            "getMore": cursor,
+            "collection": "$cmd.aggregate",
+            "batchSize": self._batch_size if self._images else 1,
+            "maxTimeMS": wait,
+        }
+        reply = await self._database.command(command, session=session, codec_options=RAW)
+        return self._received(reply["cursor"], "nextBatch")
+
+    def _received(self, cursor: Any, batch: str) -> _Reply:
+        self.replies += 1
+        self._recovered()
+        return _Reply(cursor[batch], cursor["id"], dict(cursor["postBatchResumeToken"]))
+
+    async def _kill(self, session: Any, cursor: int) -> None:
+        try:
+            await self._database.command({"killCursors": "$cmd.aggregate", "cursors": [cursor]}, session=session)
+        except PyMongoError as error:
+            log.debug("the change stream's cursor is left to its timeout: %s", error)
+
+    # ----------------------------------------------------------------------------------------------------- one reply
+
+    async def _take(self, reply: _Reply) -> Batch | None:
+        """Decode a reply and give it to the assembler."""
+        events: list[ChangeEvent] = []
+        size = 0
+        for index, document in enumerate(reply.documents):
+            raw = bson.decode(document.raw, CODEC)
+            event = parse_event(raw, self._database.name, len(document.raw))
+            size += len(document.raw)
+            if event is not None:
+                events.append(event)
+            if index % _YIELD_EVERY == _YIELD_EVERY - 1:
+                await asyncio.sleep(0)
+        complete = not _may_go_on(events, len(reply.documents), size, self._batch_size)
+        if not complete:
+            self.held_replies += 1
+        batch = self._assembler.add(events, complete=complete, through=self._through(reply))
+        if not self._assembler.holding:
+            # Never a token inside a moment that has not been handed over: opening there would lose its beginning.
+            self._token = reply.token
+        if reply.documents:
+            self._images = True
+        if self._lost and batch is not None:
+            self._lost = False
+            batch = Batch(batch.events, batch.time, lost=True)
+        return batch
+
+    def _through(self, reply: _Reply) -> int:
+        """The time that the stream has looked at, whole, by the reply's post-batch token."""
+        time = token_time(reply.token)
+        # A fresh stream names its own starting time before it has looked at it: an event at it may still come.
+        return time - 1 if time == self._opened_at and not reply.documents else time
+
+    # ---------------------------------------------------------------------------------------------------------- faults
+
+    async def _mend(self, error: PyMongoError) -> None:
+        """Decide what an error means, report it, and wait before the next try."""
+        code = error.code if isinstance(error, OperationFailure) else None
+        labels = [label for label in ("ResumableChangeStreamError",) if error.has_error_label(label)]
+        action = action_for(code, labels)
+        self._failures += 1
+        delay = _backoff(self._failures)
+        now = asyncio.get_running_loop().time()
+        if self._down_since is None:
+            self._down_since = now
+            log.warning("change stream interrupted (%s): %s", action.value, error)
+        if action is Action.HISTORY_LOST:
+            await self._start_at_now()
+        elif action is Action.STEP_OVER:
+            log.error("a change event is over MongoDB's 16 MB: it is read without its images")
+            self._images, delay = False, 0
+        elif action is Action.CONFIGURATION:
+            delay = SLOW_RETRY_SECONDS
+            self._degrade(f"MongoDB refuses the change stream (code {code})")
+        if now - self._down_since >= DEGRADED_AFTER_SECONDS:
+            self._degrade("MongoDB does not answer")
+        await asyncio.sleep(0 if self._closing else delay)
+
+    async def _start_at_now(self) -> None:
+        """The token leads nowhere: go on from now, and say so with the next batch."""
+        try:
+            async with await self._client.start_session(causal_consistency=False) as session:
+                await self._database.command("ping", session=session)
+                now = to_time(session.operation_time)
+        except PyMongoError as error:
+            log.debug("no time to start at yet: %s", error)
+            return
+        log.error("history lost: the oplog no longer reaches back to where the stream was; going on from now")
+        self._token, self._lost = None, True
+        self._assembler = MomentAssembler(max(now, self._assembler.time), HELD_BYTES)
+
+    def _degrade(self, reason: str) -> None:
+        if not self._degraded:
+            self._degraded = True
+            self._on_status(FeedStatus(up=False, reason=reason))
+
+    def check(self, now: float) -> None:
+        """Called from outside now and then: a step that hangs is no exception, and must be reported all the same."""
+        silent = (
+            self._replied_at is not None and now - self._replied_at >= DEGRADED_AFTER_SECONDS + self._await_ms / 1000
+        )
+        if silent or (self._down_since is not None and now - self._down_since >= DEGRADED_AFTER_SECONDS):
+            self._degrade("MongoDB does not answer")
+
+    def _recovered(self) -> None:
+        if self._down_since is not None:
+            log.info("change stream goes on")
+        self._failures, self._down_since = 0, None
+        self._replied_at = asyncio.get_running_loop().time()
+        if self._degraded:
+            self._degraded = False
+            self._on_status(FeedStatus(up=True))
+
+
+def token_time(token: dict[str, Any]) -> int:
+    """The cluster time that a resume token begins with (0x82, then 8 bytes big-endian); 0 where it cannot be read."""
+    data = token.get("_data")
+    if not isinstance(data, str) or not data.startswith("82") or len(data) < 18:
+        return 0
+    return int(data[2:18], 16)
+
+
+def _may_go_on(events: list[ChangeEvent], count: int, size: int, batch_size: int) -> bool:
+    """Whether the reply's last moment may continue in the next one.
+
+    A reply ends early at `batch_size` events or 16 MB, the next event included, which can be large itself. Only the
+    events of a transaction share their cluster time for sure, and asking again costs a millisecond.
+    """
+    if not events:
+        return False
+    return count >= batch_size or size >= _FULL_BYTES or events[-1].transaction is not None
+
+
+def _backoff(failures: int) -> float:
+    least, most = BACKOFF_SECONDS
+    jitter = random.uniform(0.5, 1)  # noqa: S311 - spreads retries, no secret
+    return jitter * min(most, least * float(2 ** min(failures - 1, 10)))

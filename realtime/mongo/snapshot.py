@@ -1,0 +1,167 @@
+"""Reads whose cluster time is known: raw `find` commands with read concern `snapshot`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import bson
+from bson.raw_bson import RawBSONDocument
+from pymongo.errors import OperationFailure, PyMongoError
+
+from realtime.core.events import to_time, to_timestamp
+from realtime.core.values import CODEC
+from realtime.errors import NotFoundError, TooLargeError, UnsupportedCollectionError
+from realtime.mongo.client import RAW, Client, Database
+from realtime.mongo.faults import Gate, translate
+from realtime.ports import CollectionFacts, Document, Snapshot, VoidReadError
+
+SNAPSHOT_TRIES = 5
+_VOID = frozenset({239, 246})
+"""SnapshotTooOld and SnapshotUnavailable: final for one time, mended by a newer one."""
+_CHUNK = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of a collection: what `find` gave, and the cluster time of the read."""
+
+    time: int
+    documents: list[dict[str, Any]]
+
+
+class MongoReader:
+    """Snapshot reads over the process's one client."""
+
+    def __init__(self, client: Client, database: Database, gate: Gate) -> None:
+        self._client = client
+        self._database = database
+        self._gate = gate
+
+    async def find(self, collection: str, selection: Document, *, after: int, limit: int) -> Snapshot:
+        """All matching documents at one time at or after `after`. `TooLargeError` with the count over `limit`."""
+        concern = {"level": "snapshot", "afterClusterTime": to_timestamp(after)}
+        command = {"find": collection, "filter": selection, "limit": limit + 1}
+        async with self._translated():
+            snapshot = await self._with_new_times(command, concern)
+            if len(snapshot.documents) <= limit:
+                return snapshot
+            count = await self._count(collection, selection)
+        raise TooLargeError(
+            f"the result has {count} documents, a live query holds at most {limit}: narrow the filter",
+            details={"count": count, "limit": limit},
+        )
+
+    async def read_at(self, collection: str, keys: Sequence[Any], time: int) -> Snapshot:
+        """The documents with these keys exactly at `time`; `VoidReadError` where that time cannot be read."""
+        concern = {"level": "snapshot", "atClusterTime": to_timestamp(time)}
+        command = {"find": collection, "filter": {"_id": {"$in": list(keys)}}}
+        try:
+            async with self._translated():
+                return await self._run(command, concern)
+        except OperationFailure as error:
+            raise VoidReadError(f"{collection} at {time}: code {error.code}") from error
+
+    async def describe(self, collection: str) -> CollectionFacts:
+        """What a collection is; `UnsupportedCollectionError` for what cannot be served live."""
+        async with self._translated():
+            reply = await self._database.command(
+                {"listCollections": 1, "filter": {"name": collection}, "cursor": {}, "maxTimeMS": self._milliseconds}
+            )
+        found = reply["cursor"]["firstBatch"]
+        if not found:
+            return CollectionFacts(exists=False, pre_images=False)
+        kind, options = found[0].get("type", "collection"), found[0].get("options", {})
+        if kind != "collection":
+            raise UnsupportedCollectionError(
+                f"{collection} is a {kind}: no change stream reports it", details={"collection": collection}
+            )
+        if options.get("collation", {}).get("locale", "simple") != "simple":
+            raise UnsupportedCollectionError(
+                f"{collection} has a default collation: its equality is not the one that filters use here",
+                details={"collection": collection},
+            )
+        images = options.get("changeStreamPreAndPostImages", {}).get("enabled", False)
+        return CollectionFacts(exists=True, pre_images=bool(images))
+
+    async def collections(self) -> list[tuple[str, int]]:
+        """Name and estimated count of every collection that can be served, by name."""
+        async with self._gate.request("read"):
+            found = await self._database.list_collections(filter={"type": "collection"})
+            names = sorted([entry["name"] async for entry in found])
+            shown = [name for name in names if not name.startswith(("system.", "realtime_"))]
+            return [(name, await self._database[name].estimated_document_count()) for name in shown]
+
+    async def page(self, collection: str, command: Mapping[str, Any]) -> Page:
+        """A page by `find`'s own options (filter, projection, sort, limit, skip), at one time."""
+        async with self._translated():
+            snapshot = await self._with_new_times({"find": collection, **command}, {"level": "snapshot"})
+        return Page(snapshot.time, [dict(document) for document in snapshot.documents])
+
+    async def get(self, collection: str, key: Any) -> dict[str, Any]:
+        """One document, majority committed. `NotFoundError` without it."""
+        async with self._gate.request("read"):
+            found = await self._database[collection].find_one({"_id": {"$eq": key}})
+        if found is None:
+            raise NotFoundError(f"no document with this key in {collection}")
+        return dict(found)
+
+    # --------------------------------------------------------------------------------------------------- commands
+
+    @property
+    def _milliseconds(self) -> int:
+        return int(self._gate.seconds * 1000)
+
+    @asynccontextmanager
+    async def _translated(self) -> AsyncIterator[None]:
+        """Everything but the two codes that mean «another time» as a `ServiceError`."""
+        try:
+            yield
+        except OperationFailure as error:
+            if error.code in _VOID:
+                raise
+            raise translate(error, "read") from error
+        except PyMongoError as error:
+            raise translate(error, "read") from error
+
+    async def _with_new_times(self, command: dict[str, Any], concern: dict[str, Any]) -> Snapshot:
+        """Codes 239 and 246 are final for a time and mended by a newer one, which the server picks by itself."""
+        for _ in range(SNAPSHOT_TRIES - 1):
+            try:
+                return await self._run(command, concern)
+            except OperationFailure as error:
+                if error.code not in _VOID:
+                    raise
+        try:
+            return await self._run(command, concern)
+        except OperationFailure as error:
+            raise translate(error, "read") from error
+
+    async def _run(self, command: dict[str, Any], concern: dict[str, Any]) -> Snapshot:
+        """A raw find, read to its end: every batch of a cursor is at the same time."""
+        async with await self._client.start_session(causal_consistency=False) as session:
+            full = {**command, "readConcern": concern, "batchSize": _CHUNK, "maxTimeMS": self._milliseconds}
+            reply = await self._database.command(full, session=session, codec_options=RAW)
+            cursor = reply["cursor"]
+            time = to_time(cursor["atClusterTime"])
+            documents = _decode(cursor["firstBatch"])
+            while cursor["id"]:
+                more = {"getMore": cursor["id"], "collection": command["find"], "batchSize": _CHUNK}
+                reply = await self._database.command(more, session=session, codec_options=RAW)
+                cursor = reply["cursor"]
+                documents += _decode(cursor["nextBatch"])
+            return Snapshot(time, documents)
+
+    async def _count(self, collection: str, selection: Document) -> int:
+        pipeline = [{"$match": selection}, {"$count": "count"}]
+        reply = await self._database.command(
+            {"aggregate": collection, "pipeline": pipeline, "cursor": {}, "maxTimeMS": self._milliseconds}
+        )
+        batch = reply["cursor"]["firstBatch"]
+        return int(batch[0]["count"]) if batch else 0
+
+
+def _decode(batch: Sequence[RawBSONDocument]) -> list[dict[str, Any]]:
+    return [bson.decode(document.raw, CODEC) for document in batch]

@@ -1,0 +1,170 @@
+"""Who is subscribed to what: subscriptions by connection and by query group, and each group's sinks.
+
+Synchronous throughout; the hub decides, the roster knows and tells.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from realtime.core import protocol
+from realtime.core.query import Group, Query
+from realtime.errors import ServiceError
+from realtime.ports import Sink
+
+
+class Owner(Protocol):
+    """A connection as the hub sees it."""
+
+    sink: Sink
+
+    def subscription_ended(self, subscription_id: str) -> None:
+        """The service ended it; its id is free again."""
+
+
+@dataclass(eq=False, slots=True)
+class Subscription:
+    """One client's interest in one query group.
+
+    `after`: the cluster time that events mode is to go on from. `accepted`: `subscribed` was sent. `live`: it is told
+    of changes on the group's channel.
+    """
+
+    id: str
+    owner: Owner
+    query: Query
+    after: int | None = None
+    group: Group | None = None
+    accepted: bool = False
+    live: bool = False
+
+
+@dataclass(slots=True)
+class Members:
+    """A group's subscriptions; each connection once in `sinks`, however many of them it has; what reads for it."""
+
+    subscriptions: dict[Subscription, None] = field(default_factory=dict)
+    sinks: dict[Sink, int] = field(default_factory=dict)
+    task: asyncio.Task[None] | None = None
+
+
+@dataclass(eq=False, slots=True)
+class Fence:
+    """A connection waits until its live subscriptions are at `time`; then `done` is called."""
+
+    owner: Owner
+    time: int
+    done: Callable[[], None]
+
+
+class Roster:
+    """All subscriptions of the process."""
+
+    def __init__(self) -> None:
+        self._members: dict[Group, Members] = {}
+        self._by_owner: dict[Owner, dict[str, Subscription]] = {}
+        self._fences: dict[Fence, None] = {}
+        self.count = 0
+
+    def open(self, group: Group) -> None:
+        """A group that may be joined from now on."""
+        self._members[group] = Members()
+
+    def close(self, group: Group) -> Members:
+        """Nobody is left in the group."""
+        return self._members.pop(group)
+
+    def members(self, group: Group) -> Members | None:
+        """The group's members; None once it is closed."""
+        return self._members.get(group)
+
+    def join(self, subscription: Subscription, group: Group) -> Members:
+        """Put a subscription into a group; it is not live yet."""
+        members = self._members[group]
+        members.subscriptions[subscription] = None
+        subscription.group = group
+        self._by_owner.setdefault(subscription.owner, {})[subscription.id] = subscription
+        self.count += 1
+        return members
+
+    def leave(self, subscription: Subscription) -> Group | None:
+        """Take a subscription out; returns its group when that is empty now."""
+        owned = self._by_owner[subscription.owner]
+        del owned[subscription.id]
+        if not owned:
+            del self._by_owner[subscription.owner]
+        self.count -= 1
+        group, subscription.group = subscription.group, None
+        members = None if group is None else self._members.get(group)
+        if group is None or members is None:
+            return None
+        self.mute(subscription, members)
+        del members.subscriptions[subscription]
+        return None if members.subscriptions else group
+
+    def of(self, owner: Owner) -> list[Subscription]:
+        """A connection's subscriptions."""
+        return list(self._by_owner.get(owner, {}).values())
+
+    def find(self, owner: Owner, subscription_id: str) -> Subscription | None:
+        """A connection's subscription by its id."""
+        return self._by_owner.get(owner, {}).get(subscription_id)
+
+    # ------------------------------------------------------------------------------------------------------ live or not
+
+    def unmute(self, subscription: Subscription, members: Members) -> None:
+        """From now on the subscription hears the group's channel."""
+        subscription.live = True
+        sink = subscription.owner.sink
+        members.sinks[sink] = members.sinks.get(sink, 0) + 1
+
+    def mute(self, subscription: Subscription, members: Members) -> None:
+        """The subscription no longer hears the channel, its connection only if another one of it does."""
+        if not subscription.live:
+            return
+        subscription.live = False
+        sink = subscription.owner.sink
+        members.sinks[sink] -= 1
+        if not members.sinks[sink]:
+            del members.sinks[sink]
+
+    # ----------------------------------------------------------------------------------------------------------- fences
+
+    def wait(self, fence: Fence) -> Callable[[], None]:
+        """Keep a fence until `release` finds it passed; returns how to give up."""
+        self._fences[fence] = None
+        return lambda: self._forget_fence(fence)
+
+    def passed(self, fence: Fence, time: int) -> bool:
+        """Whether all live subscriptions of its owner are there, `time` being what has been dispatched."""
+        return all(
+            max(time, one.group.time if one.group is not None else 0) >= fence.time
+            for one in self.of(fence.owner)
+            if one.live
+        )
+
+    def release(self, time: int) -> None:
+        """Call what waits and need not wait any longer."""
+        for fence in [fence for fence in self._fences if self.passed(fence, time)]:
+            del self._fences[fence]
+            fence.done()
+
+    def forget(self, owner: Owner) -> None:
+        """The connection is gone: nobody waits for its fences."""
+        for fence in [fence for fence in self._fences if fence.owner is owner]:
+            del self._fences[fence]
+
+    def _forget_fence(self, fence: Fence) -> None:
+        self._fences.pop(fence, None)
+
+
+def farewell(subscription: Subscription, error: ServiceError, position: str) -> bytes:
+    """What ends a subscription by the service: an `error` before it was accepted, `unsubscribed` after."""
+    if not subscription.accepted:
+        return protocol.ErrorFrame.of(error, subscription.id).encode()
+    return protocol.Unsubscribed(
+        id=subscription.id, code=error.code, message=error.message, retry=error.retry, position=position
+    ).encode()

@@ -1,0 +1,157 @@
+"""From a frame to the socket without a task: uvicorn's WebSocket protocol with a sink that writes ready bytes.
+
+A live frame is the same object for every subscriber, so its WebSocket header is put in front once and the result is
+written to each transport. Over the transport's mark frames wait in the outbox, which drains when the transport does.
+Once accepted, every data frame of a connection takes this path, so none overtakes another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.exceptions import InvalidState
+from websockets.http11 import Request
+
+from realtime import metrics
+from realtime.core.outbox import Outbox
+from realtime.core.protocol import CLOSE_SLOW_CONSUMER, Closing
+
+EXTENSION = "realtime.transport"
+"""Key in the ASGI scope's extensions under which the protocol offers itself."""
+CLOSE_SECONDS = 5.0
+"""Time for the peer to take what was sent and to answer the close; then the transport is aborted."""
+HIGH_WATER = 256 * 1024
+_TEXT_FINAL = 0x81
+_WANTS_RETRY = range(4000, 4500)
+
+
+def text_frame(payload: bytes) -> bytes:
+    """An unfragmented, unmasked WebSocket text frame (RFC 6455, section 5.2)."""
+    size = len(payload)
+    if size < 126:
+        return bytes((_TEXT_FINAL, size)) + payload
+    if size < 1 << 16:
+        return bytes((_TEXT_FINAL, 126)) + size.to_bytes(2, "big") + payload
+    return bytes((_TEXT_FINAL, 127)) + size.to_bytes(8, "big") + payload
+
+
+class _Framer:
+    """Remembers the last payload by identity: a dispatch hands the same object to one connection after another."""
+
+    def __init__(self) -> None:
+        self._payload: bytes | None = None
+        self._frame = b""
+
+    def __call__(self, payload: bytes) -> bytes:
+        if payload is not self._payload:
+            self._frame = text_frame(payload)
+            self._payload = payload
+        return self._frame
+
+
+_framed = _Framer()
+
+
+class FrameProtocol(WebSocketsSansIOProtocol):
+    """uvicorn's protocol, which also lets a sink write frames to its transport."""
+
+    sink: TransportSink | None = None
+
+    def handle_connect(self, event: Request) -> None:
+        super().handle_connect(event)
+        scope: Any = getattr(self, "scope", None)
+        # Deflate is state per connection and forbids shared bytes: then frames go the ASGI way.
+        if scope is not None and not self.conn.extensions:
+            scope["extensions"][EXTENSION] = self
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self.sink is not None:
+            self.sink.pause()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self.sink is not None:
+            self.sink.resume()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self.sink is not None:
+            self.sink.lost()
+
+    def finish(self, code: int, reason: str) -> None:
+        """Send a close frame now and give the peer `CLOSE_SECONDS`; a flushing close would wait without end."""
+        if self.close_sent or self.transport.is_closing():
+            return
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
+        try:
+            self.conn.send_close(code, reason)
+        except InvalidState:
+            # The peer's own close is under way; uvicorn answers it.
+            return
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = True
+        if self.read_paused:
+            self.read_paused = False
+            self.transport.resume_reading()
+        self.close_timer = self.loop.call_later(CLOSE_SECONDS, self.transport.abort)
+
+
+class TransportSink:
+    """A `Sink` on a transport: plain writes while it takes them, a bounded outbox while it does not."""
+
+    def __init__(self, protocol: FrameProtocol, outbox_bytes: int) -> None:
+        self._protocol = protocol
+        self._outbox = Outbox(outbox_bytes)
+        self._open = True
+        protocol.sink = self
+        protocol.transport.set_write_buffer_limits(high=HIGH_WATER)
+        self._paused = not protocol.writable.is_set()
+
+    def send(self, frame: bytes) -> None:
+        """Write the frame, or let it wait. Over the bound: `closing` and 4001."""
+        if not self._open:
+            return
+        if not self._paused and not self._outbox:
+            self._protocol.transport.write(_framed(frame))
+        elif not self._outbox.put(frame):
+            metrics.SLOW_CONSUMERS.inc()
+            self._outbox.clear()
+            self.close(CLOSE_SLOW_CONSUMER, "slow_consumer")
+
+    def send_run(self, frames: Iterator[bytes]) -> None:
+        """Write frames as the transport takes them."""
+        if self._open:
+            self._outbox.put_run(frames)
+            self._drain()
+
+    def close(self, code: int, reason: str) -> None:
+        """End the connection after what was sent."""
+        if not self._open:
+            return
+        self._open = False
+        while (frame := self._outbox.pull()) is not None:
+            self._protocol.transport.write(_framed(frame))
+        if code in _WANTS_RETRY:
+            self._protocol.transport.write(_framed(Closing(code=code, message=reason, retry_after=1).encode()))
+        self._protocol.finish(code, reason)
+
+    def pause(self) -> None:
+        """The transport is over its mark."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """The transport takes more."""
+        self._paused = False
+        self._drain()
+
+    def lost(self) -> None:
+        """The connection is gone."""
+        self._open = False
+        self._outbox.clear()
+
+    def _drain(self) -> None:
+        while self._open and not self._paused and (frame := self._outbox.pull()) is not None:
+            self._protocol.transport.write(_framed(frame))

@@ -1,0 +1,75 @@
+"""The page and its files, health, metrics."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.responses import FileResponse
+
+from realtime.core import ejson
+from realtime.errors import NotFoundError, UnavailableError
+from realtime.web.live import Current
+from realtime.web.problems import ProblemRoute, problems
+
+STATIC = Path(str(resources.files("realtime.web") / "static"))
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    # The files change with the installed version; a revalidation costs nothing on the way to a page.
+    "Cache-Control": "no-cache",
+}
+_TYPES = {".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+
+router = APIRouter(route_class=ProblemRoute)
+
+
+def _files() -> dict[str, Path]:
+    return {file.name: file for file in STATIC.iterdir() if file.suffix in _TYPES}
+
+
+@router.get("/", include_in_schema=False)
+async def page() -> FileResponse:
+    """The page."""
+    return _file("index.html")
+
+
+@router.get("/static/{name}", include_in_schema=False)
+async def static(name: str) -> FileResponse:
+    """A file of the page."""
+    return _file(name)
+
+
+def _file(name: str) -> FileResponse:
+    # Only names that are there can be asked for, so no path leads anywhere else.
+    found = _files().get(name)
+    if found is None:
+        raise NotFoundError(f"no file {name[:100]!r}")
+    return FileResponse(found, headers=HEADERS, media_type=_TYPES[found.suffix])
+
+
+@router.get("/healthz", tags=["health"], summary="Alive")
+async def healthz() -> Response:
+    """200 while the process answers."""
+    return Response(ejson.encode({"status": "alive"}), media_type="application/json")
+
+
+@router.get("/readyz", tags=["health"], summary="Fit to serve", responses=problems(503))
+async def readyz(live: Current) -> Response:
+    """200 while MongoDB can be served, 503 with the reason otherwise."""
+    if not live.ready:
+        reason = live.degraded.reason if live.degraded is not None else None
+        raise UnavailableError(reason or "the service is starting or stopping", retry_after=2)
+    return Response(ejson.encode({"status": "ready", "position": live.hub.position}), media_type="application/json")
+
+
+@router.get("/metrics", tags=["health"], summary="Prometheus metrics")
+async def metrics_page() -> Response:
+    """The instruments of this process."""
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

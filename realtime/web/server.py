@@ -1,0 +1,80 @@
+"""uvicorn, as the service runs it: shared bytes on the sockets, and an end that leaves the clean-up to the caller."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Iterator
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from realtime.errors import ConfigurationError
+from realtime.settings import Settings
+from realtime.web.frames import FrameProtocol
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Server(uvicorn.Server):
+    """A uvicorn server that ends without raising the signal again, which would end the process before its clean-up."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in SIGNALS:
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in SIGNALS:
+                loop.remove_signal_handler(number)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """First signal: an orderly end. Second: at once."""
+        if self.should_exit:
+            self.force_exit = True
+        self.should_exit = True
+
+
+def make_server(app: FastAPI, settings: Settings) -> Server:
+    """A server for `app`, whose lifespan the caller runs."""
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        loop="uvloop",
+        http="httptools",
+        ws=FrameProtocol,
+        ws_max_size=settings.frame_bytes,
+        # Deflate is state per connection: it forbids shared bytes and costs tens of KiB each.
+        ws_per_message_deflate=False,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=int(settings.shutdown_seconds),
+        timeout_keep_alive=75,
+    )
+    return Server(config)
+
+
+def bind(settings: Settings) -> socket.socket:
+    """A listening socket. `ConfigurationError` where the address cannot be had."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # A peer that takes nothing for this long is gone, whatever its keepalive says.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 20_000)
+    try:
+        listening.bind((settings.host, settings.port))
+    except OSError as error:
+        listening.close()
+        raise ConfigurationError(
+            f"cannot listen on {settings.host}:{settings.port} ({error.strerror}): choose another --port, or --port 0 "
+            "for a free one"
+        ) from None
+    return listening
