@@ -53,6 +53,7 @@ class Hub:
         self._in_pipe = False
         self._closing = False
         self._between: list[Callable[[], None]] = []
+        self._after_dispatch: list[Callable[[], None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -133,8 +134,9 @@ class Hub:
         metrics.EVENTS.inc(len(settled.order))
         self.roster.release(self.time)
         self._in_pipe = False
-        between, self._between = self._between, []
-        for action in between:
+        waiting = [*self._between, *self._after_dispatch]
+        self._between, self._after_dispatch = [], []
+        for action in waiting:
             action()
 
     def _replace(self, settled: Settled, images: dict[str, Images | None]) -> None:
@@ -325,6 +327,9 @@ class Hub:
                 await asyncio.sleep(0)
         if group.too_large:
             raise _outgrown(group)
+        if snapshot.unless_changed_by is not None:
+            # A drop or rename up to then would start this group again, and cancel what runs here.
+            await self._reached(snapshot.unless_changed_by)
         await self._idle()
         keys = group.loaded(snapshot.time)
         if keys:
@@ -353,6 +358,13 @@ class Hub:
             self._between.append(action)
         else:
             action()
+
+    async def _reached(self, time: int) -> None:
+        """Until everything at or before `time` has been dispatched."""
+        while self.time < time:
+            dispatched = asyncio.Event()
+            self._after_dispatch.append(dispatched.set)
+            await dispatched.wait()
 
     async def _idle(self) -> None:
         """Until no batch is in the pipe; the caller goes on before the next one is planned."""

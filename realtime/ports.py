@@ -13,10 +13,15 @@ Document = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Documents of one collection at one cluster time, whole: `time` is theirs."""
+    """Documents of one collection at one cluster time, whole: `time` is theirs.
+
+    `unless_changed_by`: there is no such collection, and MongoDB names no time for that. Then it was empty at `time`
+    if no drop or rename between `time` and this says otherwise.
+    """
 
     time: int
     documents: Sequence[Document]
+    unless_changed_by: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,14 @@ class Page:
     documents: list[dict[str, Any]]
 
 
+class _NoCollectionError(Exception):
+    """There is no such collection; `time` is the server's own when it said so."""
+
+    def __init__(self, time: int) -> None:
+        super().__init__("no such collection")
+        self.time = time
+
+
 class MongoReader:
     """Snapshot reads over the process's one client."""
 
@@ -45,7 +53,10 @@ class MongoReader:
         concern = {"level": "snapshot", "afterClusterTime": to_timestamp(after)}
         command = {"find": collection, "filter": selection, "limit": limit + 1}
         async with self._translated():
-            snapshot = await self._with_new_times(command, concern)
+            try:
+                snapshot = await self._with_new_times(command, concern)
+            except _NoCollectionError as nothing:
+                return Snapshot(after, [], unless_changed_by=nothing.time)
             if len(snapshot.documents) <= limit:
                 return snapshot
             count = await self._count(collection, selection)
@@ -63,6 +74,8 @@ class MongoReader:
                 return await self._run(command, concern)
         except OperationFailure as error:
             raise VoidReadError(f"{collection} at {time}: code {error.code}") from error
+        except _NoCollectionError:
+            raise VoidReadError(f"{collection} at {time}: the collection is gone") from None
 
     async def describe(self, collection: str) -> CollectionFacts:
         """What a collection is; `UnsupportedCollectionError` for what cannot be served live."""
@@ -97,7 +110,10 @@ class MongoReader:
     async def page(self, collection: str, command: Mapping[str, Any]) -> Page:
         """A page by `find`'s own options (filter, projection, sort, limit, skip), at one time."""
         async with self._translated():
-            snapshot = await self._with_new_times({"find": collection, **command}, {"level": "snapshot"})
+            try:
+                snapshot = await self._with_new_times({"find": collection, **command}, {"level": "snapshot"})
+            except _NoCollectionError as nothing:
+                return Page(nothing.time, [])
         return Page(snapshot.time, [dict(document) for document in snapshot.documents])
 
     async def get(self, collection: str, key: Any) -> dict[str, Any]:
@@ -145,6 +161,8 @@ class MongoReader:
             full = {**command, "readConcern": concern, "batchSize": _CHUNK, "maxTimeMS": self._milliseconds}
             reply = await self._database.command(full, session=session, codec_options=RAW)
             cursor = reply["cursor"]
+            if "atClusterTime" not in cursor:
+                raise _NoCollectionError(to_time(reply["operationTime"]))
             time = to_time(cursor["atClusterTime"])
             documents = _decode(cursor["firstBatch"])
             while cursor["id"]:

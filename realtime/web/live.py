@@ -77,10 +77,13 @@ def refusal(connection: HTTPConnection, settings: Settings) -> str | None:
     A page of another origin must not use this service with the visitor's network (Origin), and a foreign name that
     resolves to this machine must not make it same-origin (Host: DNS rebinding). Addresses cannot be rebound.
     """
-    host = connection.headers.get("host", "")
+    hosts, origins = connection.headers.getlist("host"), connection.headers.getlist("origin")
+    if len(hosts) != 1 or len(origins) > 1:
+        return "one Host header, and at most one Origin"
+    host = hosts[0]
     if not _known_host(host, settings):
         return f"host {host[:100]!r} is not allowed: add it to REALTIME_ALLOWED_HOSTS"
-    origin = connection.headers.get("origin")
+    origin = origins[0] if origins else None
     if origin is None or origin in settings.allowed_origins or _same_origin(origin, host, connection.url.scheme):
         return None
     return f"origin {origin[:100]!r} is not allowed: add it to REALTIME_ALLOWED_ORIGINS"

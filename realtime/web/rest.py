@@ -90,8 +90,9 @@ async def insert(live: Current, request: Request, collection: Collection) -> Res
         raise InvalidRequestError("a document is an object")
     check_document(document)
     written = await live.writer.insert(collection, document)
-    location = f"{request.url.path}/{_key_text(written.key)}"
-    return _answer({"keys": [written.key], "position": _position(live, written)}, 201, {"Location": location})
+    text = _key_text(written.key)
+    headers = {} if text is None else {"Location": f"{request.url.path}/{text}"}
+    return _answer({"keys": [written.key], "position": _position(live, written)}, 201, headers)
 
 
 @router.get("/{collection}/documents/{key:path}", summary="Read one", responses=examples.ONE | problems(404, 503))
@@ -238,13 +239,16 @@ def _key(text: str) -> Any:
     return text
 
 
-def _key_text(key: Any) -> str:
-    """How `_key` reads the same value back."""
+def _key_text(key: Any) -> str | None:
+    """How `_key` reads the same value back; None for true, false, null and "", which have no such text."""
     if isinstance(key, ObjectId):
         return str(key)
     if isinstance(key, str) and key and key[0] not in '{"' and not _OBJECT_ID.fullmatch(key):
         return quote(key, safe="")
-    if isinstance(key, int) and not isinstance(key, bool):
-        kind = "$numberInt" if -(2**31) <= key < 2**31 else "$numberLong"
-        return quote(ejson.encode({kind: str(key)}).decode(), safe="")
+    if key is None or isinstance(key, bool) or key == "":
+        return None
+    if isinstance(key, int):
+        key = {"$numberInt" if -(2**31) <= key < 2**31 else "$numberLong": str(key)}
+    elif isinstance(key, float):
+        key = {"$numberDouble": repr(key).replace("inf", "Infinity").replace("nan", "NaN")}
     return quote(ejson.encode(key).decode(), safe="")

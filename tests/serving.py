@@ -1,0 +1,128 @@
+"""The service under test: in this process on a real socket, or as a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import sys
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pymongo
+import pytest
+from fastapi import FastAPI
+from pymongo.synchronous.database import Database
+
+from realtime.app import Realtime, create_app
+from realtime.settings import load
+from realtime.web.server import bind, make_server
+from tests.replica_set import ReplicaSet
+
+START_SECONDS = 60.0
+
+
+@dataclass(slots=True)
+class Service:
+    """A running service: its address, its parts, and MongoDB by another program's hands."""
+
+    url: str
+    realtime: Realtime
+    app: FastAPI
+    database: Database[dict[str, Any]]
+    http: httpx.AsyncClient
+
+    @property
+    def documents(self) -> str:
+        """Where orders are listed and inserted."""
+        return "/v1/collections/orders/documents"
+
+
+@asynccontextmanager
+async def serving(replica_set: ReplicaSet, **settings: Any) -> AsyncIterator[Service]:
+    """The service on a free port, on a database of its own."""
+    name = settings.pop("database", f"t_{uuid.uuid4().hex[:12]}")
+    client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(replica_set.uri)
+    chosen = load(mongodb_uri=replica_set.uri, database=name, port=0, **settings)
+    app = create_app(chosen)
+    listening = bind(chosen)
+    url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    try:
+        async with app.state.realtime.started(), httpx.AsyncClient(base_url=url, timeout=30) as http:
+            server = make_server(app, chosen)
+            serve = asyncio.create_task(server.serve(sockets=[listening]))
+            while not server.started:
+                await asyncio.sleep(0.01)
+            try:
+                yield Service(url, app.state.realtime, app, client[name], http)
+            finally:
+                server.should_exit = True
+                await serve
+    finally:
+        listening.close()
+        client.drop_database(name)
+        client.close()
+
+
+@pytest.fixture
+async def service(replica_set: ReplicaSet) -> AsyncIterator[Service]:
+    """The service with its defaults, but that its feed, and so its end, waits 0.1 s and not 1 s."""
+    async with serving(replica_set, feed_await_ms=100) as running:
+        yield running
+
+
+@dataclass(slots=True)
+class Process:
+    """`realtime serve` or `demo` as a process of its own."""
+
+    process: asyncio.subprocess.Process
+    url: str
+    output: list[str]
+
+
+@asynccontextmanager
+async def process(command: str, *arguments: str, home: Path, **environment: str) -> AsyncIterator[Process]:
+    """Start it, wait for the line with its address; at the end SIGTERM and wait."""
+    given = {**os.environ, "HOME": str(home), **environment}
+    child = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "realtime",
+        command,
+        *arguments,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env=given,
+    )
+    output: list[str] = []
+    try:
+        async with asyncio.timeout(START_SECONDS):
+            url = await _address(child, output)
+        yield Process(child, url, output)
+    finally:
+        if child.returncode is None:
+            child.send_signal(signal.SIGTERM)
+        await _drain(child, output)
+        await child.wait()
+
+
+async def _address(child: asyncio.subprocess.Process, output: list[str]) -> str:
+    assert child.stdout is not None
+    async for line in child.stdout:
+        output.append(line.decode())
+        found = re.search(r"live at (http://\S+)", output[-1])
+        if found:
+            return found[1]
+    raise AssertionError(f"ended with {await child.wait()} before it served:\n{''.join(output)}")
+
+
+async def _drain(child: asyncio.subprocess.Process, output: list[str]) -> None:
+    assert child.stdout is not None
+    async for line in child.stdout:
+        output.append(line.decode())

@@ -1,0 +1,45 @@
+"""A bug of ours is answered with a reference under which it was logged, and ends nothing else."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.serving import Service
+from tests.wire import wired
+
+
+async def test_a_bug_in_a_write_is_internal_with_its_reference(
+    service: Service, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    async with wired(service.url) as wire:
+        view = await wire.subscribe("orders")
+        monkeypatch.setattr(service.realtime.live().writer, "insert", broken)
+        over_socket = await wire.ask(type="insert", collection="orders", document={})
+        over_http = await service.http.post(service.documents, json={})
+        monkeypatch.undo()
+        assert (await wire.ask(type="insert", collection="orders", document={"_id": 1}))["type"] == "result"
+        await wire.when(lambda: "1" in view.documents)
+    references = [over_socket["message"].split()[-1], over_http.json()["detail"].split()[-1]]
+    assert (over_socket["code"], over_http.json()["code"], over_http.status_code) == ("internal", "internal", 500)
+    assert all(len(reference) == 8 and reference in caplog.text for reference in references)
+    assert "ZeroDivisionError" in caplog.text
+
+
+async def test_a_bug_in_a_read_is_internal_for_those_who_wait(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    async with wired(service.url) as wire:
+        good = await wire.subscribe("orders", id="good")
+        with monkeypatch.context() as patched:
+            patched.setattr(service.realtime.live().reader, "find", broken)
+            answer = await wire.ask(type="subscribe", id="bad", collection="orders", filter={"a": 1})
+        assert answer["code"] == "internal"
+        service.database.orders.insert_one({"_id": 1})
+        await wire.when(lambda: "1" in good.documents)
+        await wire.subscribe("orders", id="bad", filter={"a": 1})

@@ -1,0 +1,103 @@
+"""Who is let in: host and origin, loopback, read-only."""
+
+from __future__ import annotations
+
+import pytest
+from websockets.exceptions import InvalidStatus
+
+from realtime.errors import ConfigurationError
+from realtime.settings import load
+from tests.replica_set import ReplicaSet
+from tests.serving import Service, serving
+from tests.wire import wired
+
+FOREIGN = ["https://evil.example", "http://127.0.0.1.evil.example", "null", "http://localhost:1", "file://"]
+
+
+@pytest.mark.parametrize("origin", FOREIGN)
+async def test_a_page_of_another_origin_is_refused_before_the_accept(service: Service, origin: str) -> None:
+    with pytest.raises(InvalidStatus) as refused:
+        async with wired(service.url, additional_headers={"Origin": origin}):
+            pass
+    assert refused.value.response.status_code == 403
+    answer = await service.http.post(service.documents, json={"_id": 1}, headers={"Origin": origin})
+    assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+    assert service.database.orders.count_documents({}) == 0
+
+
+async def test_a_page_of_this_origin_and_a_program_without_one_are_let_in(service: Service) -> None:
+    async with wired(service.url, additional_headers={"Origin": service.url}) as wire:
+        assert wire.frames[0]["type"] == "welcome"
+    answer = await service.http.post(service.documents, json={"_id": 1}, headers={"Origin": service.url})
+    assert answer.status_code == 201
+
+
+async def test_a_foreign_name_for_this_machine_is_refused(service: Service) -> None:
+    """DNS rebinding: the page's origin and the host agree, and are both the attacker's."""
+    headers = {"Host": "rebound.example", "Origin": "http://rebound.example"}
+    port = int(service.url.rsplit(":", 1)[1])
+    for path in ("/", "/v1/collections", "/readyz"):
+        answer = await service.http.get(path, headers=headers)
+        assert (answer.status_code, "REALTIME_ALLOWED_HOSTS" in answer.text) == (403, True)
+    with pytest.raises(InvalidStatus) as refused:
+        async with wired(service.url.replace("127.0.0.1", "rebound.example"), host="127.0.0.1", port=port):
+            pass
+    assert refused.value.response.status_code == 403
+
+
+async def test_two_hosts_are_refused_because_either_could_be_meant(service: Service) -> None:
+    with pytest.raises(InvalidStatus) as refused:
+        async with wired(service.url, additional_headers={"Host": "rebound.example"}):
+            pass
+    assert refused.value.response.status_code == 403
+
+
+async def test_listed_origins_and_hosts_are_let_in(replica_set: ReplicaSet) -> None:
+    listed = {"allowed_origins": "https://app.example, https://b.example", "allowed_hosts": "live.example"}
+    async with serving(replica_set, feed_await_ms=100, **listed) as service:
+        async with wired(service.url, additional_headers={"Origin": "https://b.example"}) as wire:
+            assert wire.frames[0]["type"] == "welcome"
+        answer = await service.http.get("/v1/collections", headers={"Host": "live.example"})
+    assert answer.status_code == 200
+
+
+def test_another_address_than_loopback_needs_insecure() -> None:
+    with pytest.raises(ConfigurationError, match="--insecure"):
+        load(host="0.0.0.0")
+    assert load(host="0.0.0.0", insecure=True).insecure
+    assert [load(host=host).host for host in ("127.0.0.1", "::1", "localhost")] == ["127.0.0.1", "::1", "localhost"]
+
+
+async def test_read_only_refuses_every_write_and_serves_every_read(replica_set: ReplicaSet) -> None:
+    async with serving(replica_set, read_only=True, feed_await_ms=100) as service:
+        service.database.orders.insert_one({"_id": "a"})
+        path = f"{service.documents}/a"
+        refused = [
+            await service.http.post(service.documents, json={}),
+            await service.http.put(path, json={}),
+            await service.http.patch(path, json={"$set": {"a": 1}}),
+            await service.http.delete(path),
+        ]
+        assert {(answer.status_code, answer.json()["code"]) for answer in refused} == {(403, "forbidden")}
+        assert (await service.http.get(path)).status_code == 200
+        async with wired(service.url) as wire:
+            view = await wire.subscribe("orders")
+            answers = [
+                await wire.ask(type="insert", collection="orders", document={}),
+                await wire.ask(type="update", collection="orders", key="a", update={"$set": {"a": 1}}),
+                await wire.ask(type="replace", collection="orders", key="a", document={}),
+                await wire.ask(type="delete", collection="orders", key="a"),
+            ]
+        assert [answer["code"] for answer in answers] == ["forbidden"] * 4
+        assert list(view.documents) == ['"a"']
+        assert list(service.database.orders.find()) == [{"_id": "a"}]
+
+
+async def test_the_page_may_run_nothing_but_its_own_files(service: Service) -> None:
+    answer = await service.http.get("/")
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    for path in ("/static/../app.py", "/static/%2e%2e/app.py", "/static/..%2f..%2fapp.py", "/static/nothing.js"):
+        assert (await service.http.get(path)).status_code == 404
