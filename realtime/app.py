@@ -147,7 +147,6 @@ class Realtime:
         if self.settings.mongodb_uri is not None:
             return self.settings.mongodb_uri.get_secret_value()
         mongo = await stack.enter_async_context(embedded.running(self.settings.data_dir, self.settings.mongod))
-        log.warning("no MongoDB was named: an embedded one serves, for development (data in %s)", mongo.data_dir)
         return mongo.uri
 
     # ------------------------------------------------------------------------------------------------------ watching

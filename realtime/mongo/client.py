@@ -30,7 +30,7 @@ _REQUEST_DEFAULTS = {
     "serverSelectionTimeoutMS": 5000,
     "connectTimeoutMS": 3000,
     "heartbeatFrequencyMS": 2000,
-    "socketTimeoutMS": 10_000,
+    "socketTimeoutMS": 6000,
     "retryWrites": True,
     "retryReads": True,
 }

@@ -31,8 +31,11 @@ _RESERVED_WORKERS = 4
 
 _TOO_LARGE = frozenset({10334, 17419, 17420})
 _INVALID_WRITE = frozenset({2, 9, 14, 15, 16, 28, 40, 52, 54, 55, 56, 57, 66, 16836, 16837, 10137, 10141, 10147})
+_NOT_A_COLLECTION = frozenset({73, 166})
+"""InvalidNamespace, CommandNotSupportedOnView."""
 _TIMED_OUT = frozenset({50, 262})
 _NO_PRIMARY = frozenset({91, 189, 10107, 11600, 11602, 13435, 13436})
+_NO_SNAPSHOT = frozenset({239, 246})
 
 
 def translate(error: PyMongoError, intent: Intent) -> errors.ServiceError:
@@ -71,12 +74,12 @@ def _server_error(error: OperationFailure, intent: Intent, maybe: dict[str, Any]
         return errors.TimedOutError("MongoDB took too long", details=maybe)
     if code in _TOO_LARGE:
         return errors.TooLargeError("the document is larger than MongoDB takes (16 MiB)")
-    if code in {166, 72_001}:
+    if code in _NO_SNAPSHOT:
+        return errors.UnavailableError("MongoDB has no snapshot to read just now", retry_after=RETRY_AFTER_SECONDS)
+    if code in _NOT_A_COLLECTION:
         return errors.UnsupportedCollectionError(message)
     if code in {13, 18}:
         return errors.ForbiddenError("the service's MongoDB account may not do this")
-    if code == 73:
-        return errors.UnsupportedCollectionError(message)
     if intent == "write" and code in _INVALID_WRITE:
         return errors.InvalidUpdateError(message)
     if code in {2, 9, 14, 31249, 31253, 31254}:
@@ -93,16 +96,32 @@ class Gate:
 
     @asynccontextmanager
     async def request(self, intent: Intent) -> AsyncIterator[None]:
-        """One request. Raises `ServiceError` only."""
-        sent = False
+        """A client's request by the driver's own operations. Raises `ServiceError` only."""
+        async with self._bounded(intent), self._free:
+            # The driver's own bound covers its retries, and frees its thread.
+            with pymongo.timeout(self.seconds):
+                yield
+
+    @asynccontextmanager
+    async def page(self) -> AsyncIterator[None]:
+        """A client's request by raw commands, which carry their own time limit: the driver's would break `getMore`."""
+        async with self._bounded("read"), self._free:
+            yield
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[None]:
+        """A read of the hub's own, by raw commands: it finds a thread even when requests have taken all of theirs."""
+        async with self._bounded("read"):
+            yield
+
+    @asynccontextmanager
+    async def _bounded(self, intent: Intent) -> AsyncIterator[None]:
         try:
-            # The driver's own bound covers its retries; ours covers the wait for a thread on top.
-            async with asyncio.timeout(self.seconds + 0.3), self._free:
-                sent = True
-                with pymongo.timeout(self.seconds):
-                    yield
+            # Over the driver's bound by what a wait for one of its threads may take.
+            async with asyncio.timeout(self.seconds + 0.3):
+                yield
         except TimeoutError:
-            maybe = {"maybe_written": True} if sent and intent == "write" else None
+            maybe = {"maybe_written": True} if intent == "write" else None
             raise errors.UnavailableError(
                 "MongoDB does not answer", retry_after=RETRY_AFTER_SECONDS, details=maybe
             ) from None

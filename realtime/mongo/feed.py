@@ -123,8 +123,9 @@ class ChangeFeed:
             stage["startAfter"] = self._token
             self._opened_at = 0
         else:
-            # One increment on: what is at `time` has been handed over, or read by those who start here.
-            self._opened_at = self._assembler.time + 1
+            # At `time` itself, whose events the assembler knows and drops: one increment on, the stream's own name for
+            # its start could not be told from an entry at that time, which may still come.
+            self._opened_at = self._assembler.time
             stage["startAtOperationTime"] = to_timestamp(self._opened_at)
         command = {
             "aggregate": 1,
@@ -190,8 +191,8 @@ class ChangeFeed:
     def _through(self, reply: _Reply) -> int:
         """The time that the stream has looked at, whole, by the reply's post-batch token."""
         time = token_time(reply.token)
-        # A fresh stream names its own starting time before it has looked at it: an event at it may still come.
-        return time - 1 if time == self._opened_at and not reply.documents else time
+        # A fresh stream names its own starting time before it has looked at it.
+        return 0 if time == self._opened_at and not reply.documents else time
 
     # ---------------------------------------------------------------------------------------------------------- faults
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import bson
 from bson.raw_bson import RawBSONDocument
-from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.errors import OperationFailure
 
 from realtime.core.events import to_time, to_timestamp
 from realtime.core.values import CODEC
 from realtime.errors import NotFoundError, TooLargeError, UnsupportedCollectionError
 from realtime.mongo.client import RAW, Client, Database
-from realtime.mongo.faults import Gate, translate
+from realtime.mongo.faults import Gate
 from realtime.ports import CollectionFacts, Document, Snapshot, VoidReadError
 
 SNAPSHOT_TRIES = 5
@@ -52,7 +51,7 @@ class MongoReader:
         """All matching documents at one time at or after `after`. `TooLargeError` with the count over `limit`."""
         concern = {"level": "snapshot", "afterClusterTime": to_timestamp(after)}
         command = {"find": collection, "filter": selection, "limit": limit + 1}
-        async with self._translated():
+        async with self._gate.read():
             try:
                 snapshot = await self._with_new_times(command, concern)
             except _NoCollectionError as nothing:
@@ -69,17 +68,19 @@ class MongoReader:
         """The documents with these keys exactly at `time`; `VoidReadError` where that time cannot be read."""
         concern = {"level": "snapshot", "atClusterTime": to_timestamp(time)}
         command = {"find": collection, "filter": {"_id": {"$in": list(keys)}}}
-        try:
-            async with self._translated():
+        async with self._gate.read():
+            try:
                 return await self._run(command, concern)
-        except OperationFailure as error:
-            raise VoidReadError(f"{collection} at {time}: code {error.code}") from error
-        except _NoCollectionError:
-            raise VoidReadError(f"{collection} at {time}: the collection is gone") from None
+            except OperationFailure as error:
+                if error.code in _VOID:
+                    raise VoidReadError(f"{collection} at {time}: code {error.code}") from error
+                raise
+            except _NoCollectionError:
+                raise VoidReadError(f"{collection} at {time}: the collection is gone") from None
 
     async def describe(self, collection: str) -> CollectionFacts:
         """What a collection is; `UnsupportedCollectionError` for what cannot be served live."""
-        async with self._translated():
+        async with self._gate.read():
             reply = await self._database.command(
                 {"listCollections": 1, "filter": {"name": collection}, "cursor": {}, "maxTimeMS": self._milliseconds}
             )
@@ -109,7 +110,7 @@ class MongoReader:
 
     async def page(self, collection: str, command: Mapping[str, Any]) -> Page:
         """A page by `find`'s own options (filter, projection, sort, limit, skip), at one time."""
-        async with self._translated():
+        async with self._gate.page():
             try:
                 snapshot = await self._with_new_times({"find": collection, **command}, {"level": "snapshot"})
             except _NoCollectionError as nothing:
@@ -130,18 +131,6 @@ class MongoReader:
     def _milliseconds(self) -> int:
         return int(self._gate.seconds * 1000)
 
-    @asynccontextmanager
-    async def _translated(self) -> AsyncIterator[None]:
-        """Everything but the two codes that mean «another time» as a `ServiceError`."""
-        try:
-            yield
-        except OperationFailure as error:
-            if error.code in _VOID:
-                raise
-            raise translate(error, "read") from error
-        except PyMongoError as error:
-            raise translate(error, "read") from error
-
     async def _with_new_times(self, command: dict[str, Any], concern: dict[str, Any]) -> Snapshot:
         """Codes 239 and 246 are final for a time and mended by a newer one, which the server picks by itself."""
         for _ in range(SNAPSHOT_TRIES - 1):
@@ -150,10 +139,7 @@ class MongoReader:
             except OperationFailure as error:
                 if error.code not in _VOID:
                     raise
-        try:
-            return await self._run(command, concern)
-        except OperationFailure as error:
-            raise translate(error, "read") from error
+        return await self._run(command, concern)
 
     async def _run(self, command: dict[str, Any], concern: dict[str, Any]) -> Snapshot:
         """A raw find, read to its end: every batch of a cursor is at the same time."""

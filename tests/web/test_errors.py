@@ -260,7 +260,9 @@ OVER_HTTP: list[tuple[str, int, str, str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(
-    ("code", "status", "method", "path", "options"), OVER_HTTP, ids=[f"{case[0]}-{n}" for n, case in enumerate(OVER_HTTP)]
+    ("code", "status", "method", "path", "options"),
+    OVER_HTTP,
+    ids=[f"{case[0]}-{n}" for n, case in enumerate(OVER_HTTP)],
 )
 async def test_over_http_an_error_is_a_problem_document(
     small: Service, code: str, status: int, method: str, path: str, options: dict[str, Any]

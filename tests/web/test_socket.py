@@ -90,7 +90,14 @@ async def test_writes_over_the_socket_are_answered_in_order_with_their_positions
     assert [answer["id"] for answer in answers] == ["1", "2", "3", "4"]
     positions = [answer["position"] for answer in answers]
     assert positions == sorted(set(positions))
-    assert answers[1] == {"type": "result", "id": "2", "position": positions[1], "key": "k", "matched": 1, "modified": 1}
+    assert answers[1] == {
+        "type": "result",
+        "id": "2",
+        "position": positions[1],
+        "key": "k",
+        "matched": 1,
+        "modified": 1,
+    }
 
 
 async def test_upsert_says_whether_it_made_one(service: Service) -> None:
