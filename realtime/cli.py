@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import importlib.util
-import json
 import logging
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from typing import Any
 
 import click
 import uvloop
 
 from realtime import __version__
+from realtime import demo as writer
 from realtime.app import Realtime, create_app
 from realtime.errors import ConfigurationError
 from realtime.mongo import client as clients
@@ -24,7 +23,6 @@ from realtime.web.server import bind, make_server
 
 CONFIGURATION_EXIT = 2
 OPTIONS = ("mongodb_uri", "database", "host", "port", "data_dir", "read_only", "insecure", "allow_sharded", "log_level")
-WRITER_SECONDS = 5.0
 Start = Callable[[AsyncExitStack, Realtime, str], Awaitable[None]]
 
 
@@ -84,34 +82,14 @@ def serve(**options: Any) -> None:
 @_guarded
 def demo(**options: Any) -> None:
     """Serve, and write this machine's own figures twice a second, to watch them live."""
-    if importlib.util.find_spec("psutil") is None:
-        raise ConfigurationError("the demo needs psutil: pip install 'mongo-realtime[demo]'")
+    writer.check_requirements()
 
     async def start(stack: AsyncExitStack, realtime: Realtime, address: str) -> None:
-        process = await stack.enter_async_context(_demo_writer(realtime))
+        process = await stack.enter_async_context(writer.running(realtime.uri, realtime.settings.database))
         click.echo(f"demo writer: process {process.pid} (to see the page miss it: kill {process.pid})")
         await _announce(stack, realtime, address)
 
     _run(_settings(options), start)
-
-
-@asynccontextmanager
-async def _demo_writer(realtime: Realtime) -> AsyncIterator[asyncio.subprocess.Process]:
-    """The writer's process; it ends with its stdin, so not even `kill -9` of this process leaves it behind."""
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "realtime.demo", stdin=asyncio.subprocess.PIPE)
-    pipe = process.stdin
-    if pipe is None:
-        raise RuntimeError("the writer was started without a pipe")
-    pipe.write(json.dumps({"uri": realtime.uri, "database": realtime.settings.database}).encode() + b"\n")
-    try:
-        yield process
-    finally:
-        pipe.close()
-        try:
-            await asyncio.wait_for(process.wait(), WRITER_SECONDS)
-        except TimeoutError:
-            process.kill()
-            await process.wait()
 
 
 def _settings(options: dict[str, Any]) -> Settings:
@@ -120,7 +98,7 @@ def _settings(options: dict[str, Any]) -> Settings:
     named = clients.database_in(uri.get_secret_value()) if uri is not None else None
     if named and "database" not in settings.model_fields_set:
         # The URI names its database; the option, where given, wins.
-        settings = load(**options, **({} if options.get("database") else {"database": named}))
+        settings = load(**{**options, "database": named})
     return settings
 
 
@@ -145,8 +123,9 @@ async def _serve(settings: Settings, start: Start) -> None:
     listening = bind(settings)
     try:
         async with realtime.started(), AsyncExitStack() as stack:
-            await start(stack, realtime, f"http://{_shown(settings.host)}:{listening.getsockname()[1]}/")
-            await make_server(app, settings).serve(sockets=[listening])
+            address = f"http://{_shown(settings.host)}:{listening.getsockname()[1]}/"
+            server = make_server(app, settings, functools.partial(start, stack, realtime, address))
+            await server.serve(sockets=[listening])
     finally:
         listening.close()
 

@@ -8,7 +8,7 @@ import re
 import signal
 import sys
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +48,7 @@ class Service:
 async def serving(replica_set: ReplicaSet, **settings: Any) -> AsyncIterator[Service]:
     """The service on a free port, on a database of its own."""
     name = settings.pop("database", f"t_{uuid.uuid4().hex[:12]}")
+    plain = settings.pop("plain_uvicorn", False)
     client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(replica_set.uri)
     chosen = load(mongodb_uri=replica_set.uri, database=name, port=0, **settings)
     app = create_app(chosen)
@@ -55,10 +56,12 @@ async def serving(replica_set: ReplicaSet, **settings: Any) -> AsyncIterator[Ser
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
     try:
         async with app.state.realtime.started(), httpx.AsyncClient(base_url=url, timeout=30) as http:
-            server = make_server(app, chosen)
+            started = asyncio.Event()
+            server = make_server(app, chosen, _setter(started))
+            if plain:
+                server.config.ws = "websockets-sansio"  # as `uvicorn app:app` would: no sink on the transport
             serve = asyncio.create_task(server.serve(sockets=[listening]))
-            while not server.started:
-                await asyncio.sleep(0.01)
+            await started.wait()
             try:
                 yield Service(url, app.state.realtime, app, client[name], http)
             finally:
@@ -68,6 +71,13 @@ async def serving(replica_set: ReplicaSet, **settings: Any) -> AsyncIterator[Ser
         listening.close()
         client.drop_database(name)
         client.close()
+
+
+def _setter(event: asyncio.Event) -> Callable[[], Awaitable[None]]:
+    async def done() -> None:
+        event.set()
+
+    return done
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from bson.code import Code
 from bson.datetime_ms import DatetimeMS
 from bson.dbref import DBRef
 from bson.decimal128 import Decimal128
+from bson.errors import BSONError
 from bson.int64 import Int64
 from bson.max_key import MaxKey
 from bson.min_key import MinKey
@@ -41,6 +42,10 @@ _YEAR_10000_MS = 253_402_300_800_000
 
 class EjsonError(ValueError):
     """Not JSON, or not Extended JSON; the text says where and what."""
+
+
+class EjsonValueError(EjsonError):
+    """JSON, but a `$…` wrapper in it that stands for no value."""
 
 
 # ---------------------------------------------------------------------------------------------------------- encode
@@ -212,9 +217,9 @@ def _object(pairs: list[tuple[str, Any]]) -> Any:
         if fields.keys() <= allowed:
             try:
                 return _DECODERS[name](fields)
-            except (TypeError, ValueError, KeyError, ArithmeticError, AttributeError):
-                raise EjsonError(f"not a valid {name}: {json.dumps(fields, default=str)[:80]}") from None
-        raise EjsonError(f"{name} stands beside {min(fields.keys() - allowed)!r}")
+            except (TypeError, ValueError, KeyError, ArithmeticError, AttributeError, BSONError):
+                raise EjsonValueError(f"not a valid {name}: {json.dumps(fields, default=str)[:80]}") from None
+        raise EjsonValueError(f"{name} stands beside {min(fields.keys() - allowed)!r}")
     return fields
 
 

@@ -326,7 +326,8 @@ def _refuse_regex(value: Any, here: str) -> None:
 def _unsupported(name: str, here: str) -> NoReturn:
     known = ", ".join(sorted(LOGICAL | FIELD_OPERATORS))
     raise UnsupportedOperatorError(
-        f"{name} at {here} is not supported; what is: {known}", details={"operator": name, "path": here}
+        f"{name}{'' if here == name else f' at {here}'} is not supported; what is: {known}",
+        details={"operator": name, "path": here},
     )
 
 

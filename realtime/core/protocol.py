@@ -140,13 +140,13 @@ def parse(text: str | bytes) -> ClientFrame:
     """A client's text frame as a model; `RefusedFrame` with `malformed_frame`, `unknown_type` or `invalid_request`."""
     try:
         fields = ejson.decode(text)
+    except ejson.EjsonValueError as error:
+        raise RefusedFrame(InvalidRequestError(str(error)), _request_id(orjson.loads(text))) from None
     except ejson.EjsonError as error:
         raise RefusedFrame(MalformedFrameError(str(error)), None) from None
     if not isinstance(fields, dict):
         raise RefusedFrame(MalformedFrameError("a frame is a JSON object"), None)
-    request_id = fields.get("id")
-    if not isinstance(request_id, str) or not 1 <= len(request_id) <= 64:
-        request_id = None
+    request_id = _request_id(fields)
     kind = fields.get("type")
     model = CLIENT_FRAMES.get(kind) if isinstance(kind, str) else None
     if model is None:
@@ -157,6 +157,12 @@ def parse(text: str | bytes) -> ClientFrame:
         return model.model_validate(fields)  # type: ignore[return-value]  # the table maps to the union's members
     except ValidationError as invalid:
         raise RefusedFrame(invalid_request(invalid), request_id) from None
+
+
+def _request_id(fields: Any) -> str | None:
+    """The frame's id where it can be answered under."""
+    request_id = fields.get("id") if isinstance(fields, dict) else None
+    return request_id if isinstance(request_id, str) and 1 <= len(request_id) <= 64 else None
 
 
 def invalid_request(invalid: ValidationError) -> InvalidRequestError:

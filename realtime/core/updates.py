@@ -105,7 +105,8 @@ def _plain(value: Any, here: str) -> None:
 def _unsupported(name: str, here: str) -> NoReturn:
     known = ", ".join(sorted(OPERATORS))
     raise UnsupportedOperatorError(
-        f"{name} at {here} is not supported; what is: {known}", details={"operator": name, "path": here}
+        f"{name}{'' if here == name else f' at {here}'} is not supported; what is: {known}",
+        details={"operator": name, "path": here},
     )
 
 

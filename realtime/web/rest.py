@@ -193,6 +193,8 @@ async def _body(request: Request, live: Live, collection: str) -> Any:
             raise TooLargeError(f"the body is larger than {limit} bytes", details={"limit": limit})
     try:
         return ejson.decode(bytes(received))
+    except ejson.EjsonValueError as error:
+        raise InvalidRequestError(f"body: {error}") from None
     except ejson.EjsonError as error:
         raise MalformedFrameError(f"body: {error}") from None
 

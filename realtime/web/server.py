@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from types import FrameType
 
 import uvicorn
@@ -21,6 +21,16 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 class Server(uvicorn.Server):
     """A uvicorn server that ends without raising the signal again, which would end the process before its clean-up."""
+
+    def __init__(self, config: uvicorn.Config, on_started: Callable[[], Awaitable[None]] | None = None) -> None:
+        super().__init__(config)
+        self._on_started = on_started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and only then say so."""
+        await super().startup(sockets)
+        if self.started and self._on_started is not None:
+            await self._on_started()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -40,8 +50,8 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
-def make_server(app: FastAPI, settings: Settings) -> Server:
-    """A server for `app`, whose lifespan the caller runs."""
+def make_server(app: FastAPI, settings: Settings, on_started: Callable[[], Awaitable[None]] | None = None) -> Server:
+    """A server for `app`, whose lifespan the caller runs. `on_started` is awaited once it listens."""
     config = uvicorn.Config(
         app,
         host=settings.host,
@@ -59,7 +69,7 @@ def make_server(app: FastAPI, settings: Settings) -> Server:
         timeout_graceful_shutdown=int(settings.shutdown_seconds),
         timeout_keep_alive=75,
     )
-    return Server(config)
+    return Server(config, on_started)
 
 
 def bind(settings: Settings) -> socket.socket:

@@ -26,6 +26,7 @@ OVER_THE_SOCKET: list[Case] = [
     ("unknown_type", {"type": "publish"}),
     ("unknown_type", {"type": 7}),
     ("invalid_request", {"type": "subscribe"}),
+    ("invalid_request", {"type": "subscribe", "collection": "orders", "filter": {"_id": {"$oid": "xyz"}}}),
     ("invalid_request", {"type": "subscribe", "collection": "orders", "filters": {}}),
     ("invalid_request", {"type": "subscribe", "collection": "orders", "mode": "all"}),
     ("invalid_request", {"type": "subscribe", "collection": "orders", "since": {"$date": "2026-01-01T00:00:00Z"}}),

@@ -131,9 +131,9 @@ async def test_100_posts_are_100_changes_of_one_key_each_at_or_after_the_writes(
         answers = [await service.http.post(service.documents, json={"_id": n}) for n in range(100)]
         await wire.when(lambda: len(view.documents) == 100)
     positions = {answer.json()["keys"][0]: answer.json()["position"] for answer in answers}
-    changes = wire.of("changes")
-    assert [[change["key"] for change in frame["changes"]] for frame in changes] == [[n] for n in range(100)]
-    assert all(frame["position"] >= positions[frame["changes"][0]["key"]] for frame in changes)
+    changes = [(change, frame["position"]) for frame in wire.of("changes") for change in frame["changes"]]
+    assert [(change["op"], change["key"]) for change, _ in changes] == [("enter", n) for n in range(100)]
+    assert all(position >= positions[change["key"]] for change, position in changes)
     assert len(positions) == 100
 
 

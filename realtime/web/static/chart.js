@@ -221,6 +221,11 @@ export class ChartCard {
   }
 }
 
+/** Makes a bar as long as this part of its track: a transform, which costs no layout while it moves. */
+export function stretch(bar, part) {
+  bar.style.transform = `scaleX(${Math.min(1, Math.max(0, part || 0)).toFixed(3)})`;
+}
+
 /** One bar each for `{key, name, note, value, text, extra}`, in the order given; those that move slide to their place. */
 export class BarList {
   #list;
@@ -253,7 +258,7 @@ export class BarList {
     say(name.lastChild, item.note);
     say(extra, item.extra);
     say(text, item.text);
-    track.firstChild.style.width = `${Math.min(100, (100 * item.value) / top).toFixed(1)}%`;
+    stretch(track.firstChild, item.value / top);
     return row;
   }
 }

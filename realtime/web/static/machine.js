@@ -1,13 +1,13 @@
 // The demo's view: this machine's samples as charts, its busiest processes as bars.
 
-import { BarList, ChartCard, WINDOW } from "./chart.js";
+import { BarList, ChartCard, WINDOW, stretch } from "./chart.js";
 import { element, find, put, say } from "./dom.js";
 import { dateOf, numberOf, show } from "./ejson.js";
 import { byteCeiling, byteTick, bytes, percent, perSecond, plural } from "./format.js";
 import { LiveQuery } from "./query.js";
 
 const SILENT = 3_000; // ms without a new sample after which the writer counts as stopped
-const CORES_DRAWN = 16; // more lines than that are a blur
+const CORES_DRAWN = 16; // more lines than that are a blur, and more bars a wall
 
 /** A document of `machine` as numbers; null where it is no sample. */
 export function sampleOf(document) {
@@ -209,12 +209,13 @@ export class MachinePanel {
     while (this.#cores.children.length > cores.length) this.#cores.lastChild.remove();
     while (this.#cores.children.length < cores.length) {
       const core = this.#cores.children.length;
-      this.#cores.append(element("span", { class: "core" }, element("small", {}, `core ${core}`),
+      this.#cores.append(element("span", { class: "core" }, element("small", {}, element("span", {}, "core "), String(core)),
         element("span", { class: "core-track" }, element("i")), element("b")));
     }
+    this.#cores.classList.toggle("many", cores.length > CORES_DRAWN);
     cores.forEach((value, core) => {
       const [, track, text] = this.#cores.children[core].children;
-      track.firstChild.style.width = `${Math.min(100, value || 0)}%`;
+      stretch(track.firstChild, value / 100);
       say(text, percent(value, 0));
     });
   }

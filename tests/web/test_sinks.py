@@ -1,0 +1,142 @@
+"""How frames reach the socket: by plain writes under our server, by a task under any other; the same to see."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from realtime import metrics
+from realtime.web.frames import TransportSink, text_frame
+from tests.replica_set import ReplicaSet
+from tests.serving import Service, serving
+from tests.wire import wired
+
+LANES = [pytest.param(False, id="our server"), pytest.param(True, id="plain uvicorn")]
+
+
+def slow_consumers() -> float:
+    """How many were closed so far."""
+    return float(metrics.SLOW_CONSUMERS._value.get())
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 65535, 65536])
+def test_a_text_frame_is_what_the_rfc_says(size: int) -> None:
+    from websockets.frames import Frame, Opcode
+
+    payload = b"x" * size
+    assert text_frame(payload) == Frame(Opcode.TEXT, payload).serialize(mask=False)
+
+
+async def stalled(url: str) -> ClientConnection:
+    """A client that subscribes to everything and then reads no further."""
+    socket = await connect(url.replace("http", "ws") + "/v1/ws", max_queue=1, max_size=None, compression=None)
+    await socket.recv()
+    await socket.send(json.dumps({"type": "subscribe", "id": "s", "collection": "orders"}))
+    while json.loads(await socket.recv())["type"] != "live":
+        pass
+    return socket
+
+
+async def rest_of(socket: ClientConnection) -> tuple[list[dict[str, Any]], int | None]:
+    """Everything that still comes, and the close code."""
+    frames = []
+    try:
+        while True:
+            frames.append(json.loads(await socket.recv()))
+    except ConnectionClosed:
+        return frames, socket.close_code
+
+
+@pytest.mark.parametrize("plain", LANES)
+async def test_a_slow_consumer_is_told_and_closed_and_nobody_else_notices(
+    replica_set: ReplicaSet, *, plain: bool
+) -> None:
+    settings = {"outbox_bytes": 65536, "feed_await_ms": 100, "plain_uvicorn": plain}
+    async with serving(replica_set, **settings) as service:
+        before = slow_consumers()
+        slow = await stalled(service.url)
+        async with wired(service.url) as good:
+            view = await good.subscribe("orders")
+            written = 0
+            async with asyncio.timeout(60):
+                while slow_consumers() == before:
+                    texts = [{"_id": written + n, "text": "x" * 100_000} for n in range(10)]
+                    await asyncio.to_thread(service.database.orders.insert_many, texts)
+                    written += 10
+                    await good.when(lambda count=written: len(view.documents) == count)  # type: ignore[misc]
+            frames, code = await rest_of(slow)
+            assert code == 4001
+            assert frames[-1] == {"type": "closing", "code": 4001, "message": "slow_consumer", "retry_after": 1.0}
+            await asyncio.to_thread(service.database.orders.insert_one, {"_id": "after"})
+            await good.when(lambda: '"after"' in view.documents)
+            assert slow_consumers() == before + 1
+            assert len(service.realtime.live().connections) == 1
+    assert written >= 10
+
+
+@pytest.mark.parametrize("plain", LANES)
+async def test_a_snapshot_far_larger_than_the_outbox_reaches_a_client_that_reads(
+    replica_set: ReplicaSet, *, plain: bool
+) -> None:
+    settings = {"outbox_bytes": 65536, "feed_await_ms": 100, "plain_uvicorn": plain}
+    async with serving(replica_set, **settings) as service:
+        for start in range(0, 300, 50):
+            service.database.orders.insert_many({"_id": n, "text": "x" * 50_000} for n in range(start, start + 50))
+        async with wired(service.url) as wire:
+            view = await wire.subscribe("orders")
+            assert len(view.documents) == 300
+            service.database.orders.insert_one({"_id": "after"})
+            await wire.when(lambda: '"after"' in view.documents)
+    assert not wire.of("closing")
+
+
+@pytest.mark.parametrize("plain", LANES)
+async def test_frames_keep_their_order_whatever_path_they_take(replica_set: ReplicaSet, *, plain: bool) -> None:
+    async with serving(replica_set, feed_await_ms=100, plain_uvicorn=plain) as service, wired(service.url) as wire:
+        view = await wire.subscribe("orders")
+        kind = {type(one.sink) for one in service.realtime.live().connections}
+        for n in range(300):
+            await wire.send(type="insert", id=f"w{n}", collection="orders", document={"_id": n, "text": "x" * 500})
+            await wire.until(lambda frame, n=n: frame.get("id") == f"w{n}")  # type: ignore[misc]
+        await wire.when(lambda: len(view.documents) == 300)
+    positions = [frame["position"] for frame in wire.of("changes")]
+    keys = [change["key"] for frame in wire.of("changes") for change in frame["changes"]]
+    assert keys == list(range(300))
+    assert positions == sorted(set(positions))
+    assert (kind == {TransportSink}) is not plain
+
+
+async def test_a_client_that_never_reads_again_is_gone_within_its_time(replica_set: ReplicaSet) -> None:
+    async with serving(replica_set, outbox_bytes=4096, feed_await_ms=100) as service:
+        before = slow_consumers()
+        slow = await stalled(service.url)
+        written = 0
+        async with asyncio.timeout(60):
+            while slow_consumers() == before:
+                await asyncio.to_thread(
+                    service.database.orders.insert_many,
+                    [{"_id": written + n, "text": "x" * 200_000} for n in range(10)],
+                )
+                written += 10
+                await asyncio.sleep(0.05)  # lets the feed's thread have the processor
+            while service.realtime.live().connections:
+                await asyncio.sleep(0.05)
+        slow.transport.abort()
+    assert written
+
+
+async def test_sessions_end_with_their_sockets(service: Service) -> None:
+    for _ in range(20):
+        async with wired(service.url) as wire:
+            await wire.subscribe("orders")
+    async with asyncio.timeout(10):
+        while service.realtime.live().connections:
+            await asyncio.sleep(0.01)
+    hub = service.realtime.live().hub
+    assert hub.roster.count == 0
+    assert len(hub.router) == 0
