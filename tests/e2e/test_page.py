@@ -1,0 +1,144 @@
+"""The page in a real browser: what it shows is what MongoDB holds."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pymongo
+import pytest
+from playwright.async_api import Browser, Page, expect
+
+from tests.e2e.browser import browser, opened
+from tests.replica_set import ReplicaSet
+from tests.serving import Service, process, service
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+__all__ = ["browser", "service"]
+
+ROUNDS = 10
+ROUND_SECONDS = 2.0
+INSERT = """([collection, key]) => new Promise((done, failed) => {
+    const socket = new WebSocket(new URL("v1/ws", document.baseURI));
+    const frame = { type: "insert", id: "1", collection, document: { _id: key, total: 1 } };
+    socket.onopen = () => socket.send(JSON.stringify(frame));
+    socket.onerror = failed;
+    socket.onmessage = ({ data }) => JSON.parse(data).type === "result" && done(JSON.parse(data).position);
+})"""
+
+
+async def shown_and_stored(page: Page, samples: Any) -> tuple[float, dict[str, Any]]:
+    """The page's newest value beside MongoDB's newest document, once they speak of the same sample."""
+    newest_at = page.get_by_test_id("newest-at")
+    async with asyncio.timeout(ROUND_SECONDS):
+        while True:
+            stored = await asyncio.to_thread(samples.find_one, sort=[("at", -1)])
+            written = stored["at"].strftime("%Y-%m-%dT%H:%M:%S.") + f"{stored['at'].microsecond // 1000:03d}Z"
+            if await newest_at.get_attribute("data-at") == written:
+                return float(await page.get_by_test_id("newest-cpu").get_attribute("data-value") or "nan"), stored
+            await asyncio.sleep(0.02)
+
+
+async def test_the_demo_shows_the_newest_sample_ten_times_over_and_says_when_the_writer_stops(
+    browser: Browser, tmp_path: Path
+) -> None:
+    async with process("demo", "--port", "0", "--data-dir", str(tmp_path / "data"), home=tmp_path) as demo:
+        output = "".join(demo.output)
+        uri = re.search(r"mongodb://\S+?(?=,)", output)
+        writer = re.search(r"demo writer: process (\d+)", output)
+        assert uri is not None
+        assert writer is not None
+        samples: Any = pymongo.MongoClient(uri[0]).realtime.machine
+        page, complaints = await opened(browser, demo.url)
+        await expect(page.get_by_test_id("newest-at")).to_be_visible(timeout=15_000)
+        seen = set()
+        began = time.monotonic()
+        for number in range(ROUNDS):
+            value, stored = await shown_and_stored(page, samples)
+            assert value == pytest.approx(stored["cpu"]["percent"])
+            seen.add(stored["_id"])
+            await asyncio.sleep(max(0.0, began + (number + 1) * ROUND_SECONDS - time.monotonic()))
+        assert len(seen) == ROUNDS
+        await expect(page.get_by_test_id("writer-stopped")).to_be_hidden()
+        os.kill(int(writer[1]), signal.SIGKILL)
+        await expect(page.get_by_test_id("writer-stopped")).to_be_visible(timeout=10_000)
+        await expect(page.get_by_test_id("connection")).to_have_attribute("data-state", "live")
+        samples.database.client.close()
+    assert complaints == []
+
+
+async def test_documents_enter_change_and_leave_whoever_writes(browser: Browser, service: Service) -> None:
+    orders = service.database.orders
+    orders.insert_many([{"_id": "a", "total": 1}, {"_id": "b", "total": 2}])
+    address = f"{service.url}/#/collections?collection=orders&filter=%7B%22total%22%3A%7B%22%24gt%22%3A0%7D%7D"
+    page, complaints = await opened(browser, address)
+    other, _ = await opened(browser, f"{service.url}/")
+    row = page.locator
+    await expect(row("[data-key='\"a\"']")).to_be_visible()
+    await asyncio.to_thread(orders.insert_one, {"_id": "c", "total": 3})
+    await expect(row("[data-key='\"c\"'][data-mark=entered]")).to_be_visible()
+    await asyncio.to_thread(orders.update_one, {"_id": "c"}, {"$set": {"total": 4711}})
+    await expect(row("[data-key='\"c\"'] [data-mark=changed]")).to_have_text("4711")
+    await asyncio.to_thread(orders.update_one, {"_id": "c"}, {"$set": {"total": -1}})
+    await expect(row("[data-key='\"c\"']")).to_have_count(0)
+    position = await other.evaluate(INSERT, ["orders", "from another page"])
+    assert len(position) == 25
+    await expect(row("[data-key='\"from another page\"']")).to_be_visible()
+    made = await service.http.post(service.documents, json={"_id": "by http", "total": 9})
+    assert made.status_code == 201
+    await expect(row("[data-key='\"by http\"']")).to_be_visible()
+    await expect(page.get_by_test_id("count")).to_have_attribute("data-value", "4")
+    assert complaints == []
+
+
+async def test_what_documents_hold_is_text_and_nothing_else(browser: Browser, service: Service) -> None:
+    service.database.orders.insert_one({"_id": 1, "text": "<img src=x onerror=alert(1)>", "large": 2**60})
+    page, complaints = await opened(browser, f"{service.url}/#/collections?collection=orders")
+    await expect(page.locator("[data-key='1']")).to_contain_text("<img src=x")
+    await expect(page.locator("[data-key='1']")).to_contain_text(str(2**60))
+    assert await page.locator("td img").count() == 0
+    assert complaints == []
+
+
+async def test_a_refused_filter_is_told_at_the_field_and_the_view_stays(browser: Browser, service: Service) -> None:
+    service.database.orders.insert_one({"_id": 1, "total": 5})
+    page, complaints = await opened(browser, f"{service.url}/#/collections?collection=orders")
+    await expect(page.locator("[data-key='1']")).to_be_visible()
+    for text, told in (('{"$where": "1"}', "$where"), ("{", ""), ('{"total": {"$in": 1}}', "$in")):
+        await page.get_by_test_id("filter").fill(text)
+        await page.get_by_test_id("watch").click()
+        await expect(page.get_by_test_id("query-problem")).to_contain_text(told)
+        await expect(page.get_by_test_id("query-problem")).to_be_visible()
+        await expect(page.locator("[data-key='1']")).to_be_visible()
+    assert complaints == []
+
+
+async def test_the_page_says_that_the_server_is_away_and_heals(
+    browser: Browser, tmp_path: Path, replica_set: ReplicaSet
+) -> None:
+    database = "t_page_away"
+    orders: Any = pymongo.MongoClient(replica_set.uri)[database].orders
+    orders.delete_many({})
+    orders.insert_one({"_id": "before"})
+    arguments = ("serve", "--mongodb-uri", replica_set.uri, "--database", database)
+    async with process(*arguments, "--port", "0", home=tmp_path) as first:
+        page, complaints = await opened(browser, f"{first.url}#/collections?collection=orders")
+        await expect(page.locator("[data-key='\"before\"']")).to_be_visible()
+        first.process.kill()
+        await first.process.wait()
+        await expect(page.get_by_test_id("server-away")).to_be_visible()
+        port = first.url.rstrip("/").rsplit(":", 1)[1]
+        orders.insert_one({"_id": "meanwhile"})
+        async with process(*arguments, "--port", port, home=tmp_path):
+            await expect(page.locator("[data-key='\"meanwhile\"']")).to_be_visible(timeout=20_000)
+            await expect(page.get_by_test_id("server-away")).to_be_hidden()
+            await expect(page.get_by_test_id("count")).to_have_attribute("data-value", "2")
+            await page.close()
+    orders.database.client.drop_database(database)
+    orders.database.client.close()
+    assert complaints == []
