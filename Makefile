@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: help demo serve test test-core check lint types install clean
+.PHONY: tools help demo serve test test-core check lint types install clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -29,7 +29,16 @@ demo: $(STAMP) ## embedded MongoDB, the service, this machine's own figures, liv
 serve: $(STAMP) ## the service alone, on an embedded MongoDB unless REALTIME_MONGODB_URI is set
 	@exec $(BIN)/realtime serve $(ARGS)
 
-test: $(STAMP) ## all tests: real mongod, real sockets, a real browser
+# The page is tested in a real browser, its modules in Node; both are Debian packages.
+tools:
+	@missing=; for tool in chromium node; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+	test -z "$$missing" && exit 0; packages=$$(echo $$missing fonts-dejavu-core | sed 's/node/nodejs/'); \
+	if command -v apt-get >/dev/null && test "$$(id -u)" = 0; then \
+	  echo "installing $$packages"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$packages >/dev/null; \
+	else echo "the tests need$$missing: install them (Debian: apt-get install $$packages)"; exit 2; fi
+
+test: $(STAMP) tools ## all tests: real mongod, real sockets, a real browser
 	$(BIN)/python -m pytest $(ARGS)
 
 test-core: $(STAMP) ## the pure tests: no MongoDB, no event loop, 100 % of the branches

@@ -31,6 +31,7 @@ from realtime.web.live import Entrance, Live
 log = logging.getLogger("realtime")
 
 WATCH_SECONDS = 0.5
+CLOSE_SECONDS = 1.0
 READY_GRACE_SECONDS = 30.0
 """An election must not take every replica out of a balancer: degraded this long is still ready."""
 
@@ -135,6 +136,9 @@ class Realtime:
                 task.cancel()
             await asyncio.gather(*watchers, return_exceptions=True)
             await hub.close()
+            # The step under way ends by itself, but for a frozen MongoDB; by now nobody is left to miss its events.
+            await asyncio.wait({pipe}, timeout=self.settings.feed_await_ms / 1000 + CLOSE_SECONDS)
+            pipe.cancel()
             await asyncio.gather(pipe, return_exceptions=True)
 
     def _pipe_ended(self, pipe: asyncio.Task[None]) -> None:

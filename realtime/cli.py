@@ -5,7 +5,11 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import os
+import signal
 import sys
+import threading
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
@@ -22,6 +26,7 @@ from realtime.settings import ENV_PREFIX, Settings, load
 from realtime.web.server import bind, make_server
 
 CONFIGURATION_EXIT = 2
+EXIT_SECONDS = 2.0
 OPTIONS = ("mongodb_uri", "database", "host", "port", "data_dir", "read_only", "insecure", "allow_sharded", "log_level")
 Start = Callable[[AsyncExitStack, Realtime, str], Awaitable[None]]
 
@@ -104,8 +109,20 @@ def _settings(options: dict[str, Any]) -> Settings:
 
 def _run(settings: Settings, start: Start) -> None:
     _configure_logging(settings.log_level)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(settings, start))
+    code = 0
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(settings, start))
+    except asyncio.CancelledError:
+        code = 128 + signal.SIGTERM
+    # Threads that wait for a frozen MongoDB would keep the interpreter from ending; nothing is left to be done.
+    threading.Thread(target=_end_anyway, args=(code,), daemon=True).start()
+    sys.exit(code)
+
+
+def _end_anyway(code: int) -> None:
+    time.sleep(EXIT_SECONDS)
+    os._exit(code)
 
 
 def _configure_logging(level: str) -> None:
@@ -118,6 +135,10 @@ def _configure_logging(level: str) -> None:
 
 
 async def _serve(settings: Settings, start: Start) -> None:
+    # Until the server takes the signals over. A first process of a container has no default action for SIGTERM.
+    this = asyncio.current_task()
+    if this is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
     app = create_app(settings)
     realtime: Realtime = app.state.realtime
     listening = bind(settings)

@@ -46,7 +46,7 @@ def translate(error: PyMongoError, intent: Intent) -> errors.ServiceError:
         details = {"fields": list(pattern)} if pattern else None
         return errors.DuplicateKeyError("a document with this key is there already", details=details)
     if isinstance(error, WTimeoutError):
-        return errors.TimedOutError("the write was not confirmed by a majority in time", details=maybe)
+        return _timed_out("the write was not confirmed by a majority in time", maybe)
     if isinstance(error, ServerSelectionTimeoutError):
         # Nothing was sent, so nothing was written.
         return errors.UnavailableError("MongoDB has no primary that answers", retry_after=RETRY_AFTER_SECONDS)
@@ -55,7 +55,7 @@ def translate(error: PyMongoError, intent: Intent) -> errors.ServiceError:
     if isinstance(error, DocumentTooLarge):
         return errors.TooLargeError("the document is larger than MongoDB takes (16 MiB)")
     if isinstance(error, ExecutionTimeout):
-        return errors.TimedOutError("MongoDB took too long", details=maybe)
+        return _timed_out("MongoDB took too long", maybe)
     if isinstance(error, OperationFailure):
         return _server_error(error, intent, maybe)
     return errors.InternalError(f"unexpected driver error: {type(error).__name__}")
@@ -71,7 +71,7 @@ def _server_error(error: OperationFailure, intent: Intent, maybe: dict[str, Any]
             "the collection's validator refused the document", details={"reason": message}
         )
     if code in _TIMED_OUT:
-        return errors.TimedOutError("MongoDB took too long", details=maybe)
+        return _timed_out("MongoDB took too long", maybe)
     if code in _TOO_LARGE:
         return errors.TooLargeError("the document is larger than MongoDB takes (16 MiB)")
     if code in _NO_SNAPSHOT:
@@ -85,6 +85,16 @@ def _server_error(error: OperationFailure, intent: Intent, maybe: dict[str, Any]
     if code in {2, 9, 14, 31249, 31253, 31254}:
         return errors.InvalidFilterError(message)
     return errors.InternalError(f"MongoDB refused with code {code}: {message}")
+
+
+def _timed_out(message: str, details: dict[str, Any] | None) -> errors.TimedOutError:
+    return errors.TimedOutError(message, details=details, retry_after=RETRY_AFTER_SECONDS)
+
+
+def short(error: PyMongoError) -> str:
+    """A driver error as one line for a log: the server's own words where it has some, never its whole reply."""
+    words = (getattr(error, "details", None) or {}).get("errmsg", None) or str(error)
+    return f"{type(error).__name__}: {words.split(', full error', 1)[0].split(', Timeout:', 1)[0][:200]}"
 
 
 class Gate:

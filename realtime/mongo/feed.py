@@ -22,6 +22,7 @@ from realtime.core.moments import MomentAssembler
 from realtime.core.upstream import Action, action_for
 from realtime.core.values import CODEC
 from realtime.mongo.client import RAW, Client, Database
+from realtime.mongo.faults import short
 
 log = logging.getLogger("realtime.feed")
 
@@ -158,7 +159,7 @@ class ChangeFeed:
         try:
             await self._database.command({"killCursors": "$cmd.aggregate", "cursors": [cursor]}, session=session)
         except PyMongoError as error:
-            log.debug("the change stream's cursor is left to its timeout: %s", error)
+            log.debug("the change stream's cursor is left to its timeout: %s", short(error))
 
     # ----------------------------------------------------------------------------------------------------- one reply
 
@@ -206,7 +207,7 @@ class ChangeFeed:
         now = asyncio.get_running_loop().time()
         if self._down_since is None:
             self._down_since = now
-            log.warning("change stream interrupted (%s): %s", action.value, error)
+            log.warning("change stream interrupted (%s): %s", action.value, short(error))
         if action is Action.HISTORY_LOST:
             await self._start_at_now()
         elif action is Action.STEP_OVER:
@@ -226,7 +227,7 @@ class ChangeFeed:
                 await self._database.command("ping", session=session)
                 now = to_time(session.operation_time)
         except PyMongoError as error:
-            log.debug("no time to start at yet: %s", error)
+            log.debug("no time to start at yet: %s", short(error))
             return
         log.error("history lost: the oplog no longer reaches back to where the stream was; going on from now")
         self._token, self._lost = None, True

@@ -10,12 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from pymongo import monitoring
 
 from realtime.mongo import embedded
 from tests.replica_set import ReplicaSet
-from tests.serving import serving
+from tests.serving import process, serving
 from tests.wire import wired
 
 
@@ -66,6 +67,25 @@ async def test_a_frozen_mongodb_is_503_within_6_seconds_and_heals_by_itself(own_
             for one in service.database.orders.find()
         }
         assert shown == stored
+
+
+async def test_sigterm_ends_within_10_seconds_although_mongodb_is_frozen_and_requests_wait(
+    own_set: ReplicaSet, tmp_path: Path
+) -> None:
+    async with (
+        process("serve", "--port", "0", "--mongodb-uri", own_set.uri, home=tmp_path) as service,
+        httpx.AsyncClient(base_url=service.url, timeout=30) as http,
+    ):
+        with frozen(own_set.pid):
+            path = "/v1/collections/orders/documents"
+            requests = [asyncio.create_task(http.post(path, json={})) for _ in range(5)]
+            await asyncio.sleep(0.3)  # the requests are with MongoDB, which says nothing
+            service.process.send_signal(signal.SIGTERM)
+            async with asyncio.timeout(10):
+                answers = await asyncio.gather(*requests)
+                assert await service.process.wait() == 0
+    assert [answer.status_code for answer in answers] == [503] * 5
+    assert "Traceback" not in "".join(service.output)
 
 
 class Counted(monitoring.CommandListener, monitoring.ServerListener):

@@ -1,0 +1,178 @@
+"""Every block of the README is run, as it stands but for addresses and ports."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+import pymongo
+import pytest
+from playwright.async_api import Browser, expect
+
+from tests.e2e.browser import browser, opened
+from tests.replica_set import ReplicaSet
+from tests.serving import Service, process, service
+from tests.wire import wired
+
+__all__ = ["browser", "service"]
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+SNIPPET_LINES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A fenced block of the README."""
+
+    language: str
+    text: str
+
+
+BLOCKS = [Block(*found) for found in re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)]
+
+
+def block(mark: str) -> Block:
+    """The one block that holds `mark`."""
+    (found,) = [one for one in BLOCKS if mark in one.text]
+    return found
+
+
+def test_every_block_is_run_by_a_test_here() -> None:
+    marks = ["make demo", "new WebSocket", "curl ", "sync.client", "realtime serve", "docker-compose"]
+    assert [next(mark for mark in marks if mark in one.text) for one in BLOCKS] == marks
+
+
+def test_the_snippets_of_the_first_screen_are_short() -> None:
+    for mark in ("new WebSocket", "curl ", "sync.client"):
+        assert len(block(mark).text.splitlines()) <= SNIPPET_LINES
+
+
+def at(url: str, text: str) -> str:
+    """The block with the address of the service under test."""
+    assert "127.0.0.1:8000" in text
+    return text.replace("127.0.0.1:8000", url.removeprefix("http://").rstrip("/"))
+
+
+def commands() -> list[str]:
+    """The lines of the first block, without their comments."""
+    return [line.split("#")[0].strip() for line in block("make demo").text.splitlines()]
+
+
+async def test_make_demo_prints_the_address_of_a_page(browser: Browser, tmp_path: Path) -> None:
+    demo = commands()[0]
+    environment = {**os.environ, "REALTIME_PORT": "0", "REALTIME_DATA_DIR": str(tmp_path)}
+    child = await asyncio.create_subprocess_exec(
+        *shlex.split(demo), cwd=ROOT, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    assert child.stdout is not None
+    try:
+        async with asyncio.timeout(90):
+            lines: list[str] = []
+            while "live at" not in "".join(lines[-1:]):
+                line = (await child.stdout.readline()).decode()
+                assert line, "".join(lines)
+                lines.append(line)
+        address = re.search(r"live at (\S+)", lines[-1])
+        assert address is not None
+        page, complaints = await opened(browser, address[1])
+        await expect(page.get_by_test_id("newest-at")).to_be_visible(timeout=15_000)
+        assert complaints == []
+    finally:
+        child.terminate()
+        await child.communicate()
+
+
+def test_make_test_is_what_runs_these_tests() -> None:
+    assert commands()[1] == "make test"
+    planned = subprocess.run(["make", "-n", "test"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "-m pytest" in planned.stdout
+    assert re.search(r"^make test$", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
+
+
+async def test_the_browser_snippet_logs_snapshot_live_and_changes(browser: Browser, service: Service) -> None:
+    service.database.orders.insert_one({"_id": "before", "status": "open"})
+    page, _ = await opened(browser, f"{service.url}/")
+    logged: list[str] = []
+    enough = asyncio.Event()
+
+    def note(text: str) -> None:
+        logged.append(text)
+        if '"after"' in text:
+            enough.set()
+
+    page.on("console", lambda message: note(message.text))
+    live = asyncio.Event()
+    page.on("console", lambda message: live.set() if '"live"' in message.text else None)
+    await page.evaluate(f"() => {{ {at(service.url, block('new WebSocket').text)} }}")
+    async with asyncio.timeout(20):
+        await live.wait()
+        await asyncio.to_thread(service.database.orders.insert_one, {"_id": "after", "status": "open"})
+        await enough.wait()
+    types = [json.loads(text)["type"] for text in logged if text.startswith("{")]
+    assert types[:4] == ["welcome", "subscribed", "snapshot", "live"]
+    assert '"before"' in logged[types.index("snapshot")]
+    assert types[-1] == "changes"
+
+
+async def test_the_curl_snippet_is_pushed_to_a_subscriber(service: Service) -> None:
+    async with wired(service.url) as wire:
+        view = await wire.subscribe("orders", filter={"status": "open"})
+        command = at(service.url, block("curl ").text)
+        done = await asyncio.to_thread(
+            subprocess.run, ["bash", "-ec", f"{command.strip()} -sS"], capture_output=True, text=True, check=True
+        )
+        await wire.when(lambda: bool(view.documents))
+    answer = json.loads(done.stdout)
+    (document,) = view.documents.values()
+    assert document == {"_id": answer["keys"][0], "status": "open", "total": 12.5}
+    assert view.position >= answer["position"]
+
+
+async def test_the_python_snippet_prints_every_frame(service: Service) -> None:
+    program = "import websockets.sync.client\n" + at(service.url, block("sync.client").text)
+    child = await asyncio.create_subprocess_exec(sys.executable, "-u", "-c", program, stdout=asyncio.subprocess.PIPE)
+    assert child.stdout is not None
+    types: list[str] = []
+    try:
+        async with asyncio.timeout(30):
+            while not types or types[-1] != "changes":
+                types.append(json.loads(await child.stdout.readline())["type"])
+                if types[-1] == "live":
+                    await service.http.post(service.documents, json={"status": "open"})
+    finally:
+        child.kill()
+        await child.wait()
+    assert types == ["welcome", "subscribed", "snapshot", "live", "changes"]
+
+
+async def test_serve_takes_a_uri_and_a_database(replica_set: ReplicaSet, tmp_path: Path) -> None:
+    name = f"t_{uuid.uuid4().hex[:12]}"
+    program, command, *arguments = shlex.split(block("realtime serve").text)
+    assert (program, command) == ("realtime", "serve")
+    given = {"mongodb://127.0.0.1:27017/?replicaSet=rs0": replica_set.uri, "shop": name}
+    assert set(given) <= set(arguments)
+    async with process(command, *(given.get(one, one) for one in arguments), "--port", "0", home=tmp_path) as running:
+        assert name in running.output[-1]
+    client: pymongo.MongoClient[dict[str, object]] = pymongo.MongoClient(replica_set.uri)
+    client.drop_database(name)
+    client.close()
+
+
+def test_compose_names_a_file_that_is_there_and_is_run_where_an_engine_is() -> None:
+    path = shlex.split(block("docker-compose").text)[2]
+    assert (ROOT / path).is_file()
+    assert path.rsplit("/", 1)[1] in (ROOT / "tests" / "e2e" / "test_docker.py").read_text()
+
+
+@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)#:]+)\)|(?:src|srcset)=\"([^\"]+)\"", README))))
+def test_links_lead_somewhere(link: tuple[str, str]) -> None:
+    assert (ROOT / next(part for part in link if part)).exists()
