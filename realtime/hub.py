@@ -339,6 +339,8 @@ class Hub:
             group.caught_up({_identity(document): dict(document) for document in caught.documents}, time)
         else:
             group.caught_up({}, snapshot.time)
+        if group.too_large:
+            raise _outgrown(group)
         self._go_live(group)
 
     def _go_live(self, group: Group) -> None:

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from bson.code import Code
+from bson.dbref import DBRef
 from bson.regex import Regex
 
 from realtime.core import ejson
@@ -42,8 +44,9 @@ class Filter:
     paths: frozenset[str]
 
     def reads(self, touched: frozenset[str]) -> bool:
-        """Whether an update of these paths (stems) may change what the filter says, by prefix both ways."""
-        return any(overlaps(path, other) for path in self.paths for other in touched)
+        """Whether an update of these paths may change what the filter says, by prefix both ways."""
+        stems = {stem(path) for path in touched}
+        return any(overlaps(path, other) for path in self.paths for other in stems)
 
 
 def compile_filter(source: Any, bounds: Bounds | None = None) -> Filter:
@@ -128,6 +131,7 @@ class _Compiler:
 
     def field(self, name: str, operand: Any, here: str, level: int) -> Callable[[str], Matcher]:
         """One operator at a path."""
+        _refuse_nul(operand, here)
         if name == "$not":
             if not _is_operators(operand) or not operand:
                 _refuse_regex(operand, here)
@@ -286,8 +290,12 @@ def leaves(node: Any, parts: tuple[str, ...], start: int, *, enter: bool) -> Ite
     """
     for index in range(start, len(parts)):
         if type(node) is list:
+            if parts[index:] == ("",):
+                break  # at an array MongoDB takes a final dot for the end of the path
             yield from _array_leaves(node, parts, index, enter=enter)
             return
+        if isinstance(node, DBRef):
+            node = node.as_doc()  # the driver's own type for an object that begins with $ref and $id
         if not isinstance(node, dict) or parts[index] not in node:
             yield MISSING
             return
@@ -301,12 +309,12 @@ def _array_leaves(array: list[Any], parts: tuple[str, ...], index: int, *, enter
     name = parts[index]
     picked = int(name) if name.isdecimal() and (name == "0" or name[0] != "0") else -1
     for place, element in enumerate(array):
-        if isinstance(element, dict):
+        if isinstance(element, dict | DBRef):
             yield from leaves(element, parts, index, enter=enter)
         if place == picked:
             if index + 1 == len(parts):
                 yield element  # a last array picked by its number is not entered
-            elif isinstance(element, dict | list):
+            elif isinstance(element, dict | list | DBRef):
                 yield from leaves(element, parts, index + 1, enter=enter)
 
 
@@ -321,6 +329,20 @@ def _is_operators(value: Any) -> bool:
 def _refuse_regex(value: Any, here: str) -> None:
     if isinstance(value, Regex):
         _unsupported("$regularExpression", here)
+
+
+def _refuse_nul(value: Any, here: str) -> None:
+    """Field names inside a value; BSON ends a name at its first NUL."""
+    if isinstance(value, Code):
+        value = value.scope
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            if "\0" in name:
+                _invalid(here, "a field name has no NUL character")
+            _refuse_nul(inner, here)
+    elif isinstance(value, list):
+        for inner in value:
+            _refuse_nul(inner, here)
 
 
 def _unsupported(name: str, here: str) -> NoReturn:

@@ -11,8 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from realtime.core.events import DOCUMENT_OPS, Batch, ChangeEvent
-from realtime.core.filters import stem
+from realtime.core.events import DOCUMENT_OPS, Batch, ChangeEvent, identity
 
 
 class MomentAssembler:
@@ -41,14 +40,17 @@ class MomentAssembler:
         """
         fresh = [event for event in events if event.time > self.time and event.time != self.lost_time]
         pool = self.held + fresh
-        lost = self.lost_time is not None and (complete or any(event.time > self.lost_time for event in fresh))
+        lost_time = self.lost_time
+        lost = lost_time is not None and (complete or any(event.time > lost_time for event in fresh))
         if complete:
-            ready, time = pool, max(through, pool[-1].time if pool else 0, self.lost_time or 0)
+            ready, time = pool, max(through, pool[-1].time if pool else 0)
             self.reset()
         else:
             ready, time = self._cut(pool)
-        if lost:
-            self.lost_time = None
+        if lost and lost_time is not None:
+            time = max(time, lost_time)
+            if self.lost_time == lost_time:
+                self.lost_time = None  # else the next moment is too large as well, and is told in its turn
         time = max(time, self.time)
         if not ready and not lost and time == self.time:
             return None
@@ -73,7 +75,7 @@ class Touch:
     """What a batch did to one document.
 
     `exact` is whether `document` is its state at the batch's end (None: gone); else it has to be read. `paths` are the
-    stems that updates touched, None when the whole document may have changed.
+    paths that updates touched, None when the whole document may have changed.
     """
 
     key: Any
@@ -129,10 +131,20 @@ def _touch(touches: dict[str, Touch], event: ChangeEvent) -> None:
     touch = Touch(event.key, name, event.time, document=event.document)
     if event.op == "update":
         touch.exact = event.document is not None
-        touched = frozenset(map(stem, (*event.updated, *event.removed)))
+        touched = frozenset((*event.updated, *event.removed))
         earlier = before.paths if before is not None else frozenset()
         touch.paths = None if earlier is None else earlier | touched
     else:
         touch.exact, touch.paths = True, None
         touch.deleted = event.op == "delete"
     touches[name] = touch
+    if event.op == "replace" and event.document is not None:
+        _rename(touches, touch, event.document)
+
+
+def _rename(touches: dict[str, Touch], touch: Touch, document: dict[str, Any]) -> None:
+    """A replace may give `_id` another number type: its event names the old key (1), all later ones the new (1.0)."""
+    name = identity(document["_id"])
+    if name != touch.identity:
+        touches[touch.identity] = Touch(touch.key, touch.identity, touch.time, exact=True, deleted=True, paths=None)
+        touches[name] = Touch(document["_id"], name, touch.time, document=document, exact=True, paths=None)

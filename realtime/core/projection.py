@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from bson.dbref import DBRef
 from bson.decimal128 import Decimal128
 
 from realtime.core.filters import overlaps, stem
@@ -56,12 +57,13 @@ def compile_projection(source: Any) -> Projection:
         return Projection(
             source,
             lambda document: _include(document, tree),
-            lambda touched: any(overlaps(path, other) for path in stems for other in touched),
+            lambda touched: any(overlaps(path, stem(other)) for path in stems for other in touched),
         )
     return Projection(
         source,
         lambda document: _exclude(document, tree),
-        lambda touched: any(not any(_inside(other, path) for path in stems) for other in touched),
+        # By the whole path: a number in it may be an element, which is hidden too, or a name, which is not.
+        lambda touched: any(not any(_inside(other, path) for path in paths) for other in touched),
     )
 
 
@@ -108,8 +110,9 @@ def _grow(paths: dict[str, bool]) -> Tree:
 
 def _include(document: dict[str, Any], tree: Tree) -> dict[str, Any]:
     shown = {}
-    for name, value in document.items():
+    for name, stored in document.items():
         below = tree.get(name)
+        value = _opened(stored) if below is not True else stored
         if below is True:
             shown[name] = value
         elif below is not None and isinstance(value, dict):
@@ -121,12 +124,17 @@ def _include(document: dict[str, Any], tree: Tree) -> dict[str, Any]:
 
 def _include_array(array: list[Any], tree: Tree) -> list[Any]:
     shown: list[Any] = []
-    for value in array:
+    for value in map(_opened, array):
         if isinstance(value, dict):
             shown.append(_include(value, tree))
         elif isinstance(value, list):
             shown.append(_include_array(value, tree))
     return shown
+
+
+def _opened(value: Any) -> Any:
+    """The driver's own type for an object that begins with $ref and $id, as that object."""
+    return value.as_doc() if isinstance(value, DBRef) else value
 
 
 def _exclude(document: dict[str, Any], tree: Tree) -> dict[str, Any]:
@@ -138,6 +146,7 @@ def _exclude(document: dict[str, Any], tree: Tree) -> dict[str, Any]:
 def _exclude_value(value: Any, tree: Tree | None) -> Any:
     if tree is None:
         return value
+    value = _opened(value)
     if isinstance(value, dict):
         return _exclude(value, tree)
     if isinstance(value, list):

@@ -247,7 +247,7 @@ class EventGroup:
         for event in self._in_order(settled):
             if event.time <= self.time or not self._wants(event):
                 continue
-            fields = self._fields(event, images.get(event.collection, {}), settled.time, numbers)
+            fields = self._fields(event, _image(event, settled, images), settled.time, numbers)
             if fields is not None:
                 entries.append(ejson.encode(fields))
         self.time = max(self.time, settled.time)
@@ -267,13 +267,13 @@ class EventGroup:
         return self.query.covers(event.collection) or (event.to is not None and self.query.covers(event.to))
 
     def _fields(
-        self, event: ChangeEvent, images: Images, time: int, numbers: dict[tuple[bytes, int], int]
+        self, event: ChangeEvent, image: dict[str, Any] | None, time: int, numbers: dict[tuple[bytes, int], int]
     ) -> dict[str, Any] | None:
         """The event as PROTOCOL 4.2 has it; None when the filter keeps it out."""
         fields: dict[str, Any] = {"op": event.op, "collection": event.collection}
         if event.identity is not None:
             fields["key"] = event.key
-            if not self._show(event, images, time, fields):
+            if not self._show(event, image, time, fields):
                 return None
         if event.op == "update":
             self._describe(event, fields)
@@ -286,12 +286,12 @@ class EventGroup:
             fields["wall_time"] = event.wall_time
         return fields
 
-    def _show(self, event: ChangeEvent, images: Images, time: int, fields: dict[str, Any]) -> bool:
+    def _show(self, event: ChangeEvent, image: dict[str, Any] | None, time: int, fields: dict[str, Any]) -> bool:
         """Put the images into `fields`; False when the filter keeps the event out."""
         show, matches = self.query.projection.apply, self.query.filter.matches
         document, as_of = event.document, None
         if event.op == "update" and document is None:
-            document, as_of = images.get(event.identity or ""), time
+            document, as_of = image, time
         if event.op == "delete":
             if event.before is not None and not matches(event.before):
                 return False
@@ -311,6 +311,14 @@ class EventGroup:
         shows = self.query.projection.shows
         fields["updated"] = [path for path in event.updated if shows(frozenset((stem(path),)))]
         fields["removed"] = [path for path in event.removed if shows(frozenset((stem(path),)))]
+
+
+def _image(event: ChangeEvent, settled: Settled, images: Mapping[str, Images]) -> dict[str, Any] | None:
+    """The event's document at the batch's end: as a later event of the batch has it, or as it was read."""
+    touch = settled.touches.get(event.collection, {}).get(event.identity or "")
+    if touch is not None and touch.exact and not settled.was_replaced(event.collection):
+        return touch.document
+    return images.get(event.collection, {}).get(event.identity or "")
 
 
 Group = QueryGroup | EventGroup

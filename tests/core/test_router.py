@@ -1,0 +1,75 @@
+"""From a change to the groups that it may concern."""
+
+from __future__ import annotations
+
+from realtime.core.query import EventGroup, QueryGroup
+from realtime.core.router import Router
+from tests.core.examples import EPOCH, ROOMY, query
+
+
+def in_query_mode(router: Router, collection: str, **filters: int) -> QueryGroup:
+    group = QueryGroup(query(filters, collections=collection), router.next_channel(), EPOCH, ROOMY)
+    router.add(group)
+    return group
+
+
+def in_events_mode(router: Router, collections: str | None) -> EventGroup:
+    group = EventGroup(query(mode="events", collections=collections), router.next_channel(), EPOCH)
+    router.add(group)
+    return group
+
+
+def test_a_change_reaches_the_groups_of_its_collection_and_no_others() -> None:
+    router = Router()
+    one, two, other = (in_query_mode(router, name, a=value) for name, value in (("a", 1), ("a", 2), ("b", 1)))
+    assert router.query_groups("a") == (one, two)
+    assert router.query_groups("b") == (other,)
+    assert router.query_groups("c") == ()
+    assert set(router.all_query_groups()) == {one, two, other}
+
+
+def test_groups_of_events_mode_are_apart_from_those_of_query_mode() -> None:
+    router = Router()
+    held, told = in_query_mode(router, "a"), in_events_mode(router, "a")
+    assert router.event_groups() == (told,)
+    assert router.query_groups("a") == (held,)
+    assert len(router) == 2
+
+
+def test_the_same_query_finds_its_group_and_another_one_does_not() -> None:
+    router = Router()
+    held = in_query_mode(router, "a", x=1)
+    assert router.find(query({"x": 1}, collections="a")) is held
+    assert router.find(query({"x": 2}, collections="a")) is None
+    assert router.find(query({"x": 1}, collections="a", principal="somebody")) is None
+    assert router.find(query({"x": 1}, collections="a", mode="events")) is None
+
+
+def test_a_group_that_is_removed_hears_of_nothing() -> None:
+    router = Router()
+    one, two, told = in_query_mode(router, "a", x=1), in_query_mode(router, "a", x=2), in_events_mode(router, None)
+    router.remove(one)
+    assert router.query_groups("a") == (two,)
+    router.remove(two)
+    router.remove(told)
+    assert (router.query_groups("a"), router.all_query_groups(), router.event_groups(), len(router)) == ((), (), (), 0)
+    assert router.find(one.query) is None
+
+
+def test_removing_a_group_twice_leaves_its_successor_alone() -> None:
+    router = Router()
+    old = in_query_mode(router, "a")
+    router.remove(old)
+    new = in_query_mode(router, "a")
+    router.remove(old)
+    assert router.find(new.query) is new
+    assert router.query_groups("a") == (new,)
+
+
+def test_a_channel_number_is_never_used_twice() -> None:
+    router = Router()
+    first = in_query_mode(router, "a")
+    router.remove(first)
+    numbers = [first.channel, in_query_mode(router, "a").channel, in_events_mode(router, "a").channel]
+    assert len(set(numbers)) == 3
+    assert numbers == sorted(numbers)

@@ -1,0 +1,35 @@
+"""What each error of the change stream leads to: the classes of docs/faults.md, section 1, code by code."""
+
+from __future__ import annotations
+
+import pytest
+
+from realtime.core.upstream import Action, action_for
+
+BY_CLASS = {
+    "A": (Action.REOPEN, [43, 189, 10107, 13435, 13436, 11602, 91, 11600, 50]),
+    "B": (Action.REOPEN, [237, 11601, 175, 202, 6, 7, 89, 262, 9001, 63, 150, 133, 234]),
+    "C": (Action.HISTORY_LOST, [286, 280, 260, 136, 40585, 40615]),
+    "D": (Action.STEP_OVER, [10334]),
+    "E": (Action.CONFIGURATION, [40573, 123, 13, 18, 8000, 20, 72, 73, 166, 40324, 40415]),
+}
+CASES = [(f"{name}-{code}", code, action) for name, (action, codes) in BY_CLASS.items() for code in codes]
+
+
+@pytest.mark.parametrize(("code", "action"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+def test_a_server_code_leads_to_the_action_of_its_class(code: int, action: Action) -> None:
+    assert action_for(code) is action
+
+
+def test_an_error_of_the_network_opens_the_stream_again() -> None:
+    assert action_for(None) is Action.REOPEN
+
+
+def test_a_code_nobody_knows_opens_the_stream_again() -> None:
+    assert action_for(999_999) is Action.REOPEN
+
+
+@pytest.mark.parametrize("code", [286, 10334, 13, 999_999])
+def test_the_label_resumable_wins_over_the_code(code: int) -> None:
+    assert action_for(code, ["RetryableWriteError", "ResumableChangeStreamError"]) is Action.REOPEN
+    assert action_for(code, ["RetryableWriteError"]) is action_for(code)

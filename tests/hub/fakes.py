@@ -1,0 +1,331 @@
+"""MongoDB, the feed and the browsers as the hub sees them, in memory and exact.
+
+`Store` keeps every version of every document with its cluster time, so what `find` and `read_at` answer at a time is
+what MongoDB would. Its reads can be held at a gate, so that a test decides what happens while one is under way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from realtime.core.events import Batch, ChangeEvent, identity
+from realtime.core.filters import compile_filter
+from realtime.core.query import GroupBounds
+from realtime.errors import TooLargeError
+from realtime.hub import Hub
+from realtime.ports import CollectionFacts, Document, Snapshot
+from realtime.roster import Subscription
+from tests.core.examples import EPOCH
+
+START = 100
+PIPE = "pipe"
+"""Name of the task that takes batches; a `read_at` in it is for a batch's images, elsewhere it is to catch up."""
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Let the loop turn until the condition holds; it takes no time, so a thousand turns are for ever."""
+    for _ in range(1000):
+        if condition():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("this never came about")
+
+
+async def rest() -> None:
+    """Let everything run that can run without waiting for a gate."""
+    for _ in range(30):
+        await asyncio.sleep(0)
+
+
+@dataclass(slots=True)
+class Read:
+    """A read that the store was asked for: `find`, `images` or `catch up`."""
+
+    kind: str
+    collection: str
+    keys: list[Any]
+    time: int
+
+
+class Store:
+    """A versioned database; a `SnapshotReader`."""
+
+    def __init__(self) -> None:
+        self.now = START
+        self.lead = 10**6
+        """How far after the least time a `find` may answer; never after `now`."""
+        self.reads: list[Read] = []
+        self.facts: dict[str, CollectionFacts] = {}
+        self.faults: dict[str, list[Exception]] = defaultdict(list)
+        """Raised, first to last, by the reads of a kind before they answer."""
+        self.cancelled: list[str] = []
+        self.unless_changed_by: int | None = None
+        self._gates: dict[str, asyncio.Event] = {}
+        self._waiting: dict[str, int] = defaultdict(int)
+        self._versions: dict[str, dict[str, list[tuple[int, dict[str, Any] | None]]]] = defaultdict(dict)
+        self._pending: list[ChangeEvent] = []
+        self._transaction: tuple[bytes, int] | None = None
+        self._transactions = 0
+
+    # ------------------------------------------------------------------------------------------------------ writes
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All writes inside share one cluster time."""
+        self.now += 1
+        self._transactions += 1
+        self._transaction = (b"session", self._transactions)
+        yield
+        self._transaction = None
+
+    def insert(self, collection: str, document: dict[str, Any]) -> None:
+        self._write("insert", collection, document["_id"], document, told=document)
+
+    def replace(self, collection: str, document: dict[str, Any]) -> None:
+        self._write("replace", collection, document["_id"], document, told=document)
+
+    def update(self, collection: str, key: Any, **fields: Any) -> None:
+        """Set fields; the event has no document, as where the collection keeps no images."""
+        before = self.at(collection, self.now)[identity(key)]
+        self._write("update", collection, key, {**before, **fields}, updated=tuple(fields))
+
+    def delete(self, collection: str, key: Any) -> None:
+        self._write("delete", collection, key, None)
+
+    def drop(self, collection: str) -> None:
+        self._namespace("drop", collection)
+        self._forget(collection)
+
+    def rename(self, collection: str, to: str) -> None:
+        documents = self.at(collection, self.now)
+        self._namespace("rename", collection, to=to)
+        self._forget(collection)
+        self._forget(to)
+        for name, document in documents.items():
+            self._versions[to].setdefault(name, []).append((self.now, document))
+
+    def drop_database(self) -> None:
+        self._namespace("dropDatabase", "")
+        for collection in list(self._versions):
+            self._forget(collection)
+
+    def lose(self, collection: str, key: Any) -> None:
+        """A document is gone at the present time and no event says so, as in a collection made anew."""
+        self._versions[collection][identity(key)].append((self.now, None))
+
+    def pass_time(self) -> None:
+        """Something happened that is not ours."""
+        self.now += 1
+
+    def batch(self, *, lost: bool = False) -> Batch:
+        """Everything since the last batch."""
+        events, self._pending = tuple(self._pending), []
+        return Batch(events, self.now, lost)
+
+    def _write(
+        self,
+        op: str,
+        collection: str,
+        key: Any,
+        state: dict[str, Any] | None,
+        *,
+        told: dict[str, Any] | None = None,
+        updated: tuple[str, ...] = (),
+    ) -> None:
+        if self._transaction is None:
+            self.now += 1
+        name = identity(key)
+        self._versions[collection].setdefault(name, []).append((self.now, state))
+        self._pending.append(
+            ChangeEvent(
+                op,
+                collection,
+                self.now,
+                key=key,
+                identity=name,
+                document=told,
+                updated=updated,
+                transaction=self._transaction,
+            )
+        )
+
+    def _namespace(self, op: str, collection: str, to: str | None = None) -> None:
+        self.now += 1
+        self._pending.append(ChangeEvent(op, collection, self.now, to=to))
+
+    def _forget(self, collection: str) -> None:
+        for versions in self._versions[collection].values():
+            versions.append((self.now, None))
+
+    # ------------------------------------------------------------------------------------------------------- reads
+
+    def at(self, collection: str, time: int) -> dict[str, dict[str, Any]]:
+        """The documents of a collection at a cluster time, by identity."""
+        found = {}
+        for name, versions in self._versions[collection].items():
+            past = [document for written, document in versions if written <= time]
+            if past and past[-1] is not None:
+                found[name] = past[-1]
+        return found
+
+    async def find(self, collection: str, selection: Document, *, after: int, limit: int) -> Snapshot:
+        await self._pass("find", collection, [], after)
+        time = max(after, min(self.now, after + self.lead))
+        matches = compile_filter(dict(selection)).matches
+        documents = [document for document in self.at(collection, time).values() if matches(document)]
+        if len(documents) > limit:
+            raise TooLargeError("too large", details={"count": len(documents), "limit": limit})
+        return Snapshot(time, documents, self.unless_changed_by)
+
+    async def read_at(self, collection: str, keys: Sequence[Any], time: int) -> Snapshot:
+        task = asyncio.current_task()
+        kind = "images" if task is not None and task.get_name() == PIPE else "catch up"
+        await self._pass(kind, collection, list(keys), time)
+        wanted = {identity(key) for key in keys}
+        assert time <= self.now, "a time that has not been"
+        return Snapshot(time, [document for name, document in self.at(collection, time).items() if name in wanted])
+
+    async def describe(self, collection: str) -> CollectionFacts:
+        await self._pass("describe", collection, [], 0)
+        return self.facts.get(collection, CollectionFacts(exists=True, pre_images=False))
+
+    async def _pass(self, kind: str, collection: str, keys: list[Any], time: int) -> None:
+        self.reads.append(Read(kind, collection, keys, time))
+        self._waiting[kind] += 1
+        try:
+            if kind in self._gates:
+                await self._gates[kind].wait()
+            else:
+                await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            self.cancelled.append(kind)
+            raise
+        finally:
+            self._waiting[kind] -= 1
+        if self.faults[kind]:
+            raise self.faults[kind].pop(0)
+
+    def hold(self, *kinds: str) -> None:
+        """Let reads of these kinds wait from now on."""
+        for kind in kinds:
+            self._gates[kind] = asyncio.Event()
+
+    def let_go(self, *kinds: str) -> None:
+        """Let those that wait go on; later ones do not wait."""
+        for kind in kinds:
+            self._gates.pop(kind).set()
+
+    def waits(self, kind: str) -> bool:
+        """Whether a read of this kind is held."""
+        return self._waiting[kind] > 0
+
+    def reads_of(self, kind: str) -> list[Read]:
+        return [read for read in self.reads if read.kind == kind]
+
+
+class Stream:
+    """A `Feed` whose batches the test puts in."""
+
+    def __init__(self) -> None:
+        self._queue: asyncio.Queue[Batch | None] = asyncio.Queue()
+
+    async def batches(self) -> AsyncIterator[Batch]:
+        while (batch := await self._queue.get()) is not None:
+            yield batch
+
+    def put(self, batch: Batch) -> None:
+        self._queue.put_nowait(batch)
+
+    def close(self) -> None:
+        self._queue.put_nowait(None)
+
+
+class Peer:
+    """A connection and its sink in one. Frames of a run are made when they are looked at, as a slow transport does."""
+
+    def __init__(self) -> None:
+        self.ended: list[str] = []
+        self._sent: list[bytes | Iterator[bytes]] = []
+
+    @property
+    def sink(self) -> Peer:
+        return self
+
+    @sink.setter
+    def sink(self, sink: Any) -> None:
+        raise AttributeError("a peer is its own sink")
+
+    @property
+    def frames(self) -> list[bytes]:
+        """Everything sent so far, in order."""
+        made: list[bytes] = []
+        for entry in self._sent:
+            made += [entry] if isinstance(entry, bytes) else entry
+        self._sent = list(made)
+        return made
+
+    def send(self, frame: bytes) -> None:
+        self._sent.append(frame)
+
+    def send_run(self, frames: Iterator[bytes]) -> None:
+        self._sent.append(frames)
+
+    def close(self, code: int, reason: str) -> None:
+        raise AssertionError(f"the hub closes no connection ({code} {reason})")
+
+    def subscription_ended(self, subscription_id: str) -> None:
+        self.ended.append(subscription_id)
+
+    def moments(self) -> list[bytes]:
+        """The frames that carry a channel, as they were handed over."""
+        return [frame for frame in self.frames if frame.startswith((b'{"type":"changes"', b'{"type":"events"'))]
+
+
+class Service:
+    """A hub at work on a store."""
+
+    def __init__(self, *, documents: int = 1000, bytes: int = 1 << 20, frame_bytes: int = 1 << 20) -> None:  # noqa: A002 - as `GroupBounds` has it
+        self.store = Store()
+        self.stream = Stream()
+        self.bounds = GroupBounds(documents, bytes, frame_bytes)
+        self.hub = Hub(self.store, epoch=EPOCH, time=START, bounds=self.bounds)
+        self._pipe: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Service:
+        self._pipe = asyncio.create_task(self.hub.run(self.stream), name=PIPE)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for kind in ("describe", "find", "images", "catch up"):
+            self.store.hold(kind)
+            self.store.let_go(kind)
+        self.stream.close()
+        await self.hub.close()
+        assert self._pipe is not None
+        await self._pipe
+
+    def put(self, *, lost: bool = False) -> Batch:
+        """Hand everything written since the last batch to the feed."""
+        batch = self.store.batch(lost=lost)
+        self.stream.put(batch)
+        return batch
+
+    async def flow(self, *, lost: bool = False) -> None:
+        """The same, and wait until it is dispatched and what follows from it has run."""
+        batch = self.put(lost=lost)
+        await until(lambda: self.hub.time == batch.time)
+        await rest()
+
+    def attach(self, subscription: Subscription) -> None:
+        self.hub.attach(subscription)
+
+    async def subscribed(self, subscription: Subscription) -> Subscription:
+        """Attach, and wait until it is live."""
+        self.hub.attach(subscription)
+        await until(lambda: subscription.live)
+        return subscription

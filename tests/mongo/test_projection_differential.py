@@ -1,0 +1,117 @@
+"""Compiled projections against the real `find`: the same fields in the same order, and the same ones refused.
+
+Seeded anew in every run. To repeat one: REALTIME_TEST_SEED=… in front of pytest; every failure names its seed.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from pymongo import MongoClient
+from pymongo.collection import Collection
+from pymongo.errors import OperationFailure
+
+from realtime.core import ejson
+from realtime.core.projection import compile_projection
+from realtime.core.values import CODEC
+from realtime.errors import ServiceError
+from tests.mongo.grammar import Grammar, fresh_seed, same
+from tests.replica_set import ReplicaSet
+
+ROUNDS, DOCUMENTS, PROJECTIONS = 3, 80, 120
+PAIRS = 20_000
+
+Shown = dict[int, dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def collection(replica_set: ReplicaSet) -> Iterator[Collection[dict[str, Any]]]:
+    client: MongoClient[dict[str, Any]] = MongoClient(replica_set.uri)
+    name = f"coretest_projection_{fresh_seed():08x}"
+    try:
+        yield client[name].get_collection("documents", codec_options=CODEC)
+    finally:
+        client.drop_database(name)
+        client.close()
+
+
+def shown_by_mongodb(collection: Collection[dict[str, Any]], source: dict[str, Any]) -> Shown | str:
+    """What `find` shows of each document, or what MongoDB says against the projection."""
+    try:
+        # `_id` may be hidden; the collection's own order is that of the keys.
+        return dict(enumerate(collection.find({}, source).sort("_id", 1)))
+    except OperationFailure as error:
+        return str((error.details or {}).get("errmsg", error))
+
+
+def shown_by_us(documents: Shown, source: dict[str, Any]) -> Shown | str:
+    try:
+        apply = compile_projection(source).apply
+    except ServiceError as error:
+        return error.message
+    return {key: apply(document) for key, document in documents.items()}
+
+
+def difference(documents: Shown, source: dict[str, Any], theirs: Shown | str) -> str | None:
+    """The first difference, in words that can be repeated."""
+    ours = shown_by_us(documents, source)
+    text = ejson.encode(source).decode()
+    if isinstance(ours, str) or isinstance(theirs, str):
+        return (
+            None if type(ours) is type(theirs) else f"{text}\n  here: {str(ours)[:200]}\n  there: {str(theirs)[:200]}"
+        )
+    for key, document in documents.items():
+        if not same(ours[key], theirs[key]):
+            here, there = ejson.encode(ours[key]).decode(), ejson.encode(theirs[key]).decode()
+            return f"{text}\n  of: {ejson.encode(document).decode()}\n  here: {here}\n  there: {there}"
+    return None
+
+
+def test_compiled_projections_show_what_find_shows(collection: Collection[dict[str, Any]]) -> None:
+    seed = fresh_seed()
+    grammar = Grammar(random.Random(seed))
+    pairs = changed = refused = 0
+    differences: list[str] = []
+    for _ in range(ROUNDS):
+        collection.drop()
+        collection.insert_many([grammar.document(key) for key in range(DOCUMENTS)])
+        documents = {document["_id"]: document for document in collection.find().sort("_id", 1)}
+        for _ in range(PROJECTIONS):
+            source = grammar.projection()
+            theirs = shown_by_mongodb(collection, source)
+            found = difference(documents, source, theirs)
+            differences += [found] if found is not None else []
+            if isinstance(theirs, str):
+                refused += 1
+                continue
+            pairs += len(documents)
+            changed += sum(not same(theirs[key], document) for key, document in documents.items())
+    print(f"\nseed {seed}: {pairs} pairs, {changed / pairs:.0%} show less than all, {refused} refused")  # noqa: T201
+    assert not differences, f"seed {seed}\n" + "\n".join(differences[:5])
+    assert pairs >= PAIRS, f"seed {seed}: {pairs} pairs"
+    assert 0.10 <= changed / pairs <= 0.95, f"seed {seed}: {changed} of {pairs}"
+    assert refused >= 5, f"seed {seed}: {refused} refused"
+
+
+def test_no_projection_shows_everything(collection: Collection[dict[str, Any]]) -> None:
+    grammar = Grammar(random.Random(1))
+    collection.drop()
+    collection.insert_many([grammar.document(key) for key in range(20)])
+    documents = {document["_id"]: document for document in collection.find().sort("_id", 1)}
+    assert difference(documents, {}, shown_by_mongodb(collection, {})) is None
+    assert shown_by_us(documents, {}) == documents
+
+
+def test_a_wrong_projection_would_be_seen() -> None:
+    """The comparison itself sees a field too few, another order, another number type, and a refusal on one side."""
+    documents = {0: {"_id": 0, "a": 1, "b": 2}}
+    right = {0: {"_id": 0, "a": 1}}
+    assert difference(documents, {"a": 1}, right) is None
+    for wrong in ({"a": 1}, {"a": 1, "_id": 0}, {"_id": 0, "a": 1.0}, {"_id": 0, "a": 1, "b": 2}):
+        assert "there: " in (difference(documents, {"a": 1}, {0: wrong}) or "")
+    assert "there: no" in (difference(documents, {"a": 1}, "no") or "")
+    assert "here: " in (difference(documents, {"a": 1, "b": 0}, right) or "")
+    assert difference(documents, {"a": 1, "b": 0}, "no") is None
