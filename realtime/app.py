@@ -26,7 +26,9 @@ from realtime.mongo.snapshot import MongoReader
 from realtime.mongo.writes import MongoWriter
 from realtime.settings import Settings
 from realtime.web import pages, rest, socket
+from realtime.web.descriptions import descriptions
 from realtime.web.live import Entrance, Live
+from realtime.web.problems import answer_unknown_paths
 
 log = logging.getLogger("realtime")
 
@@ -175,7 +177,7 @@ class Realtime:
     def _report(self, status: FeedStatus) -> None:
         """Tell every connection that the feed went down or came back."""
         live = self.live()
-        since = dt.datetime.now(dt.UTC)
+        since = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=status.seconds)
         frame = Status(feed="up" if status.up else "degraded", since=since, reason=status.reason)
         live.degraded = None if status.up else frame
         self._degraded_since = None if status.up else asyncio.get_running_loop().time()
@@ -199,7 +201,16 @@ def _limits(settings: Settings) -> Limits:
 def create_app(settings: Settings | None = None) -> FastAPI:
     """An application that is the service and nothing else."""
     realtime = Realtime(settings)
-    app = FastAPI(title="realtime", version=__version__, summary="Live MongoDB queries", lifespan=realtime.lifespan)
+    app = FastAPI(
+        title="realtime",
+        version=__version__,
+        summary="Live MongoDB queries",
+        lifespan=realtime.lifespan,
+        # FastAPI's own pages load their scripts from elsewhere, and know nothing of hosts and origins.
+        openapi_url=None,
+    )
     app.include_router(realtime.router)
+    app.include_router(descriptions(app), dependencies=[Depends(Entrance(realtime.live))])
+    answer_unknown_paths(app)
     app.state.realtime = realtime
     return app

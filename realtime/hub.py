@@ -89,7 +89,7 @@ class Hub:
         if not inexact:
             return {}
         groups = self.router.query_groups(collection)
-        everything = any(group.live and group.query.covers(collection) for group in self.router.event_groups())
+        everything = any(group.live and group.hears_updates(collection) for group in self.router.event_groups())
         return {touch.identity: touch for touch in inexact if everything or any(group.needs(touch) for group in groups)}
 
     async def _images(self, collection: str, touches: dict[str, Touch], time: int) -> Images | None:

@@ -20,7 +20,6 @@ PROTOCOL_VERSION = 1
 CLOSE_PROTOCOL_VIOLATION = 4500
 CLOSE_DRAINING = 4000
 CLOSE_SLOW_CONSUMER = 4001
-MAX_DOCUMENT_FRAME = 17 * 1024 * 1024
 
 Id = Annotated[str, Field(min_length=1, max_length=64)]
 CollectionName = Annotated[str, Field(min_length=1, max_length=200)]
@@ -185,17 +184,6 @@ class ServerFrame(BaseModel):
     def encode(self) -> bytes:
         """The frame's bytes, as they go out."""
         return orjson.dumps({name: ejson.plain(value) for name, value in self if value is not None})
-
-
-class Limits(BaseModel):
-    """What a connection may do; part of `welcome`."""
-
-    frame_bytes: int
-    subscriptions: int
-    documents: int
-    pending_writes: int
-    filter_depth: int
-    filter_nodes: int
 
 
 class Welcome(ServerFrame):

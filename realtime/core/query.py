@@ -23,6 +23,9 @@ from realtime.core.moments import Settled, Touch
 from realtime.core.projection import Projection
 from realtime.core.values import CODEC
 
+OWN_PREFIX = "realtime_"
+"""Collections of the service's own: not to be had, not even by `*`."""
+
 Images = Mapping[str, dict[str, Any] | None]
 """Documents by identity at the batch's time; None: gone."""
 
@@ -72,8 +75,10 @@ class Query:
         return next(iter(self.collections or ("",)))
 
     def covers(self, collection: str) -> bool:
-        """Whether changes of this collection concern it."""
-        return self.collections is None or collection in self.collections
+        """Whether changes of this collection concern it; the service's own concern nobody."""
+        if self.collections is None:
+            return not collection.startswith(OWN_PREFIX)
+        return collection in self.collections
 
 
 class Phase(Enum):
@@ -235,6 +240,11 @@ class EventGroup:
         self.live = False
         self.deletes: Literal["matched", "all", "none"] = "all"
 
+    def hears_updates(self, collection: str) -> bool:
+        """Whether it needs the documents that this collection's updates lack."""
+        operations = self.query.operations
+        return self.query.covers(collection) and (operations is None or "update" in operations)
+
     @property
     def position(self) -> str:
         """Everything at or before has been sent."""
@@ -309,8 +319,13 @@ class EventGroup:
 
     def _describe(self, event: ChangeEvent, fields: dict[str, Any]) -> None:
         shows = self.query.projection.shows
-        fields["updated"] = [path for path in event.updated if shows(frozenset((stem(path),)))]
-        fields["removed"] = [path for path in event.removed if shows(frozenset((stem(path),)))]
+
+        def shown(path: str) -> bool:
+            # A number in a path may be an element or a name: what either reading hides is not named.
+            return shows(frozenset((path,))) and shows(frozenset((stem(path),)))
+
+        fields["updated"] = [path for path in event.updated if shown(path)]
+        fields["removed"] = [path for path in event.removed if shown(path)]
 
 
 def _image(event: ChangeEvent, settled: Settled, images: Mapping[str, Images]) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ from realtime.core import protocol
 from realtime.core.events import format_position, parse_position
 from realtime.core.filters import Bounds, compile_filter
 from realtime.core.projection import compile_projection
-from realtime.core.query import Query
+from realtime.core.query import OWN_PREFIX, Query
 from realtime.core.updates import check_document, check_update
 from realtime.core.values import order
 from realtime.errors import (
@@ -29,7 +29,6 @@ from realtime.errors import (
 )
 
 ANONYMOUS = "anonymous"
-OWN_PREFIX = "realtime_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,13 +173,19 @@ class Session:
 
     def _query(self, request: protocol.Subscribe) -> Query:
         _refuse_fields(request)
+        projection = compile_projection(request.projection)
+        if request.mode == "query" and projection.source and "_id" not in projection.apply({"_id": 0}):
+            raise InvalidRequestError(
+                "projection: a live query shows _id, by which its changes name documents",
+                details={"field": "projection._id"},
+            )
         collections = _collections(request)
         operations = None if request.operations is None else frozenset(request.operations)
         return Query.of(
             mode=request.mode,
             collections=collections,
             filter=compile_filter(request.filter, self.limits.filter),
-            projection=compile_projection(request.projection),
+            projection=projection,
             operations=operations,
             principal=self.principal,
         )
@@ -264,8 +269,8 @@ def _collections(request: protocol.Subscribe) -> frozenset[str] | None:
         names = [request.collection] if isinstance(request.collection, str) else request.collection
         if names == ["*"]:
             return None
-        if not names:
-            raise InvalidRequestError("collection: at least one name", details={"field": "collection"})
+        if not names or "*" in names:
+            raise InvalidRequestError('collection: names, or "*" alone', details={"field": "collection"})
     for name in names:
         check_collection(name)
     return frozenset(names)

@@ -41,6 +41,8 @@ class FeedStatus:
 
     up: bool
     reason: str | None = None
+    seconds: float = 0
+    """How long ago it began."""
 
 
 @dataclass(slots=True)
@@ -98,6 +100,10 @@ class ChangeFeed:
                     yield batch
             except PyMongoError as error:
                 await self._mend(error)
+                if self._lost:
+                    # At once, and not with the next event: those who watch would take silence for stillness.
+                    self._lost = False
+                    yield Batch((), self._assembler.time, lost=True)
 
     # ---------------------------------------------------------------------------------------------------- one stream
 
@@ -111,6 +117,10 @@ class ChangeFeed:
                 if batch is not None:
                     yield batch
                 if self._closing or not reply.cursor:
+                    break
+                if not self._images and reply.documents:
+                    # The event that was too large is behind us: open again, with images.
+                    self._images = True
                     break
                 reply = await self._more(session, reply.cursor)
             if reply.cursor:
@@ -131,7 +141,7 @@ class ChangeFeed:
         command = {
             "aggregate": 1,
             "pipeline": [{"$changeStream": stage}, {"$match": {"operationType": {"$in": _OPERATIONS}}}],
-            "cursor": {"batchSize": self._batch_size},
+            "cursor": {"batchSize": self._batch_size if self._images else 1},
             "readConcern": {"level": "majority"},
             "comment": "realtime feed",
         }
@@ -182,11 +192,6 @@ class ChangeFeed:
         if not self._assembler.holding:
             # Never a token inside a moment that has not been handed over: opening there would lose its beginning.
             self._token = reply.token
-        if reply.documents:
-            self._images = True
-        if self._lost and batch is not None:
-            self._lost = False
-            batch = Batch(batch.events, batch.time, lost=True)
         return batch
 
     def _through(self, reply: _Reply) -> int:
@@ -236,7 +241,9 @@ class ChangeFeed:
     def _degrade(self, reason: str) -> None:
         if not self._degraded:
             self._degraded = True
-            self._on_status(FeedStatus(up=False, reason=reason))
+            now = asyncio.get_running_loop().time()
+            began = self._down_since if self._down_since is not None else self._replied_at
+            self._on_status(FeedStatus(up=False, reason=reason, seconds=now - (began or now)))
 
     def check(self, now: float) -> None:
         """Called from outside now and then: a step that hangs is no exception, and must be reported all the same."""

@@ -113,9 +113,10 @@ class MongoWriter:
 
         async def checked(transaction: Any) -> Any:
             if await documents.find_one(_by(key), {"_id": 1}, session=transaction) is None:
-                if not upsert:
-                    raise _not_found(collection)
-            elif await documents.find_one({"$and": [_by(key), where]}, {"_id": 1}, session=transaction) is None:
+                if upsert:
+                    raise PreconditionFailedError("there is no document that could match `where`; none was made")
+                raise _not_found(collection)
+            if await documents.find_one({"$and": [_by(key), where]}, {"_id": 1}, session=transaction) is None:
                 raise PreconditionFailedError("the document does not match `where`; nothing was written")
             return await write(transaction)
 

@@ -7,12 +7,15 @@ Once accepted, every data frame of a connection takes this path, so none overtak
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import Any
 
+import uvicorn
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import InvalidState
 from websockets.http11 import Request
+from websockets.server import ServerProtocol
 
 from realtime import metrics
 from realtime.core.outbox import Outbox
@@ -25,6 +28,9 @@ CLOSE_SECONDS = 5.0
 HIGH_WATER = 256 * 1024
 _TEXT_FINAL = 0x81
 _WANTS_RETRY = range(4000, 4500)
+MAX_REASON = 40
+_INVALID_DATA = 1007
+_CODE_WORDS = {1002: "protocol_error", _INVALID_DATA: "invalid_utf8", 1009: "too_large", 1011: "no_pong"}
 
 
 def text_frame(payload: bytes) -> bytes:
@@ -35,6 +41,14 @@ def text_frame(payload: bytes) -> bytes:
     if size < 1 << 16:
         return bytes((_TEXT_FINAL, 126)) + size.to_bytes(2, "big") + payload
     return bytes((_TEXT_FINAL, 127)) + size.to_bytes(8, "big") + payload
+
+
+def _is_utf8(parts: list[bytes]) -> bool:
+    try:
+        b"".join(parts).decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 class _Framer:
@@ -54,17 +68,36 @@ class _Framer:
 _framed = _Framer()
 
 
+class CodeWordProtocol(ServerProtocol):
+    """Closes with a code word as its reason, as the protocol has it, and not with a sentence."""
+
+    def fail(self, code: int, reason: str = "") -> None:
+        super().fail(code, _CODE_WORDS.get(code, reason[:MAX_REASON]))
+
+
 class FrameProtocol(WebSocketsSansIOProtocol):
     """uvicorn's protocol, which also lets a sink write frames to its transport."""
 
     sink: TransportSink | None = None
 
+    def __init__(self, config: uvicorn.Config, *args: Any, **kwargs: Any) -> None:
+        super().__init__(config, *args, **kwargs)
+        # Without extensions: deflate is state per connection and forbids shared bytes.
+        self.conn = CodeWordProtocol(max_size=config.ws_max_size, logger=logging.getLogger("uvicorn.error"))
+
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
         scope: Any = getattr(self, "scope", None)
-        # Deflate is state per connection and forbids shared bytes: then frames go the ASGI way.
-        if scope is not None and not self.conn.extensions:
+        if scope is not None:
             scope["extensions"][EXTENSION] = self
+
+    def send_receive_event_to_app(self) -> None:
+        if self.curr_msg_data_type == "text" and not _is_utf8(self.frames):
+            # uvicorn would write a traceback for what any client can send.
+            self.frames = []
+            self.finish(_INVALID_DATA, _CODE_WORDS[_INVALID_DATA])
+            return
+        super().send_receive_event_to_app()
 
     def pause_writing(self) -> None:
         super().pause_writing()

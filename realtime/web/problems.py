@@ -7,14 +7,15 @@ import math
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from fastapi import Request, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
 
 from realtime import metrics
 from realtime.core import ejson
-from realtime.errors import InternalError, InvalidRequestError, ServiceError
+from realtime.errors import InternalError, InvalidRequestError, NotFoundError, ServiceError
 
 log = logging.getLogger("realtime.http")
 
@@ -51,14 +52,32 @@ def problem(error: ServiceError) -> Response:
     return Response(ejson.encode(fields), error.status, headers, MEDIA_TYPE)
 
 
+def answer_unknown_paths(app: FastAPI) -> None:
+    """Starlette's own refusals (no such path, or not by this method) as problem documents."""
+    app.add_exception_handler(HTTPException, _unknown_path)
+
+
+async def _unknown_path(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    if status == 404:
+        return problem(NotFoundError(f"no path {request.url.path[:200]}; /docs lists them"))
+    refused = InvalidRequestError(f"{request.method} is not for this path; /docs says what is")
+    answer = problem(refused)
+    answer.status_code = status
+    answer.headers.update(getattr(error, "headers", None) or {})
+    return answer
+
+
 class ProblemRoute(APIRoute):
     """A route that answers every error with a problem document, in anybody's application."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
+        known = {field.alias for field in self.dependant.query_params}
 
         async def handler(request: Request) -> Response:
             try:
+                _refuse_unknown(request, known)
                 return await handle(request)
             except ServiceError as error:
                 return problem(error)
@@ -72,6 +91,11 @@ class ProblemRoute(APIRoute):
                 return problem(InternalError(f"a bug; it is logged under {reference}"))
 
         return handler
+
+
+def _refuse_unknown(request: Request, known: set[str]) -> None:
+    for name in sorted(request.query_params.keys() - known):
+        raise InvalidRequestError(f"{name[:100]}: is not known here", details={"field": name[:100]})
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -52,6 +52,7 @@ async def collections(live: Current) -> Response:
 @router.get("/{collection}/documents", summary="List documents", responses=examples.PAGE | problems(422, 503, 504))
 async def list_documents(
     live: Current,
+    request: Request,
     collection: Collection,
     filter: Annotated[Text, Query(openapi_examples=examples.FILTER)] = None,  # noqa: A002 - the protocol's own word
     projection: Annotated[Text, Query(openapi_examples=examples.PROJECTION)] = None,
@@ -60,7 +61,11 @@ async def list_documents(
     skip: Annotated[int, Query(ge=0, le=MAX_SKIP)] = 0,
 ) -> Response:
     """A snapshot read; `position` is its time. `sort` is always followed by `_id`."""
+    for kind in ("text/event-stream", "application/x-ndjson"):
+        if kind in request.headers.get("accept", ""):
+            raise InvalidRequestError(f"Accept: {kind} is not supported yet", details={"field": "Accept"})
     check_collection(collection)
+    await live.reader.describe(collection)
     selection = compile_filter(_object(filter, "filter"), live.limits.filter)
     shown = compile_projection(_object(projection, "projection"))
     command = {

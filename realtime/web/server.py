@@ -12,6 +12,7 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
+from realtime.core.protocol import CLOSE_DRAINING
 from realtime.errors import ConfigurationError
 from realtime.settings import Settings
 from realtime.web.frames import FrameProtocol
@@ -31,6 +32,14 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started and self._on_started is not None:
             await self._on_started()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Tell every client that this is a farewell and no fault, before uvicorn closes what is left."""
+        for connection in list(self.server_state.connections):
+            sink = getattr(connection, "sink", None)
+            if sink is not None:
+                sink.close(CLOSE_DRAINING, "draining")
+        await super().shutdown(sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

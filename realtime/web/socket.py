@@ -109,7 +109,7 @@ class Connection:
             if text is None:
                 error = MalformedFrameError("a frame is text, this one was binary")
                 self.sink.send(protocol.ErrorFrame.of(error, None).encode())
-            elif len(text) > self._live.limits.frame_bytes:
+            elif len(text.encode()) > self._live.limits.frame_bytes:
                 # Servers that bound frames themselves never get here.
                 self.sink.close(_TOO_BIG, "too_large")
             else:

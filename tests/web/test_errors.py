@@ -31,6 +31,8 @@ OVER_THE_SOCKET: list[Case] = [
     ("invalid_request", {"type": "subscribe", "collection": "orders", "mode": "all"}),
     ("invalid_request", {"type": "subscribe", "collection": "orders", "since": {"$date": "2026-01-01T00:00:00Z"}}),
     ("invalid_request", {"type": "subscribe", "collection": ["orders"]}),
+    ("invalid_request", {"type": "subscribe", "mode": "events", "collection": ["orders", "*"]}),
+    ("invalid_request", {"type": "subscribe", "collection": "orders", "projection": {"_id": 0}}),
     ("invalid_request", {"type": "subscribe", "collection": "orders", "projection": {"a": 1, "b": 0}}),
     ("invalid_request", {"type": "insert", "collection": "orders", "document": {"$set": 1}}),
     ("invalid_request", {"type": "insert", "collection": "orders", "document": {"a": [{"$b": 1}]}}),

@@ -116,9 +116,13 @@ async def test_where_decides_with_the_write_and_writes_nothing_when_it_fails(ser
         done = await wire.ask(type="update", where={"version": 3}, **change)
         refused = await wire.ask(type="update", where={"version": 3}, upsert=True, **change)
         gone = await wire.ask(type="delete", collection="orders", key=2, where={"version": 3})
+        absent = await wire.ask(
+            type="replace", collection="orders", key=2, document={}, where={"version": 3}, upsert=True
+        )
     assert done["type"] == "result"
     assert refused["code"] == "precondition_failed"
     assert gone["code"] == "not_found"
+    assert absent["code"] == "precondition_failed"
     assert list(service.database.orders.find()) == [{"_id": 1, "version": 4}]
 
 
