@@ -12,7 +12,7 @@ from realtime.core.filters import Bounds, compile_filter
 from realtime.core.moments import MomentAssembler
 from realtime.core.projection import compile_projection
 from realtime.core.session import Limits, Send, Session
-from tests.core.examples import EPOCH, delete, event_group, insert, live_group, replace, settled, shown, update
+from tests.core.examples import EPOCH, delete, event_group, insert, live_group, query, replace, settled, shown, update
 from tests.core.test_moments import numbered
 from tests.core.test_query import touch_of
 
@@ -90,3 +90,29 @@ def test_an_update_before_a_delete_and_an_insert_in_one_batch_has_the_document()
     again = {"_id": 1, "n": 2}
     (one, _, _) = shown(event_group().apply(settled(update(11, 1, "n"), delete(12, 1), insert(13, again)), {}))
     assert one.get("document") == again
+
+
+def test_everything_leaves_out_the_services_own_collections() -> None:
+    everything = query(mode="events", collections=None)
+    assert everything.covers("orders")
+    assert not everything.covers("realtime_own")
+
+
+@pytest.mark.parametrize(
+    ("operations", "hears"), [(None, True), ({"update"}, True), ({"insert", "delete"}, False)], ids=str
+)
+def test_only_those_who_hear_updates_need_their_documents(operations: set[str] | None, hears: bool) -> None:
+    group = event_group(operations=operations)
+    assert group.hears_updates("items") is hears
+    assert not group.hears_updates("others")
+
+
+@pytest.mark.parametrize(
+    ("projection", "code"), [({"_id": 0}, "invalid_request"), ({"_id": 0, "a": 1}, "invalid_request")]
+)
+def test_a_live_query_shows_the_key(projection: dict[str, int], code: str) -> None:
+    frame = {"type": "subscribe", "id": "x", "collection": "c", "projection": projection}
+    (effect,) = Session("s", Limits(1, 1, 1, 1, Bounds()), EPOCH).receive(json.dumps(frame))
+    assert isinstance(effect, Send)
+    assert json.loads(effect.frame)["code"] == code
+    assert json.loads(effect.frame)["details"] == {"field": "projection._id"}
