@@ -13,17 +13,21 @@ from fastapi import APIRouter, Depends, FastAPI
 
 from realtime import __version__, metrics
 from realtime.core.filters import Bounds
+from realtime.core.journal import Journal
 from realtime.core.protocol import Status
 from realtime.core.query import GroupBounds
 from realtime.core.session import Limits
 from realtime.errors import ConfigurationError
+from realtime.history import History
 from realtime.hub import Hub
 from realtime.mongo import client as clients
 from realtime.mongo import embedded, preflight
 from realtime.mongo.faults import Gate
 from realtime.mongo.feed import ChangeFeed, FeedStatus
+from realtime.mongo.oplog import OplogReader
 from realtime.mongo.snapshot import MongoReader
 from realtime.mongo.writes import MongoWriter
+from realtime.pipe import Pipe
 from realtime.settings import Settings
 from realtime.web import pages, rest, socket
 from realtime.web.descriptions import descriptions
@@ -34,6 +38,8 @@ log = logging.getLogger("realtime")
 
 WATCH_SECONDS = 0.5
 CLOSE_SECONDS = 1.0
+BACKFILL_SECONDS = 60
+"""How much of the oplog is read back after a start, so that a crowd that returns finds its history in memory."""
 READY_GRACE_SECONDS = 30.0
 """An election must not take every replica out of a balancer: degraded this long is still ready."""
 
@@ -98,10 +104,19 @@ class Realtime:
             gate = Gate(settings.request_timeout_seconds)
             reader = MongoReader(client, database, gate)
             bounds = GroupBounds(settings.documents, settings.group_bytes, settings.frame_bytes)
-            hub = Hub(reader, epoch=deployment.epoch, time=deployment.time, bounds=bounds)
+            feed_database = clients.database_of(feed_client, settings.database)
+            journal = Journal(deployment.time, max_bytes=settings.journal_bytes, max_seconds=settings.journal_seconds)
+            oplog = OplogReader(
+                feed_client,
+                feed_database,
+                batch_size=settings.feed_batch_size,
+                max_bytes=settings.catch_up_bytes,
+            )
+            history = History(journal, oplog)
+            hub = Hub(reader, history, epoch=deployment.epoch, time=deployment.time, bounds=bounds)
             self._feed = ChangeFeed(
                 feed_client,
-                clients.database_of(feed_client, settings.database),
+                feed_database,
                 start=deployment.time,
                 batch_size=settings.feed_batch_size,
                 await_ms=settings.feed_await_ms,
@@ -116,7 +131,7 @@ class Realtime:
                 writer=MongoWriter(client, database, gate),
                 database=database,
             )
-            async with self._running(self._feed, hub):
+            async with self._running(self._feed, hub, Pipe(hub, reader)):
                 metrics.FEED_UP.set(1)
                 try:
                     yield self._live
@@ -125,23 +140,25 @@ class Realtime:
             self._live = None
 
     @asynccontextmanager
-    async def _running(self, feed: ChangeFeed, hub: Hub) -> AsyncIterator[None]:
+    async def _running(self, feed: ChangeFeed, hub: Hub, pipe: Pipe) -> AsyncIterator[None]:
         """The feed into the hub, until the block ends; the feed's step is waited for and never cancelled."""
-        pipe = asyncio.create_task(hub.run(feed), name="feed")
-        pipe.add_done_callback(self._pipe_ended)
-        watchers = [asyncio.create_task(watch()) for watch in (self._beat, self._watch)]
+        flow = asyncio.create_task(pipe.run(feed), name="feed")
+        flow.add_done_callback(self._pipe_ended)
+        backfill = hub.history.backfill(max(hub.time - (BACKFILL_SECONDS << 32), 0))
+        watchers = [asyncio.create_task(work) for work in (self._beat(), self._watch(), backfill)]
         try:
             yield
         finally:
             feed.close()
+            pipe.close()
             for task in watchers:
                 task.cancel()
             await asyncio.gather(*watchers, return_exceptions=True)
             await hub.close()
             # The step under way ends by itself, but for a frozen MongoDB; by now nobody is left to miss its events.
-            await asyncio.wait({pipe}, timeout=self.settings.feed_await_ms / 1000 + CLOSE_SECONDS)
-            pipe.cancel()
-            await asyncio.gather(pipe, return_exceptions=True)
+            await asyncio.wait({flow}, timeout=self.settings.feed_await_ms / 1000 + CLOSE_SECONDS)
+            flow.cancel()
+            await asyncio.gather(flow, return_exceptions=True)
 
     def _pipe_ended(self, pipe: asyncio.Task[None]) -> None:
         error = None if pipe.cancelled() else pipe.exception()

@@ -8,24 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from realtime import metrics
 from realtime.core import protocol
-from realtime.core.events import Batch, format_position, identity, to_date
+from realtime.core.events import Batch, format_position, identity
+from realtime.core.journal import Entry
 from realtime.core.moments import Settled, Touch, settle
 from realtime.core.query import EventGroup, Group, GroupBounds, Phase, Query, QueryGroup
 from realtime.core.router import Router
-from realtime.errors import HistoryLostError, InternalError, InvalidPositionError, ServiceError, TooLargeError
-from realtime.ports import Document, Feed, Snapshot, SnapshotReader, VoidReadError
+from realtime.errors import HistoryLostError, InternalError, ServiceError, TooLargeError
+from realtime.history import History
+from realtime.ports import SnapshotReader, VoidReadError
+from realtime.resume import Resumer
 from realtime.roster import Fence, Owner, Roster, Subscription, farewell
 
 log = logging.getLogger("realtime.hub")
 
-AHEAD_SECONDS = 60
-"""How far after the feed a position may lie and still be believed."""
 RETRY_SECONDS = (0.1, 5.0)
 _LOAD_SLICE = 250
 Images = dict[str, dict[str, Any] | None]
@@ -42,16 +43,17 @@ class Plan:
 class Hub:
     """Groups, subscriptions and the time up to which everything has been dispatched."""
 
-    def __init__(self, reader: SnapshotReader, *, epoch: str, time: int, bounds: GroupBounds) -> None:
+    def __init__(self, reader: SnapshotReader, history: History, *, epoch: str, time: int, bounds: GroupBounds) -> None:
         self.reader = reader
+        self.history = history
         self.epoch = epoch
         self.bounds = bounds
         self.time = time
         self.planned = time
         self.router = Router()
         self.roster = Roster()
+        self._resumer = Resumer(self)
         self._in_pipe = False
-        self._closing = False
         self._between: list[Callable[[], None]] = []
         self._after_dispatch: list[Callable[[], None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -62,13 +64,6 @@ class Hub:
         return format_position(self.epoch, self.time)
 
     # ------------------------------------------------------------------------------------------------------ the pipe
-
-    async def run(self, feed: Feed) -> None:
-        """Take batches until the feed is closed. One batch at a time is in the pipe."""
-        async for batch in feed.batches():
-            plan = self.plan(batch)
-            images = {name: await self._images(name, touches, batch.time) for name, touches in plan.reads.items()}
-            self.dispatch(plan, images)
 
     def plan(self, batch: Batch) -> Plan:
         """What a batch did, and which documents have to be read at its time."""
@@ -92,36 +87,6 @@ class Hub:
         everything = any(group.live and group.hears_updates(collection) for group in self.router.event_groups())
         return {touch.identity: touch for touch in inexact if everything or any(group.needs(touch) for group in groups)}
 
-    async def _images(self, collection: str, touches: dict[str, Touch], time: int) -> Images | None:
-        """The documents at `time`, by identity; None where they cannot be had at that time."""
-        metrics.IMAGE_READS.inc()
-        metrics.IMAGES.inc(len(touches))
-        try:
-            snapshot = await self._patiently(collection, [touch.key for touch in touches.values()], time)
-        except VoidReadError as error:
-            log.warning("images cannot be read, the queries of their collection are read again: %s", error)
-            return None
-        images: Images = dict.fromkeys(touches)
-        for document in snapshot.documents:
-            images[_identity(document)] = dict(document)
-        if any(images[name] is None for name in touches):
-            # Its last event is no delete, so it must be there: the collection is another one by now.
-            log.warning("images of %s at %d are void, its queries are read again", collection, time)
-            return None
-        return images
-
-    async def _patiently(self, collection: str, keys: list[Any], time: int) -> Snapshot:
-        """The read of a batch's images; while MongoDB is away the batch waits, nothing is lost by that."""
-        failures = 0
-        while True:
-            try:
-                return await self.reader.read_at(collection, keys, time)
-            except ServiceError as error:
-                if self._closing or not error.retry:
-                    raise VoidReadError(f"{collection}: {error}") from error
-                failures += 1
-                await asyncio.sleep(_backoff(failures))
-
     def dispatch(self, plan: Plan, images: dict[str, Images | None]) -> None:
         """Tell every group, encode once for each, and hand the same bytes to every sink."""
         settled = plan.settled
@@ -131,6 +96,7 @@ class Hub:
                 self._apply(group, settled, images.get(collection) or {})
         self._dispatch_events(settled, {name: found or {} for name, found in images.items()})
         self.time = settled.time
+        self.history.append(Entry(settled, {name: found for name, found in images.items() if found is not None}))
         metrics.EVENTS.inc(len(settled.order))
         self.roster.release(self.time)
         self._in_pipe = False
@@ -190,7 +156,7 @@ class Hub:
         members = self.roster.join(subscription, group)
         metrics.SUBSCRIPTIONS.set(self.roster.count)
         if group.live:
-            self._welcome(group, subscription)
+            self.welcome(group, subscription)
         elif members.task is None:
             self._start(group)
 
@@ -228,42 +194,40 @@ class Hub:
             metrics.GROUPS.set(len(self.router))
         metrics.SUBSCRIPTIONS.set(self.roster.count)
 
-    def _welcome(self, group: Group, subscription: Subscription) -> None:
-        """Bring one subscription to live, from what the group holds."""
-        sink = subscription.owner.sink
+    def welcome(self, group: Group, subscription: Subscription) -> None:
+        """Bring one subscription to live: from its position where it has one, else from what the group holds."""
         # A live group is exact at every time dispatched, also where nothing concerned it.
         group.time = max(group.time, self.time)
-        refused = self._check_resume(group, subscription)
-        members = self.roster.members(group)
-        if refused is not None or members is None:
-            self._end(subscription, refused or InternalError("the group is gone"), group.position)
+        if subscription.after is not None and not subscription.accepted:
+            after, subscription.after = subscription.after, None
+            self._spawn(self._resumer.resume(group, subscription, after))
             return
         if not subscription.accepted:
-            subscription.accepted = True
-            sink.send(
-                protocol.Subscribed(
-                    id=subscription.id,
-                    channel=group.channel,
-                    recovered=False,
-                    query=group.query.key,
-                    deletes=group.deletes if isinstance(group, EventGroup) else None,
-                ).encode()
-            )
+            self.accept(group, subscription, recovered=False)
         if isinstance(group, QueryGroup):
-            sink.send_run(protocol.snapshot_frames(subscription.id, group.runs(), group.position))
-        sink.send(protocol.Live(id=subscription.id, position=group.position).encode())
-        self.roster.unmute(subscription, members)
+            frames = protocol.snapshot_frames(subscription.id, group.runs(), group.position)
+            subscription.owner.sink.send_run(frames)
+        self.listen(group, subscription)
 
-    def _check_resume(self, group: Group, subscription: Subscription) -> ServiceError | None:
-        """Events mode with a position: there is no history yet to go on from."""
-        if not isinstance(group, EventGroup) or subscription.after is None or subscription.accepted:
-            return None
-        if subscription.after >> 32 > (self.time >> 32) + AHEAD_SECONDS:
-            return InvalidPositionError("the position lies ahead of MongoDB's own time")
-        return HistoryLostError(
-            "events before now are no longer to be had: subscribe without a position",
-            details={"oldest": to_date(self.time)},
+    def accept(self, group: Group, subscription: Subscription, *, recovered: bool) -> None:
+        """Say `subscribed`."""
+        subscription.accepted = True
+        frame = protocol.Subscribed(
+            id=subscription.id,
+            channel=group.channel,
+            recovered=recovered,
+            query=group.query.key,
+            deletes=group.deletes if isinstance(group, EventGroup) else None,
         )
+        subscription.owner.sink.send(frame.encode())
+
+    def listen(self, group: Group, subscription: Subscription) -> None:
+        """Say `live`; from now on the subscription hears the channel."""
+        members = self.roster.members(group)
+        if members is not None:
+            group.time = max(group.time, self.time)
+            subscription.owner.sink.send(protocol.Live(id=subscription.id, position=group.position).encode())
+            self.roster.unmute(subscription, members)
 
     # ------------------------------------------------------------------------------------------------ towards live
 
@@ -271,10 +235,14 @@ class Hub:
         members = self.roster.members(group)
         if members is None:
             return
-        task = asyncio.get_running_loop().create_task(self._bring_up(group))
-        members.task = task
+        members.task = self._spawn(self._bring_up(group))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """A task of the hub's own; `close` ends and awaits it."""
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _bring_up(self, group: Group) -> None:
         """Read what a group needs and make it live; on failure answer those who wait."""
@@ -311,7 +279,7 @@ class Hub:
                     raise
                 group.restart()
             failures += 1
-            await asyncio.sleep(_backoff(failures))
+            await asyncio.sleep(backoff(failures))
 
     async def _load(self, group: QueryGroup) -> None:
         """Snapshot at S, then the keys touched after S at the last dispatched T."""
@@ -329,14 +297,14 @@ class Hub:
             raise _outgrown(group)
         if snapshot.unless_changed_by is not None:
             # A drop or rename up to then would start this group again, and cancel what runs here.
-            await self._reached(snapshot.unless_changed_by)
+            await self.reached(snapshot.unless_changed_by)
         await self._idle()
         keys = group.loaded(snapshot.time)
         if keys:
             time = self.time
             metrics.SNAPSHOT_READS.inc()
             caught = await self.reader.read_at(collection, keys, time)
-            group.caught_up({_identity(document): dict(document) for document in caught.documents}, time)
+            group.caught_up({identity(document["_id"]): dict(document) for document in caught.documents}, time)
         else:
             group.caught_up({}, snapshot.time)
         if group.too_large:
@@ -352,7 +320,7 @@ class Hub:
         members.task = None
         for subscription in list(members.subscriptions):
             if not subscription.live:
-                self._welcome(group, subscription)
+                self.welcome(group, subscription)
 
     def _between_batches(self, action: Callable[[], None]) -> None:
         """Now, or right after the batch that is in the pipe: it was planned without knowing of this."""
@@ -361,7 +329,7 @@ class Hub:
         else:
             action()
 
-    async def _reached(self, time: int) -> None:
+    async def reached(self, time: int) -> None:
         """Until everything at or before `time` has been dispatched."""
         while self.time < time:
             dispatched = asyncio.Event()
@@ -398,9 +366,9 @@ class Hub:
             return
         position = group.position if group.time else self.position
         for subscription in list(members.subscriptions):
-            self._end(subscription, error, position)
+            self.end(subscription, error, position)
 
-    def _end(self, subscription: Subscription, error: ServiceError, position: str) -> None:
+    def end(self, subscription: Subscription, error: ServiceError, position: str) -> None:
         """End a subscription by the service."""
         owner = subscription.owner
         self._leave(subscription)
@@ -409,7 +377,6 @@ class Hub:
 
     async def close(self) -> None:
         """Cancel what is being read and wait for it to end."""
-        self._closing = True
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -433,11 +400,8 @@ class Hub:
         return self.roster.wait(fence)
 
 
-def _identity(document: Document) -> str:
-    return identity(document["_id"])
-
-
-def _backoff(failures: int) -> float:
+def backoff(failures: int) -> float:
+    """Seconds to wait before the next try."""
     least, most = RETRY_SECONDS
     return min(most, least * float(2 ** min(failures - 1, 10)))
 

@@ -67,6 +67,16 @@ class SnapshotReader(Protocol):
         """What the collection is; `UnsupportedCollectionError` for what cannot be served live."""
 
 
+class Oplog(Protocol):
+    """What happened before the service looked."""
+
+    async def read(self, after: int, until: int) -> list[Batch]:
+        """Every event after `after`, up to `until` at least. `HistoryLostError` with `details.oldest` where gone."""
+
+    async def oldest(self) -> int | None:
+        """The cluster time at which it begins; None where that cannot be known."""
+
+
 class Writer(Protocol):
     """Majority-committed writes of one document."""
 

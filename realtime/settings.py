@@ -80,6 +80,9 @@ class Settings(BaseSettings):
     feed_await_ms: int = Field(1000, ge=10, le=1000, description="wait of the change stream for the next event")
     journal_seconds: float = Field(300, ge=0, description="age of the history kept in memory for resuming")
     journal_bytes: int = Field(64 * 1024 * 1024, ge=0, description="bytes of the history kept in memory")
+    catch_up_bytes: int = Field(
+        256 * 1024 * 1024, ge=0, description="bytes of changes read back from the oplog for those who resume"
+    )
 
     @field_validator("allowed_origins", "allowed_hosts", mode="before")
     @classmethod

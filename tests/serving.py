@@ -49,6 +49,7 @@ async def serving(replica_set: ReplicaSet, **settings: Any) -> AsyncIterator[Ser
     """The service on a free port, on a database of its own."""
     name = settings.pop("database", f"t_{uuid.uuid4().hex[:12]}")
     plain = settings.pop("plain_uvicorn", False)
+    keep = settings.pop("keep", False)
     client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(replica_set.uri)
     chosen = load(mongodb_uri=replica_set.uri, database=name, port=0, **settings)
     app = create_app(chosen)
@@ -69,7 +70,8 @@ async def serving(replica_set: ReplicaSet, **settings: Any) -> AsyncIterator[Ser
                 await serve
     finally:
         listening.close()
-        client.drop_database(name)
+        if not keep:
+            client.drop_database(name)
         client.close()
 
 

@@ -19,6 +19,7 @@ import bson
 from realtime.core import ejson, protocol
 from realtime.core.events import ChangeEvent, format_position, identity
 from realtime.core.filters import Filter, stem
+from realtime.core.journal import Entry
 from realtime.core.moments import Settled, Touch
 from realtime.core.projection import Projection
 from realtime.core.values import CODEC
@@ -222,6 +223,14 @@ class QueryGroup:
         self.size -= len(self.documents.pop(name))
         self._runs = None
 
+    def since(self, names: Iterable[str]) -> list[bytes]:
+        """The changes that bring a view up to now which differs in these documents at most: leaves, then puts."""
+        gone = [name for name in names if name not in self.documents]
+        held = [name for name in names if name in self.documents]
+        return [protocol.change_entry("leave", name) for name in gone] + [
+            protocol.change_entry("update", name, self.documents[name]) for name in held
+        ]
+
     def runs(self) -> list[bytes]:
         """The documents as the bodies of snapshot frames, put together once and shared by all who ask."""
         if self._runs is None:
@@ -252,15 +261,20 @@ class EventGroup:
 
     def apply(self, settled: Settled, images: Mapping[str, Images]) -> list[bytes]:
         """The matching events of a batch, encoded, in order."""
+        entries = self.matching(Entry(settled, images), after=self.time)
+        self.time = max(self.time, settled.time)
+        return entries
+
+    def matching(self, entry: Entry, *, after: int) -> list[bytes]:
+        """The matching events of an entry of the journal after a time, encoded, in order."""
         entries: list[bytes] = []
         numbers: dict[tuple[bytes, int], int] = {}
-        for event in self._in_order(settled):
-            if event.time <= self.time or not self._wants(event):
+        for event in self._in_order(entry.settled):
+            if event.time <= after or not self._wants(event):
                 continue
-            fields = self._fields(event, _image(event, settled, images), settled.time, numbers)
+            fields = self._fields(event, entry, numbers)
             if fields is not None:
                 entries.append(ejson.encode(fields))
-        self.time = max(self.time, settled.time)
         return entries
 
     def _in_order(self, settled: Settled) -> Iterable[ChangeEvent]:
@@ -276,14 +290,12 @@ class EventGroup:
             return True
         return self.query.covers(event.collection) or (event.to is not None and self.query.covers(event.to))
 
-    def _fields(
-        self, event: ChangeEvent, image: dict[str, Any] | None, time: int, numbers: dict[tuple[bytes, int], int]
-    ) -> dict[str, Any] | None:
+    def _fields(self, event: ChangeEvent, entry: Entry, numbers: dict[tuple[bytes, int], int]) -> dict[str, Any] | None:
         """The event as PROTOCOL 4.2 has it; None when the filter keeps it out."""
         fields: dict[str, Any] = {"op": event.op, "collection": event.collection}
         if event.identity is not None:
             fields["key"] = event.key
-            if not self._show(event, image, time, fields):
+            if not self._show(event, entry, fields):
                 return None
         if event.op == "update":
             self._describe(event, fields)
@@ -296,12 +308,12 @@ class EventGroup:
             fields["wall_time"] = event.wall_time
         return fields
 
-    def _show(self, event: ChangeEvent, image: dict[str, Any] | None, time: int, fields: dict[str, Any]) -> bool:
+    def _show(self, event: ChangeEvent, entry: Entry, fields: dict[str, Any]) -> bool:
         """Put the images into `fields`; False when the filter keeps the event out."""
         show, matches = self.query.projection.apply, self.query.filter.matches
         document, as_of = event.document, None
         if event.op == "update" and document is None:
-            document, as_of = image, time
+            as_of, document = entry.image(event)
         if event.op == "delete":
             if event.before is not None and not matches(event.before):
                 return False
@@ -326,14 +338,6 @@ class EventGroup:
 
         fields["updated"] = [path for path in event.updated if shown(path)]
         fields["removed"] = [path for path in event.removed if shown(path)]
-
-
-def _image(event: ChangeEvent, settled: Settled, images: Mapping[str, Images]) -> dict[str, Any] | None:
-    """The event's document at the batch's end: as a later event of the batch has it, or as it was read."""
-    touch = settled.touches.get(event.collection, {}).get(event.identity or "")
-    if touch is not None and touch.exact and not settled.was_replaced(event.collection):
-        return touch.document
-    return images.get(event.collection, {}).get(event.identity or "")
 
 
 Group = QueryGroup | EventGroup

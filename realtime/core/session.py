@@ -66,7 +66,7 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class OpenSubscription:
-    """Attach the subscription `id` to the hub; `after` is the cluster time of events mode to go on from."""
+    """Attach the subscription `id` to the hub; `after` is the cluster time to go on from."""
 
     id: str
     query: Query
@@ -167,7 +167,7 @@ class Session:
                 details={"limit": self.limits.subscriptions},
             )
         query = self._query(request)
-        after = self._after(request) if request.mode == "events" else None
+        after = self._after(request) if request.mode == "events" else self._query_after(request, query)
         self.subscriptions.add(request.id)
         return [OpenSubscription(request.id, query, after)]
 
@@ -199,6 +199,15 @@ class Session:
                 raise InvalidPositionError("since: a date between 1970 and 2106", details={"field": "since"})
             return max((seconds << 32) - 1, 0)
         return None if request.position is None else self._time(request.position)
+
+    def _query_after(self, request: protocol.Subscribe, query: Query) -> int | None:
+        """Never an error: a position of another query, or one that cannot be read, is answered with a snapshot."""
+        if request.position is None or request.query != query.key:
+            return None
+        try:
+            return parse_position(request.position, self.epoch)
+        except ValueError:
+            return None
 
     def _time(self, position: str) -> int:
         try:

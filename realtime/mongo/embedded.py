@@ -387,12 +387,14 @@ class _Start:
 
 def _command(binary: Path, directory: Path, port: int, extra_args: Sequence[str]) -> list[str]:
     # Journaling is always on where it matters, and newer versions refuse the option.
+    # In MB; the default is 5 % of the disk, and the demo writes twice a second for ever.
+    oplog = () if "--oplogSize" in extra_args else ("--oplogSize", "1024")
     return [
         str(binary),
         *("--dbpath", str(directory / "mongodb"), "--replSet", SET_NAME),
         *("--bind_ip", HOST, "--port", str(port), "--nounixsocket"),
         *("--wiredTigerCacheSizeGB", "0.25"),
-        *("--oplogSize", "1024"),  # MB; the default is 5 % of the disk, and the demo writes twice a second for ever
+        *oplog,
         *("--quiet", "--setParameter", "diagnosticDataCollectionEnabled=false"),
         *extra_args,
     ]

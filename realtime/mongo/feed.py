@@ -64,12 +64,14 @@ class ChangeFeed:
         batch_size: int = 1000,
         await_ms: int = 1000,
         on_status: Callable[[FeedStatus], None] = lambda _: None,
+        patient: bool = True,
     ) -> None:
         self._client = client
         self._database = database
         self._batch_size = batch_size
         self._await_ms = await_ms
         self._on_status = on_status
+        self._patient = patient
         self._assembler = MomentAssembler(start, HELD_BYTES)
         self._token: dict[str, Any] | None = None
         self._opened_at = 0
@@ -99,6 +101,8 @@ class ChangeFeed:
                 async for batch in self._stream():
                     yield batch
             except PyMongoError as error:
+                if not self._patient:
+                    raise
                 await self._mend(error)
                 if self._lost:
                     # At once, and not with the next event: those who watch would take silence for stillness.

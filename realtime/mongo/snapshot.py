@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from realtime.mongo.faults import Gate
 from realtime.ports import CollectionFacts, Document, Snapshot, VoidReadError
 
 SNAPSHOT_TRIES = 5
+FACTS_SECONDS = 1.0
 _VOID = frozenset({239, 246})
 """SnapshotTooOld and SnapshotUnavailable: final for one time, mended by a newer one."""
 _CHUNK = 1000
@@ -46,6 +48,7 @@ class MongoReader:
         self._client = client
         self._database = database
         self._gate = gate
+        self._facts: dict[str, tuple[float, asyncio.Future[CollectionFacts]]] = {}
 
     async def find(self, collection: str, selection: Document, *, after: int, limit: int) -> Snapshot:
         """All matching documents at one time at or after `after`. `TooLargeError` with the count over `limit`."""
@@ -79,7 +82,19 @@ class MongoReader:
                 raise VoidReadError(f"{collection} at {time}: the collection is gone") from None
 
     async def describe(self, collection: str) -> CollectionFacts:
-        """What a collection is; `UnsupportedCollectionError` for what cannot be served live."""
+        """What a collection is; `UnsupportedCollectionError` for what cannot be served live.
+
+        One read for all who ask within `FACTS_SECONDS`.
+        """
+        now = asyncio.get_running_loop().time()
+        since, asked = self._facts.get(collection, (0.0, None))
+        if asked is None or now - since > FACTS_SECONDS or (asked.done() and asked.exception() is not None):
+            self._facts = {name: known for name, known in self._facts.items() if now - known[0] <= FACTS_SECONDS}
+            asked = asyncio.ensure_future(self._describe(collection))
+            self._facts[collection] = (now, asked)
+        return await asyncio.shield(asked)
+
+    async def _describe(self, collection: str) -> CollectionFacts:
         async with self._gate.read():
             reply = await self._database.command(
                 {"listCollections": 1, "filter": {"name": collection}, "cursor": {}, "maxTimeMS": self._milliseconds}

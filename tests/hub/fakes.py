@@ -15,9 +15,12 @@ from typing import Any
 
 from realtime.core.events import Batch, ChangeEvent, identity
 from realtime.core.filters import compile_filter
+from realtime.core.journal import Journal
 from realtime.core.query import GroupBounds
 from realtime.errors import TooLargeError
+from realtime.history import History
 from realtime.hub import Hub
+from realtime.pipe import Pipe
 from realtime.ports import CollectionFacts, Document, Snapshot
 from realtime.roster import Subscription
 from tests.core.examples import EPOCH
@@ -293,11 +296,13 @@ class Service:
         self.store = Store()
         self.stream = Stream()
         self.bounds = GroupBounds(documents, bytes, frame_bytes)
-        self.hub = Hub(self.store, epoch=EPOCH, time=START, bounds=self.bounds)
+        history = History(Journal(START, max_bytes=1 << 20, max_seconds=300), None)
+        self.hub = Hub(self.store, history, epoch=EPOCH, time=START, bounds=self.bounds)
+        self.pipe = Pipe(self.hub, self.store)
         self._pipe: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Service:
-        self._pipe = asyncio.create_task(self.hub.run(self.stream), name=PIPE)
+        self._pipe = asyncio.create_task(self.pipe.run(self.stream), name=PIPE)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -305,6 +310,7 @@ class Service:
             self.store.hold(kind)
             self.store.let_go(kind)
         self.stream.close()
+        self.pipe.close()
         await self.hub.close()
         assert self._pipe is not None
         await self._pipe

@@ -1,0 +1,133 @@
+"""Recent history, bounded: what was dispatched, with the images it was completed with; replay after a position.
+
+The journal knows everything after `start`. It is bounded in bytes and in seconds since an entry came into memory; while
+somebody waits for history (`hold`) nothing is trimmed, so that what was read back for them is still there when they
+look. The clock is the caller's.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from realtime.core.events import ChangeEvent
+from realtime.core.moments import Settled, Touch
+
+Images = Mapping[str, Mapping[str, dict[str, Any] | None]]
+"""Documents by collection and identity, at the entry's time; None: gone."""
+Late = dict[tuple[str, str | None], tuple[int, dict[str, Any] | None]]
+"""Collection and identity to the time of the read and the document; None: gone."""
+ENTRY_BYTES = 200
+"""What an entry costs beside its events."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A dispatched batch. `late` are documents read when somebody resumed, each with the later time of its read."""
+
+    settled: Settled
+    images: Images = field(default_factory=dict)
+    late: Late = field(default_factory=dict)
+
+    @property
+    def time(self) -> int:
+        """Everything at or before is in here, or in an entry before it."""
+        return self.settled.time
+
+    @property
+    def size(self) -> int:
+        """Bytes of BSON, roughly: an image counts as the event that asked for it."""
+        return ENTRY_BYTES + sum(event.size for event in self.settled.order)
+
+    def image(self, event: ChangeEvent) -> tuple[int, dict[str, Any] | None]:
+        """The document of an update that carries none, and the time at which it was that."""
+        touch = self._exact(event)
+        if touch is not None:
+            return self.time, touch.document
+        images = self.images.get(event.collection, {})
+        if event.identity is not None and event.identity in images:
+            return self.time, images[event.identity]
+        return self.late.get((event.collection, event.identity), (self.time, None))
+
+    def lacks(self, event: ChangeEvent) -> bool:
+        """Whether this event's document is neither in the batch nor in the images."""
+        if event.op != "update" or event.document is not None or self._exact(event) is not None:
+            return False
+        if event.identity in self.images.get(event.collection, {}):
+            return False
+        return (event.collection, event.identity) not in self.late
+
+    def _exact(self, event: ChangeEvent) -> Touch | None:
+        """The document's state at the end of the batch, where a later event of the batch tells it."""
+        touch = self.settled.touches.get(event.collection, {}).get(event.identity or "")
+        known = touch is not None and touch.exact and not self.settled.was_replaced(event.collection)
+        return touch if known else None
+
+
+class Journal:
+    """Entries in order, everything after `start`."""
+
+    def __init__(self, start: int, *, max_bytes: int, max_seconds: float) -> None:
+        self.start = start
+        self.max_bytes = max_bytes
+        self.max_seconds = max_seconds
+        self.size = 0
+        self._held = 0
+        self._entries: deque[tuple[float, Entry]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def append(self, entry: Entry, now: float) -> None:
+        """Take what was just dispatched."""
+        if entry.settled.lost:
+            # What came before cannot be told any more, and must not be taken for whole.
+            self._clear(entry.time)
+            return
+        if entry.settled.order:
+            self._entries.append((now, entry))
+            self.size += entry.size
+        elif not self._entries and not self._held:
+            self.start = entry.time
+        self.trim(now)
+
+    def prepend(self, entries: Iterable[Entry], start: int, until: int, now: float) -> bool:
+        """Take what was read back: everything after `start` up to `until`; False where that leaves a gap."""
+        if until < self.start:
+            return False
+        older = [(now, entry) for entry in entries if entry.time <= self.start]
+        self._entries.extendleft(reversed(older))
+        self.size += sum(entry.size for _, entry in older)
+        self.start = min(self.start, start)
+        return True
+
+    def after(self, time: int) -> list[Entry] | None:
+        """The entries with events after `time`, oldest first; None where the journal does not reach back that far."""
+        if time < self.start:
+            return None
+        return [entry for _, entry in self._entries if entry.time > time]
+
+    def hold(self) -> None:
+        """Somebody waits: trim nothing until `release`."""
+        self._held += 1
+
+    def release(self, now: float) -> None:
+        """One fewer waits."""
+        self._held -= 1
+        self.trim(now)
+
+    def trim(self, now: float) -> None:
+        """Keep within the bounds."""
+        while self._entries and not self._held:
+            since, entry = self._entries[0]
+            if self.size <= self.max_bytes and now - since <= self.max_seconds:
+                return
+            self._entries.popleft()
+            self.size -= entry.size
+            self.start = entry.time
+
+    def _clear(self, start: int) -> None:
+        self._entries.clear()
+        self.size, self.start = 0, start

@@ -1,0 +1,163 @@
+"""The pipe: batches from the feed, completed with images at their own time, into the hub. One batch at a time is in it.
+
+Images are read at the batch's last cluster time. Where that read is void (the time is gone, the collection is another
+one by now) they are read at a later time T' that the read itself names; the moment is then held until the feed has
+passed T', and what it brings up to there joins it: one moment at T', exact as any other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+from realtime import metrics
+from realtime.core.events import Batch, identity
+from realtime.core.moments import Touch
+from realtime.errors import ServiceError
+from realtime.hub import Hub, Plan, backoff
+from realtime.ports import Feed, SnapshotReader, VoidReadError
+
+log = logging.getLogger("realtime.pipe")
+
+LATER_TRIES = 5
+HELD_EVENTS = 20_000
+HELD_SECONDS = 60.0
+
+Images = dict[str, dict[str, Any] | None]
+
+
+class Pipe:
+    """Reads the feed to its end and hands whole, completed batches to the hub."""
+
+    def __init__(self, hub: Hub, reader: SnapshotReader) -> None:
+        self._hub = hub
+        self._reader = reader
+        self._closing = False
+        self._batches: AsyncIterator[Batch]
+
+    def close(self) -> None:
+        """No more patience with a MongoDB that does not answer."""
+        self._closing = True
+
+    async def run(self, feed: Feed) -> None:
+        """Until the feed is closed."""
+        self._batches = aiter(feed.batches())
+        async for batch in self._batches:
+            rest: Batch | None = batch
+            while rest is not None:
+                rest = await self._deliver(rest)
+
+    async def _deliver(self, batch: Batch) -> Batch | None:
+        """Dispatch a batch, or more than it; returns what was read of the feed beyond that."""
+        plan = self._hub.plan(batch)
+        images: dict[str, Images | None] = {}
+        for collection, touches in plan.reads.items():
+            images[collection] = await self._read(collection, touches, batch.time)
+        void = [collection for collection, found in images.items() if found is None]
+        if void and not batch.lost and not self._closing:
+            return await self._deliver_later(batch, plan, void[0])
+        self._hub.dispatch(plan, images)
+        return None
+
+    async def _deliver_later(self, batch: Batch, plan: Plan, collection: str) -> Batch | None:
+        """The moment at T' instead; after `LATER_TRIES`, or too much held, its queries are read again."""
+        deadline = asyncio.get_running_loop().time() + HELD_SECONDS
+        rest: Batch | None = None
+        images: dict[str, Images | None] = {}
+        for _ in range(LATER_TRIES):
+            metrics.LATER_READS.inc()
+            time, known = await self._read_later(collection, plan.reads[collection], plan.settled.time)
+            batch, rest = await self._read_on(batch, rest, time, deadline)
+            plan = self._hub.plan(batch)
+            images = {}
+            for name, touches in plan.reads.items():
+                have = known if name == collection and batch.time == time else {}
+                images[name] = await self._complete(name, touches, have, batch.time)
+            void = [name for name, found in images.items() if found is None]
+            if not void:
+                break
+            collection = void[0]
+            if len(batch.events) > HELD_EVENTS or asyncio.get_running_loop().time() > deadline:
+                break
+        self._hub.dispatch(plan, images)
+        return rest
+
+    async def _complete(self, collection: str, touches: dict[str, Touch], known: Images, time: int) -> Images | None:
+        """What is known at `time`, and a read of the rest; None where that is void."""
+        missing = {name: touch for name, touch in touches.items() if name not in known}
+        found = await self._read(collection, missing, time) if missing else {}
+        if found is None:
+            return None
+        complete = {name: known[name] if name in known else found[name] for name in touches}
+        return None if any(document is None for document in complete.values()) else complete
+
+    async def _read_on(
+        self, batch: Batch, rest: Batch | None, time: int, deadline: float
+    ) -> tuple[Batch, Batch | None]:
+        """Everything up to `time` as one batch, and what the feed gave beyond it."""
+        if rest is not None:
+            batch = _joined(batch, rest)
+        while batch.time < time and len(batch.events) <= HELD_EVENTS:
+            more = await anext(self._batches, None)
+            if more is None or asyncio.get_running_loop().time() > deadline:
+                return (batch if more is None else _joined(batch, more)), None
+            batch = _joined(batch, more)
+        return _split(batch, time)
+
+    # ----------------------------------------------------------------------------------------------------------- reads
+
+    async def _read(self, collection: str, touches: dict[str, Touch], time: int) -> Images | None:
+        """The documents exactly at `time`, by identity; None where the read is void."""
+        metrics.IMAGE_READS.inc()
+        metrics.IMAGES.inc(len(touches))
+        keys = [touch.key for touch in touches.values()]
+        failures = 0
+        while True:
+            try:
+                snapshot = await self._reader.read_at(collection, keys, time)
+                break
+            except VoidReadError as error:
+                log.info("images are read at a later time: %s", error)
+                return None
+            except ServiceError as error:
+                # While MongoDB is away the batch waits; nothing is lost by that.
+                if self._closing or not error.retry:
+                    return None
+                failures += 1
+                await asyncio.sleep(backoff(failures))
+        images: Images = {identity(document["_id"]): dict(document) for document in snapshot.documents}
+        # Its last event is no delete, so it must be there: else the collection is another one by now.
+        return images if all(name in images for name in touches) else None
+
+    async def _read_later(self, collection: str, touches: dict[str, Touch], time: int) -> tuple[int, Images]:
+        """The documents at a time after `time` that the read names; a document that is not there is left out."""
+        keys = [touch.key for touch in touches.values()]
+        failures = 0
+        while True:
+            try:
+                snapshot = await self._reader.find(
+                    collection, {"_id": {"$in": keys}}, after=time, limit=max(len(keys), 1)
+                )
+                break
+            except ServiceError as error:
+                if self._closing or not error.retry:
+                    return time, {}
+                failures += 1
+                await asyncio.sleep(backoff(failures))
+        # No such collection: what took it away lies at or before the server's own time then.
+        later = snapshot.unless_changed_by or snapshot.time
+        return later, {identity(document["_id"]): dict(document) for document in snapshot.documents}
+
+
+def _joined(one: Batch, other: Batch) -> Batch:
+    return Batch(one.events + other.events, other.time, one.lost or other.lost)
+
+
+def _split(batch: Batch, time: int) -> tuple[Batch, Batch | None]:
+    """What is at or before `time`, at `time`, and the rest."""
+    if batch.time <= time:
+        return batch, None
+    first = tuple(event for event in batch.events if event.time <= time)
+    return Batch(first, time, batch.lost), Batch(batch.events[len(first) :], batch.time)

@@ -1,0 +1,101 @@
+"""A client that only listens: frames kept for the checker, waits resolved by the frame that ends them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from tests.checker import Frame
+
+PATIENCE = 30.0
+ANSWERS = frozenset({"subscribed", "unsubscribed", "result", "error", "pong"})
+Wanted = Callable[[Frame], bool]
+
+
+class Ear:
+    """One connection."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self.socket = socket
+        self.frames: list[Frame] = []
+        self.closed: tuple[int, str] | None = None
+        self._waiting: dict[asyncio.Future[Frame], Wanted] = {}
+        self._asked = 0
+
+    async def listen(self) -> None:
+        """Receive until the connection ends."""
+        try:
+            async for text in self.socket:
+                frame = json.loads(text)
+                self.frames.append(frame)
+                for future in [future for future, wanted in self._waiting.items() if wanted(frame)]:
+                    del self._waiting[future]
+                    if not future.done():
+                        future.set_result(frame)
+        except ConnectionClosed:
+            pass
+        self.closed = (self.socket.close_code or 1006, self.socket.close_reason or "")
+        for future in self._waiting:
+            if not future.done():
+                future.set_exception(AssertionError(f"closed with {self.closed} before the frame came"))
+
+    async def send(self, **frame: Any) -> None:
+        await self.socket.send(json.dumps(frame))
+
+    def coming(self, wanted: Wanted) -> asyncio.Future[Frame]:
+        """The first frame from now on that is wanted."""
+        future: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
+        self._waiting[future] = wanted
+        return future
+
+    async def ask(self, **frame: Any) -> Frame:
+        """Send a request; its answer."""
+        self._asked += 1
+        name = frame.setdefault("id", f"r{self._asked}")
+        answer = self.coming(lambda got: got.get("id") == name and got["type"] in ANSWERS)
+        await self.send(**frame)
+        async with asyncio.timeout(PATIENCE):
+            return await answer
+
+    async def subscribe(self, name: str, collection: Any, **fields: Any) -> Frame:
+        """Subscribe and wait for `live`."""
+        live = self.coming(lambda got: got.get("id") == name and got["type"] in {"live", "error"})
+        await self.send(type="subscribe", id=name, collection=collection, **fields)
+        async with asyncio.timeout(PATIENCE):
+            frame = await live
+        assert frame["type"] == "live", frame
+        return frame
+
+    async def fence(self, time: int) -> Frame:
+        """Until every live subscription is at or after a cluster time."""
+        epoch = self.frames[0]["position"][:8]
+        pong = await self.ask(type="ping", position=f"{epoch}-{time:016X}")
+        assert pong["type"] == "pong", pong
+        return pong
+
+    def of(self, kind: str, name: str | None = None) -> list[Frame]:
+        """The frames of one type, and of one subscription before it was live."""
+        return [frame for frame in self.frames if frame["type"] == kind and (name is None or frame.get("id") == name)]
+
+
+@asynccontextmanager
+async def listening(url: str) -> AsyncIterator[Ear]:
+    """A connection to the service at `url` (http://…), its welcome received."""
+    address = url.replace("http://", "ws://", 1).rstrip("/") + "/v1/ws"
+    async with connect(address, max_size=None, compression=None, max_queue=None) as socket:
+        ear = Ear(socket)
+        welcome = ear.coming(lambda frame: frame["type"] == "welcome")
+        task = asyncio.create_task(ear.listen())
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await welcome
+            yield ear
+        finally:
+            await socket.close()
+            await task

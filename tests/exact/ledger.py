@@ -1,0 +1,208 @@
+"""Writers that keep what MongoDB acknowledged, for the checker: every change with its own cluster time."""
+
+from __future__ import annotations
+
+import json
+import threading
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import bson
+from bson import json_util
+from bson.raw_bson import RawBSONDocument
+from bson.timestamp import Timestamp
+from pymongo.client_session import ClientSession
+from pymongo.synchronous.database import Database
+
+from tests.checker import Read
+from tests.truth import Document, Truth, View, Write, name_of
+
+Session = ClientSession | None
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """One change to make: `document` is what an insert or replace stores, what an update sets, None for a delete."""
+
+    op: str
+    collection: str
+    key: Any
+    document: Document | None = None
+
+
+def insert(collection: str, key: Any, **fields: Any) -> Op:
+    return Op("insert", collection, key, {"_id": key, **fields})
+
+
+def update(collection: str, key: Any, **fields: Any) -> Op:
+    return Op("update", collection, key, fields)
+
+
+def delete(collection: str, key: Any) -> Op:
+    return Op("delete", collection, key)
+
+
+def to_int(timestamp: Timestamp) -> int:
+    return timestamp.time << 32 | timestamp.inc
+
+
+def to_timestamp(time: int) -> Timestamp:
+    return Timestamp(time >> 32, time & 0xFFFFFFFF)
+
+
+class Ledger:
+    """Writes into one database and remembers them. Threads may share it where they write different keys."""
+
+    def __init__(self, database: Database[dict[str, Any]], *, light: Iterable[str] = ()) -> None:
+        self.database = database
+        self.writes: list[Write] = []
+        self.commits: list[int] = []
+        self._light = frozenset(light)
+        self._now: dict[str, View] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def last(self) -> int:
+        """The newest acknowledged time."""
+        return max(self.commits)
+
+    def truth(self) -> Truth:
+        return Truth(self.writes)
+
+    def held(self, collection: str) -> View:
+        """The collection by what was acknowledged so far."""
+        return dict(self._now.get(collection, {}))
+
+    def one(self, op: Op) -> int:
+        """One change outside of any transaction."""
+        with self.database.client.start_session() as session:
+            self._carry_out(op, session)
+            return self._note([op], _time(session), None)
+
+    def together(self, ops: Sequence[Op]) -> int:
+        """A transaction of them. Its events share the time of its commit."""
+        with self.database.client.start_session() as session:
+            with session.start_transaction():
+                for run in _runs(ops):
+                    if run[0].op == "insert" and len(run) > 1:
+                        documents = [{**(op.document or {})} for op in run]
+                        self.database[run[0].collection].insert_many(documents, session=session)
+                    else:
+                        for op in run:
+                            self._carry_out(op, session)
+            return self._note(ops, _time(session), uuid.uuid4().hex[:8])
+
+    def bulk(self, collection: str, documents: Sequence[Document]) -> int:
+        """`insert_many`: each document has a time of its own, which the oplog alone knows."""
+        with self.database.client.start_session() as session:
+            begin = self._clock()
+            self.database[collection].insert_many([{**one} for one in documents], session=session)
+            end = _time(session)
+        wanted = {name_of(one["_id"]): one for one in documents}
+        found = self.database.client["local"]["oplog.rs"].find(
+            {
+                "ns": f"{self.database.name}.{collection}",
+                "op": "i",
+                "ts": {"$gt": to_timestamp(begin), "$lte": to_timestamp(end)},
+            },
+            {"ts": 1, "o._id": 1},
+        )
+        times = [(to_int(entry["ts"]), entry["o"]["_id"]) for entry in found]
+        assert len(times) == len(wanted)
+        for time, key in times:
+            self._note([Op("insert", collection, key, wanted[name_of(key)])], time, None)
+        return end
+
+    def catalogue(self, op: str, collection: str, to: str | None = None) -> int:
+        """`drop` or `rename` (onto what is there, if anything is)."""
+        command: dict[str, Any] = {"drop": collection}
+        if op == "rename":
+            source, target = f"{self.database.name}.{collection}", f"{self.database.name}.{to}"
+            command = {"renameCollection": source, "to": target, "dropTarget": True}
+        with self.database.client.start_session() as session:
+            where = self.database.client.admin if op == "rename" else self.database
+            where.command(command, session=session)
+            return self.replaced(op, collection, _time(session), to)
+
+    def replaced(self, op: str, collection: str, time: int, to: str | None = None) -> int:
+        """Note that a collection was dropped, or renamed."""
+        with self._lock:
+            gone = self._now.pop(collection, {})
+            if to is not None:
+                self._now[to] = gone
+            self.writes.append(Write(time, collection, op, to=to))
+            self.commits.append(time)
+        return time
+
+    def _clock(self) -> int:
+        with self.database.client.start_session() as session:
+            self.database.command("ping", session=session)
+            return _time(session)
+
+    def _carry_out(self, op: Op, session: Session) -> None:
+        collection = self.database[op.collection]
+        if op.op == "insert":
+            collection.insert_one({**(op.document or {})}, session=session)
+        elif op.op == "update":
+            assert collection.update_one({"_id": op.key}, {"$set": op.document}, session=session).matched_count == 1
+        elif op.op == "replace":
+            assert collection.replace_one({"_id": op.key}, op.document or {}, session=session).matched_count == 1
+        else:
+            assert collection.delete_one({"_id": op.key}, session=session).deleted_count == 1
+
+    def _note(self, ops: Sequence[Op], time: int, transaction: str | None) -> int:
+        with self._lock:
+            for op in ops:
+                now = self._now.setdefault(op.collection, {})
+                name = name_of(op.key)
+                after: Document | None = None
+                if op.op != "delete":
+                    after = {**(now.get(name, {}) if op.op == "update" else {"_id": op.key}), **(op.document or {})}
+                    after = {field: value for field, value in after.items() if field not in self._light}
+                    now[name] = after
+                else:
+                    now.pop(name, None)
+                self.writes.append(Write(time, op.collection, op.op, op.key, after, transaction))
+            self.commits.append(time)
+        return time
+
+
+def _runs(ops: Sequence[Op]) -> list[list[Op]]:
+    """Neighbours of one kind and collection, so that many inserts are one command."""
+    runs: list[list[Op]] = []
+    for op in ops:
+        if runs and (runs[-1][0].op, runs[-1][0].collection) == (op.op, op.collection):
+            runs[-1].append(op)
+        else:
+            runs.append([op])
+    return runs
+
+
+def _time(session: ClientSession) -> int:
+    assert session.operation_time is not None
+    return to_int(session.operation_time)
+
+
+def reader(database: Database[dict[str, Any]]) -> Read:
+    """Snapshot reads at a cluster time, as JSON values."""
+
+    def read(collection: str, time: int) -> View:
+        concern = {"level": "snapshot", "atClusterTime": to_timestamp(time)}
+        with database.client.start_session(causal_consistency=False) as session:
+            reply = database.command(
+                {"find": collection, "readConcern": concern, "batchSize": 100_000}, session=session
+            )
+            assert not reply["cursor"]["id"]
+            return {name_of(one["_id"]): one for one in map(to_json, reply["cursor"]["firstBatch"])}
+
+    return read
+
+
+def to_json(document: Document | RawBSONDocument) -> Document:
+    """A document as the wire has it: relaxed Extended JSON."""
+    raw = document.raw if isinstance(document, RawBSONDocument) else bson.encode(document)
+    options = json_util.RELAXED_JSON_OPTIONS
+    shown: Document = json.loads(json_util.dumps(bson.decode(raw), json_options=options))
+    return shown
