@@ -384,3 +384,14 @@ def test_snapshot_bodies_are_put_together_once_until_a_document_changes() -> Non
 
 def test_an_empty_group_has_one_empty_body() -> None:
     assert live_group().runs() == [b""]
+
+
+def test_what_changed_since_is_leaves_then_puts_from_the_groups_own_documents() -> None:
+    group = live_group({"_id": 1, "a": 1}, {"_id": 2, "a": 1})
+    changes = shown(group.since(["9", "2", "8"]))
+    assert changes == [
+        {"op": "leave", "key": 9},
+        {"op": "leave", "key": 8},
+        {"op": "update", "key": 2, "document": {"_id": 2, "a": 1}},
+    ]
+    assert group.since([]) == []

@@ -24,7 +24,7 @@ from realtime.core.session import (
     check_collection,
 )
 from realtime.errors import UnsupportedCollectionError
-from tests.core.examples import EPOCH
+from tests.core.examples import EPOCH, query
 
 LIMITS = Limits(frame_bytes=1000, subscriptions=3, documents=50, pending_writes=2, filter=Bounds(depth=4, nodes=20))
 SECONDS = 1_700_000_000
@@ -393,3 +393,26 @@ def test_names_that_are_not_to_be_had_are_refused(name: str) -> None:
 def test_other_names_are_taken(name: str) -> None:
     check_collection(name)
     assert opened(subscribe(session(), collection=name)).query.collection == name
+
+
+@pytest.mark.parametrize(
+    ("position", "same_query", "after"),
+    [
+        (f"{EPOCH}-0000000000000063", True, 99),
+        (f"{EPOCH}-0000000000000063", False, None),
+        ("rubbish", True, None),
+        ("00000000-0000000000000063", True, None),
+        (None, True, None),
+    ],
+)
+def test_a_position_in_query_mode_is_taken_up_or_passed_over(
+    position: str | None, same_query: bool, after: int | None
+) -> None:
+    what = query({"a": 1}, collections="c")
+    frame = {"type": "subscribe", "id": "x", "collection": "c", "filter": {"a": 1}}
+    frame |= {"query": what.key if same_query else "0" * 32}
+    if position is not None:
+        frame |= {"position": position}
+    (effect,) = Session("s", Limits(1, 1, 1, 1, Bounds()), EPOCH).receive(json.dumps(frame))
+    assert isinstance(effect, OpenSubscription)
+    assert (effect.query.key, effect.after) == (what.key, after)

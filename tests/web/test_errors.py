@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from realtime import errors
+from realtime.mongo import embedded
 from tests.replica_set import ReplicaSet
 from tests.serving import Service, serving
 from tests.wire import Wire, wired
@@ -137,18 +140,34 @@ def test_every_code_of_the_table_is_provoked_here_or_named_with_where() -> None:
     assert len(table) == 21
 
 
-async def test_history_that_is_gone_says_how_far_back_it_reaches(small: Service) -> None:
+async def test_history_that_is_gone_says_how_far_back_it_reaches(tmp_path: Path) -> None:
+    """A set whose oplog holds 1 MB: what was at the start is gone for good."""
+    small_oplog = ("--oplogSize", "1", "--syncdelay", "1")
+    async with embedded.running(tmp_path, extra_args=small_oplog) as mongo:
+        own = ReplicaSet(uri=mongo.uri, lane="embedded", can_fail_commands=False)
+        async with serving(own, feed_await_ms=100, journal_bytes=0) as service, wired(service.url) as wire:
+            await wire.subscribe("orders", id="good")
+            start = wire.frames[0]["position"]
+            oplog: Any = service.database.client["local"]["oplog.rs"]
+            first = await asyncio.to_thread(oplog.find_one, sort=[("$natural", 1)])
+            async with asyncio.timeout(60):
+                while (await asyncio.to_thread(oplog.find_one, sort=[("$natural", 1)])) == first:
+                    many = [{"text": "x" * 2000} for _ in range(500)]
+                    await asyncio.to_thread(service.database.other.insert_many, many)
+            old = await refused(
+                wire, {"type": "subscribe", "mode": "events", "collection": "orders", "position": start}
+            )
+            await lives_on(wire, service, "still")
+    assert old["code"] == "history_lost"
+    assert old["details"]["oldest"]["$date"] > "2026"
+
+
+async def test_a_position_far_ahead_is_no_position(small: Service) -> None:
     async with wired(small.url) as wire:
         await wire.subscribe("orders", id="good")
-        old = await refused(
-            wire,
-            {"type": "subscribe", "mode": "events", "collection": "orders", "since": {"$date": "2020-01-01T00:00:00Z"}},
-        )
         ahead = wire.frames[0]["position"][:9] + "FFFFFFFF00000001"
         future = await refused(wire, {"type": "subscribe", "mode": "events", "collection": "orders", "position": ahead})
         await lives_on(wire, small, "still")
-    assert old["code"] == "history_lost"
-    assert old["details"]["oldest"]["$date"] > "2026"
     assert future["code"] == "invalid_position"
 
 

@@ -1,0 +1,128 @@
+"""The journal: what it still knows, what it has forgotten, and what it keeps while somebody waits."""
+
+from __future__ import annotations
+
+import pytest
+
+from realtime.core.events import Batch, ChangeEvent
+from realtime.core.journal import ENTRY_BYTES, Entry, Journal
+from realtime.core.moments import settle
+from tests.core.examples import delete, insert, replace, update
+
+
+def entry(*times: int, size: int = 0) -> Entry:
+    """An entry of one insert a time."""
+    return Entry(settle(Batch(tuple(insert(time, {"_id": time}, size=size) for time in times), times[-1])))
+
+
+def journal(*entries: Entry, start: int = 10, max_bytes: int = 1 << 20, max_seconds: float = 60) -> Journal:
+    """A journal that took these entries at second 0."""
+    made = Journal(start, max_bytes=max_bytes, max_seconds=max_seconds)
+    for one in entries:
+        made.append(one, 0)
+    return made
+
+
+def times(found: list[Entry] | None) -> list[int] | None:
+    """The entries' times."""
+    return None if found is None else [one.time for one in found]
+
+
+@pytest.mark.parametrize(
+    ("after", "known"),
+    [(9, None), (10, [11, 13]), (11, [13]), (12, [13]), (13, []), (99, [])],
+)
+def test_what_lies_after_a_time_is_told_whole_or_not_at_all(after: int, known: list[int] | None) -> None:
+    assert times(journal(entry(11), entry(12, 13)).after(after)) == known
+
+
+def test_over_its_bytes_the_oldest_go_and_are_no_longer_answered_for() -> None:
+    kept = journal(entry(11, size=100), entry(12, size=100), max_bytes=2 * ENTRY_BYTES)
+    assert times(kept.after(11)) == [12]
+    assert kept.after(10) is None
+    assert (len(kept), kept.start, kept.size) == (1, 11, ENTRY_BYTES + 100)
+
+
+def test_over_its_seconds_the_oldest_go() -> None:
+    kept = journal(entry(11))
+    kept.append(entry(12), 61)
+    assert (kept.after(10), times(kept.after(11))) == (None, [12])
+
+
+def test_time_that_goes_on_without_events_costs_nothing() -> None:
+    kept = journal()
+    for time in range(11, 1000):
+        kept.append(Entry(settle(Batch((), time))), 0)
+    assert (len(kept), kept.start) == (0, 999)
+    kept.append(entry(1001), 0)
+    kept.append(Entry(settle(Batch((), 1002))), 0)
+    assert (len(kept), kept.start, times(kept.after(999))) == (1, 999, [1001])
+
+
+def test_while_somebody_waits_nothing_is_forgotten() -> None:
+    kept = journal(max_bytes=0)
+    kept.hold()
+    kept.append(Entry(settle(Batch((), 11))), 0)
+    kept.append(entry(12), 0)
+    assert times(kept.after(10)) == [12]
+    kept.release(0)
+    assert (len(kept), kept.start) == (0, 12)
+
+
+def test_what_was_lost_is_not_taken_for_whole() -> None:
+    kept = journal(entry(11), entry(12))
+    kept.append(Entry(settle(Batch((), 20, lost=True))), 0)
+    assert (kept.after(12), kept.after(19), times(kept.after(20))) == (None, None, [])
+
+
+def test_what_was_read_back_goes_before_what_is_there() -> None:
+    kept = journal(entry(11), entry(12))
+    assert kept.prepend([entry(6), entry(8)], 5, 12, 0)
+    assert times(kept.after(5)) == [6, 8, 11, 12]
+    assert kept.after(4) is None
+    assert kept.size == 4 * ENTRY_BYTES
+
+
+def test_what_leaves_a_gap_is_not_taken() -> None:
+    kept = journal(entry(11))
+    assert not kept.prepend([entry(6)], 5, 9, 0)
+    assert (kept.after(5), times(kept.after(10))) == (None, [11])
+
+
+def test_what_the_journal_has_already_is_not_taken_twice() -> None:
+    kept = journal(entry(11))
+    assert kept.prepend([entry(9), entry(11)], 8, 11, 0)
+    assert times(kept.after(8)) == [9, 11]
+
+
+def test_an_entry_knows_which_documents_it_lacks() -> None:
+    changed, told, read = update(11, 1, "a"), update(11, 2, "a", document={"_id": 2}), update(11, 3, "a")
+    made = Entry(settle(Batch((changed, told, read), 11)), {"items": {"3": {"_id": 3, "a": 1}}})
+    assert [made.lacks(event) for event in (changed, told, read)] == [True, False, False]
+    assert made.image(read) == (11, {"_id": 3, "a": 1})
+    assert made.image(changed) == (11, None)
+    made.late["items", "1"] = (15, {"_id": 1, "a": 2})
+    assert not made.lacks(changed)
+    assert made.image(changed) == (15, {"_id": 1, "a": 2})
+
+
+def test_what_a_later_event_of_the_batch_tells_is_not_lacking() -> None:
+    changed, whole, gone = update(11, 1, "a"), replace(12, {"_id": 1, "a": 5}), update(11, 2, "a")
+    made = Entry(settle(Batch((changed, gone, whole, delete(12, 2)), 12)))
+    assert not made.lacks(changed)
+    assert made.image(changed) == (12, {"_id": 1, "a": 5})
+    assert not made.lacks(gone)
+    assert made.image(gone) == (12, None)
+    assert not made.lacks(whole)
+
+
+def test_in_a_collection_that_was_replaced_no_event_tells_of_another() -> None:
+    changed = update(11, 1, "a")
+    made = Entry(settle(Batch((changed, replace(12, {"_id": 1, "a": 5}), ChangeEvent("drop", "items", 13)), 13)))
+    assert made.lacks(changed)
+
+
+def test_history_kept_for_no_time_is_none() -> None:
+    kept = journal(entry(11), max_seconds=0)
+    kept.append(entry(12), 1)
+    assert (kept.after(10), times(kept.after(11))) == (None, [12])
