@@ -69,7 +69,8 @@ def commands() -> list[str]:
 
 async def test_make_demo_prints_the_address_of_a_page(browser: Browser, tmp_path: Path) -> None:
     demo = commands()[0]
-    environment = {**os.environ, "REALTIME_PORT": "0", "REALTIME_DATA_DIR": str(tmp_path)}
+    outer = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "ARGS"))}
+    environment = {**outer, "REALTIME_PORT": "0", "REALTIME_DATA_DIR": str(tmp_path)}
     child = await asyncio.create_subprocess_exec(
         *shlex.split(demo), cwd=ROOT, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
