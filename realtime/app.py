@@ -33,7 +33,7 @@ from realtime.web.problems import answer_unknown_paths
 log = logging.getLogger("realtime")
 
 WATCH_SECONDS = 0.5
-CLOSE_SECONDS = 1.0
+CLOSE_SECONDS = 0.5
 READY_GRACE_SECONDS = 30.0
 """An election must not take every replica out of a balancer: degraded this long is still ready."""
 

@@ -26,7 +26,7 @@ from realtime.settings import ENV_PREFIX, Settings, load
 from realtime.web.server import bind, make_server
 
 CONFIGURATION_EXIT = 2
-EXIT_SECONDS = 2.0
+EXIT_SECONDS = 1.0
 OPTIONS = ("mongodb_uri", "database", "host", "port", "data_dir", "read_only", "insecure", "allow_sharded", "log_level")
 Start = Callable[[AsyncExitStack, Realtime, str], Awaitable[None]]
 
