@@ -37,7 +37,7 @@ from realtime.web.problems import answer_unknown_paths
 log = logging.getLogger("realtime")
 
 WATCH_SECONDS = 0.5
-CLOSE_SECONDS = 1.0
+CLOSE_SECONDS = 0.5
 BACKFILL_SECONDS = 60
 """How much of the oplog is read back after a start, so that a crowd that returns finds its history in memory."""
 READY_GRACE_SECONDS = 30.0

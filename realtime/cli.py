@@ -22,12 +22,11 @@ from realtime import demo as writer
 from realtime.app import Realtime, create_app
 from realtime.errors import ConfigurationError
 from realtime.mongo import client as clients
-from realtime.settings import ENV_PREFIX, Settings, load
+from realtime.settings import ENV_PREFIX, OPTIONS, Settings, load
 from realtime.web.server import bind, make_server
 
 CONFIGURATION_EXIT = 2
-EXIT_SECONDS = 2.0
-OPTIONS = ("mongodb_uri", "database", "host", "port", "data_dir", "read_only", "insecure", "allow_sharded", "log_level")
+EXIT_SECONDS = 1.0
 Start = Callable[[AsyncExitStack, Realtime, str], Awaitable[None]]
 
 

@@ -15,6 +15,9 @@ ENV_PREFIX = "REALTIME_"
 MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
 """MongoDB's own bound of one document."""
 
+OPTIONS = ("mongodb_uri", "database", "host", "port", "data_dir", "read_only", "insecure", "allow_sharded", "log_level")
+"""The fields that the command line has an option for; the others are environment variables alone."""
+
 Names = Annotated[tuple[str, ...], NoDecode]
 
 
@@ -120,4 +123,5 @@ def describe(invalid: ValidationError) -> str:
     name = str(error["loc"][0])
     reason = error["msg"].removeprefix("Value error, ")
     shown = "" if name == "mongodb_uri" else f" (got {error['input']!r})"
-    return f"--{name.replace('_', '-')} / {ENV_PREFIX}{name.upper()}: {reason}{shown}"
+    option = f"--{name.replace('_', '-')} / " if name in OPTIONS else ""
+    return f"{option}{ENV_PREFIX}{name.upper()}: {reason}{shown}"

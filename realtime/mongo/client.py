@@ -71,9 +71,19 @@ def database_in(uri: str) -> str | None:
 
 def _parse(uri: str) -> Any:
     try:
-        return parse_uri(uri, warn=False)
-    except (InvalidURI, DriverConfigurationError, ValueError) as error:
-        raise ConfigurationError(f"REALTIME_MONGODB_URI cannot be used: {error}") from None
+        parsed = parse_uri(uri, warn=False)
+    except (InvalidURI, DriverConfigurationError, ValueError, OSError) as error:
+        raise _unusable(uri, error) from None
+    if "@" in (parsed["database"] or ""):
+        raise _unusable(uri, ValueError("an @ after the host")) from None
+    return parsed
+
+
+def _unusable(uri: str, error: Exception) -> ConfigurationError:
+    """What is wrong with a URI, in one line. The driver quotes parts of it, and a password may be among them."""
+    mend = "it looks like mongodb://user:password@host:27017/?replicaSet=rs0, with user and password percent-encoded"
+    words = mend if "@" in uri else f"{' '.join(str(error).split())[:200]}; {mend}"
+    return ConfigurationError(f"REALTIME_MONGODB_URI cannot be used: {words}")
 
 
 def _open(uri: str, app: str, defaults: dict[str, Any], fixed: dict[str, Any]) -> Client:
@@ -83,5 +93,5 @@ def _open(uri: str, app: str, defaults: dict[str, Any], fixed: dict[str, Any]) -
         options["appname"] = app
     try:
         return AsyncIOMotorClient(uri, **options, **fixed)
-    except (InvalidURI, DriverConfigurationError, ValueError) as error:
-        raise ConfigurationError(f"REALTIME_MONGODB_URI cannot be used: {error}") from None
+    except (InvalidURI, DriverConfigurationError, ValueError, OSError) as error:
+        raise _unusable(uri, error) from None

@@ -393,7 +393,7 @@ def _command(binary: Path, directory: Path, port: int, extra_args: Sequence[str]
         str(binary),
         *("--dbpath", str(directory / "mongodb"), "--replSet", SET_NAME),
         *("--bind_ip", HOST, "--port", str(port), "--nounixsocket"),
-        *("--wiredTigerCacheSizeGB", "0.25"),
+        *("--wiredTigerCacheSizeGB", "1"),
         *oplog,
         *("--quiet", "--setParameter", "diagnosticDataCollectionEnabled=false"),
         *extra_args,

@@ -14,9 +14,11 @@ from pymongo.errors import (
     DocumentTooLarge,
     DuplicateKeyError,
     ExecutionTimeout,
+    InvalidName,
     OperationFailure,
     PyMongoError,
     ServerSelectionTimeoutError,
+    WriteConcernError,
     WTimeoutError,
 )
 
@@ -30,7 +32,10 @@ _RESERVED_WORKERS = 4
 """Motor threads that requests never take: the feed's step, a read of images, snapshot reads."""
 
 _TOO_LARGE = frozenset({10334, 17419, 17420})
-_INVALID_WRITE = frozenset({2, 9, 14, 15, 16, 28, 40, 52, 54, 55, 56, 57, 66, 16836, 16837, 10137, 10141, 10147})
+_TOO_LARGE_MESSAGE = "the document is larger than MongoDB takes (16 MiB)"
+_INVALID_WRITE = frozenset(
+    {2, 9, 14, 15, 16, 28, 34, 40, 52, 53, 54, 55, 56, 57, 66, 16836, 16837, 10137, 10141, 10147}
+)
 _NOT_A_COLLECTION = frozenset({73, 166})
 """InvalidNamespace, CommandNotSupportedOnView."""
 _TIMED_OUT = frozenset({50, 262})
@@ -41,19 +46,28 @@ _NO_SNAPSHOT = frozenset({239, 246})
 def translate(error: PyMongoError, intent: Intent) -> errors.ServiceError:
     """A driver error as a row of PROTOCOL section 7. Total: what is not known is a bug of ours, `internal`."""
     maybe = {"maybe_written": True} if intent == "write" else None
+    if error.has_error_label("UnknownTransactionCommitResult"):
+        return errors.UnavailableError("MongoDB did not confirm", retry_after=RETRY_AFTER_SECONDS, details=maybe)
+    if error.has_error_label("TransientTransactionError"):
+        # Of an aborted transaction nothing is there.
+        return errors.UnavailableError("MongoDB could not do it just now", retry_after=RETRY_AFTER_SECONDS)
+    if isinstance(error, InvalidName):
+        return errors.UnsupportedCollectionError(f"no name of a collection: {error}")
     if isinstance(error, DuplicateKeyError):
         pattern = (error.details or {}).get("keyPattern")
         details = {"fields": list(pattern)} if pattern else None
         return errors.DuplicateKeyError("a document with this key is there already", details=details)
     if isinstance(error, WTimeoutError):
         return _timed_out("the write was not confirmed by a majority in time", maybe)
+    if isinstance(error, WriteConcernError) and error.code not in _INVALID_WRITE:
+        return errors.UnavailableError(
+            "the write was not confirmed by a majority", retry_after=RETRY_AFTER_SECONDS, details=maybe
+        )
     if isinstance(error, ServerSelectionTimeoutError):
-        # Nothing was sent, so nothing was written.
+        # Nothing was sent, so nothing was written: of a retry the driver raises the first error.
         return errors.UnavailableError("MongoDB has no primary that answers", retry_after=RETRY_AFTER_SECONDS)
     if isinstance(error, ConnectionFailure):
         return errors.UnavailableError("MongoDB does not answer", retry_after=RETRY_AFTER_SECONDS, details=maybe)
-    if isinstance(error, DocumentTooLarge):
-        return errors.TooLargeError("the document is larger than MongoDB takes (16 MiB)")
     if isinstance(error, ExecutionTimeout):
         return _timed_out("MongoDB took too long", maybe)
     if isinstance(error, OperationFailure):
@@ -73,7 +87,7 @@ def _server_error(error: OperationFailure, intent: Intent, maybe: dict[str, Any]
     if code in _TIMED_OUT:
         return _timed_out("MongoDB took too long", maybe)
     if code in _TOO_LARGE:
-        return errors.TooLargeError("the document is larger than MongoDB takes (16 MiB)")
+        return errors.TooLargeError(_TOO_LARGE_MESSAGE)
     if code in _NO_SNAPSHOT:
         return errors.UnavailableError("MongoDB has no snapshot to read just now", retry_after=RETRY_AFTER_SECONDS)
     if code in _NOT_A_COLLECTION:
@@ -137,5 +151,7 @@ class Gate:
             ) from None
         except PyMongoError as error:
             raise translate(error, intent) from error
+        except DocumentTooLarge:
+            raise errors.TooLargeError(_TOO_LARGE_MESSAGE) from None
         except (InvalidDocument, BSONError, OverflowError) as error:
             raise errors.InvalidRequestError(f"not storable as BSON: {error}") from None

@@ -7,10 +7,12 @@ a cancelled step loses its events without a sound. `close` sets a flag and the s
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 import bson
@@ -45,11 +47,23 @@ class FeedStatus:
     """How long ago it began."""
 
 
+class Care(Enum):
+    """How carefully the stream is read: at an event that is too large with its images, more and more."""
+
+    NONE = 0
+    ONE_BY_ONE = 1
+    WITHOUT_IMAGES = 2
+
+
 @dataclass(slots=True)
 class _Reply:
     documents: list[RawBSONDocument]
     cursor: int
     token: dict[str, Any]
+
+
+def _received(cursor: Any, batch: str) -> _Reply:
+    return _Reply(cursor[batch], cursor["id"], dict(cursor["postBatchResumeToken"]))
 
 
 class ChangeFeed:
@@ -74,9 +88,11 @@ class ChangeFeed:
         self._patient = patient
         self._assembler = MomentAssembler(start, HELD_BYTES)
         self._token: dict[str, Any] | None = None
+        self._last_token: dict[str, Any] | None = None
         self._opened_at = 0
-        self._images = True
-        self._closing = False
+        self._care = Care.NONE
+        self._inside = False
+        self._stop = asyncio.Event()
         self._lost = False
         self._failures = 0
         self._down_since: float | None = None
@@ -92,11 +108,11 @@ class ChangeFeed:
 
     def close(self) -> None:
         """End `batches` after the step under way (at most the await time)."""
-        self._closing = True
+        self._stop.set()
 
     async def batches(self) -> AsyncIterator[Batch]:
         """Whole moments, and empty batches when only time went on."""
-        while not self._closing:
+        while not self._stop.is_set():
             try:
                 async for batch in self._stream():
                     yield batch
@@ -113,18 +129,21 @@ class ChangeFeed:
 
     async def _stream(self) -> AsyncIterator[Batch]:
         """One change stream, from opening to its end or its error."""
-        self._assembler.reset()
+        if not self._inside:
+            self._assembler.reset()
         async with await self._client.start_session(causal_consistency=False) as session:
             reply = await self._open(session)
             while True:
                 batch = await self._take(reply)
                 if batch is not None:
                     yield batch
-                if self._closing or not reply.cursor:
+                if self._stop.is_set() or not reply.cursor:
                     break
-                if not self._images and reply.documents:
+                if self._care is Care.ONE_BY_ONE and not reply.documents:
+                    self._care = Care.NONE
+                if self._care is Care.WITHOUT_IMAGES and reply.documents:
                     # The event that was too large is behind us: open again, with images.
-                    self._images = True
+                    self._care, self._inside = Care.NONE, True
                     break
                 reply = await self._more(session, reply.cursor)
             if reply.cursor:
@@ -132,10 +151,12 @@ class ChangeFeed:
 
     async def _open(self, session: Any) -> _Reply:
         stage: dict[str, Any] = {}
-        if self._images:
+        if self._care is not Care.WITHOUT_IMAGES:
             stage = {"fullDocument": "whenAvailable", "fullDocumentBeforeChange": "whenAvailable"}
-        if self._token is not None:
-            stage["startAfter"] = self._token
+        token = self._last_token if self._inside else self._token
+        self._inside = False
+        if token is not None:
+            stage["startAfter"] = token
             self._opened_at = 0
         else:
             # At `time` itself, whose events the assembler knows and drops: one increment on, the stream's own name for
@@ -145,12 +166,13 @@ class ChangeFeed:
         command = {
             "aggregate": 1,
             "pipeline": [{"$changeStream": stage}, {"$match": {"operationType": {"$in": _OPERATIONS}}}],
-            "cursor": {"batchSize": self._batch_size if self._images else 1},
+            "cursor": {"batchSize": self._size},
             "readConcern": {"level": "majority"},
             "comment": "realtime feed",
         }
         reply = await self._database.command(command, session=session, codec_options=RAW)
-        return self._received(reply["cursor"], "firstBatch")
+        self.replies += 1
+        return _received(reply["cursor"], "firstBatch")
 
     async def _more(self, session: Any, cursor: int) -> _Reply:
         # While the end of a moment is unknown, ask again at once: an empty reply is its end.
@@ -158,16 +180,18 @@ class ChangeFeed:
         command = {
             "getMore": cursor,
             "collection": "$cmd.aggregate",
-            "batchSize": self._batch_size if self._images else 1,
+            "batchSize": self._size,
             "maxTimeMS": wait,
         }
         reply = await self._database.command(command, session=session, codec_options=RAW)
-        return self._received(reply["cursor"], "nextBatch")
-
-    def _received(self, cursor: Any, batch: str) -> _Reply:
         self.replies += 1
+        # Only here: that a stream opens says nothing of whether it can be read.
         self._recovered()
-        return _Reply(cursor[batch], cursor["id"], dict(cursor["postBatchResumeToken"]))
+        return _received(reply["cursor"], "nextBatch")
+
+    @property
+    def _size(self) -> int:
+        return self._batch_size if self._care is Care.NONE else 1
 
     async def _kill(self, session: Any, cursor: int) -> None:
         try:
@@ -189,10 +213,11 @@ class ChangeFeed:
                 events.append(event)
             if index % _YIELD_EVERY == _YIELD_EVERY - 1:
                 await asyncio.sleep(0)
-        complete = not _may_go_on(events, len(reply.documents), size, self._batch_size)
+        complete = not _may_go_on(events, len(reply.documents), size, self._size)
         if not complete:
             self.held_replies += 1
         batch = self._assembler.add(events, complete=complete, through=self._through(reply))
+        self._last_token = reply.token
         if not self._assembler.holding:
             # Never a token inside a moment that has not been handed over: opening there would lose its beginning.
             self._token = reply.token
@@ -220,14 +245,24 @@ class ChangeFeed:
         if action is Action.HISTORY_LOST:
             await self._start_at_now()
         elif action is Action.STEP_OVER:
-            log.error("a change event is over MongoDB's 16 MB: it is read without its images")
-            self._images, delay = False, 0
+            delay = self._step_over(delay)
         elif action is Action.CONFIGURATION:
             delay = SLOW_RETRY_SECONDS
             self._degrade(f"MongoDB refuses the change stream (code {code})")
         if now - self._down_since >= DEGRADED_AFTER_SECONDS:
             self._degrade("MongoDB does not answer")
-        await asyncio.sleep(0 if self._closing else delay)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stop.wait(), delay)
+
+    def _step_over(self, delay: float) -> float:
+        """One event is over 16 MB with its images. Those before it first, one by one, then it alone without them."""
+        if self._care is not Care.WITHOUT_IMAGES:
+            self._care = Care.ONE_BY_ONE if self._care is Care.NONE else Care.WITHOUT_IMAGES
+            delay = 0 if self._failures <= len(Care) else delay
+        if self._care is Care.WITHOUT_IMAGES:
+            log.error("a change event is over MongoDB's 16 MB: it is read without its images")
+        self._inside = self._last_token is not None
+        return delay
 
     async def _start_at_now(self) -> None:
         """The token leads nowhere: go on from now, and say so with the next batch."""
@@ -239,7 +274,8 @@ class ChangeFeed:
             log.debug("no time to start at yet: %s", short(error))
             return
         log.error("history lost: the oplog no longer reaches back to where the stream was; going on from now")
-        self._token, self._lost = None, True
+        self._token, self._last_token, self._lost = None, None, True
+        self._inside, self._care = False, Care.NONE
         self._assembler = MomentAssembler(max(now, self._assembler.time), HELD_BYTES)
 
     def _degrade(self, reason: str) -> None:

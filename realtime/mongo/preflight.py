@@ -102,7 +102,8 @@ def _refused(error: OperationFailure, database: str) -> ConfigurationError:
         )
     if error.code == _UNAUTHORIZED:
         return ConfigurationError(
-            f"the account may not open a change stream on {database}: grant it readWrite on {database} "
+            f"the account of REALTIME_MONGODB_URI (or nobody, where it names no user) may not open a change stream on "
+            f"{database}: grant it readWrite on {database} "
             f'(db.grantRolesToUser("…", [{{role: "readWrite", db: "{database}"}}]))'
         )
     return ConfigurationError(f"MongoDB refuses to be served (code {error.code}): {_short(error)}")

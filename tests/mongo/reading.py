@@ -1,0 +1,153 @@
+"""A feed under test, the databases it reads, and what really happened there."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from realtime.core.events import Batch, ChangeEvent, to_time, to_timestamp
+from realtime.mongo import client as clients
+from realtime.mongo import feed as feeds
+from realtime.mongo.feed import ChangeFeed, FeedStatus
+from tests.mongo.commands import SECONDS, Documents, breakable, now, plain, until
+from tests.replica_set import ReplicaSet
+
+FEED = "realtime-feed"
+NO_PRIMARY = [189, 10107, 13435, 13436, 11602, 91, 11600]
+RESUMABLE = [43, 50]
+REOPENED = [237, 11601, 175, 202, 6, 7, 89, 262, 9001, 63, 150, 133, 234]
+LOST = [286, 280, 260, 136]
+IMAGES: dict[str, Any] = {"changeStreamPreAndPostImages": {"enabled": True}}
+
+
+class Reading:
+    """A feed under way and what it has handed over."""
+
+    def __init__(self, feed: ChangeFeed, statuses: list[FeedStatus]) -> None:
+        self.feed = feed
+        self.statuses = statuses
+        self.batches: list[Batch] = []
+        self.ended = False
+        self._news = asyncio.Condition()
+
+    @property
+    def events(self) -> list[ChangeEvent]:
+        return [event for batch in self.batches for event in batch.events]
+
+    @property
+    def keys(self) -> list[Any]:
+        return [event.key for event in self.events]
+
+    async def read(self) -> None:
+        """Until the feed ends; every batch is checked against the promises that hold for each."""
+        try:
+            async for batch in self.feed.batches():
+                before = self.batches[-1].time if self.batches else 0
+                times = [event.time for event in batch.events]
+                assert batch.time > before or (batch.lost and batch.time == before), "positions rise"
+                assert times == sorted(times), "in order"
+                assert all(before < time <= batch.time for time in times), "complete up to its position, and no repeat"
+                self.batches.append(batch)
+                await self._tell()
+        finally:
+            self.ended = True
+            await self._tell()
+
+    async def _tell(self) -> None:
+        async with self._news:
+            self._news.notify_all()
+
+    async def when(self, true: Callable[[], Any], *, seconds: float = SECONDS) -> None:
+        """Until it holds of what was handed over."""
+        async with self._news, asyncio.timeout(seconds):
+            await self._news.wait_for(lambda: true() or self.ended)
+        assert true(), "the feed ended before it held"
+
+    async def has(self, key: Any, *, seconds: float = SECONDS) -> None:
+        """Until an event of this key is there."""
+        await self.when(lambda: key in self.keys, seconds=seconds)
+
+    async def idle(self) -> None:
+        """Until the feed waits inside a step: two replies with nothing new have come."""
+        replies = self.feed.replies
+        await until(lambda: self.feed.replies >= replies + 2)
+
+
+@contextlib.asynccontextmanager
+async def reading(database: Documents, uri: str, *, await_ms: int = 50, **options: Any) -> AsyncIterator[Reading]:
+    """A feed of this database from now on; closed, and waited for, at the end."""
+    client = clients.open_feed_client(uri)
+    statuses: list[FeedStatus] = []
+    motors = clients.database_of(client, database.name)
+    feed = ChangeFeed(client, motors, start=now(database), await_ms=await_ms, on_status=statuses.append, **options)
+    got = Reading(feed, statuses)
+    task = asyncio.create_task(got.read())
+    try:
+        yield got
+    finally:
+        feed.close()
+        await task
+        client.close()
+
+
+@pytest.fixture
+def database(replica_set: ReplicaSet) -> Iterator[Documents]:
+    with plain(replica_set.uri) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+async def own_uri() -> AsyncIterator[str]:
+    """A replica set whose commands may be made to fail."""
+    with tempfile.TemporaryDirectory(prefix="realtime-feed-") as directory:
+        async with breakable(Path(directory)) as uri:
+            yield uri
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    """A data directory takes 300 MB, so none is kept."""
+    with tempfile.TemporaryDirectory(prefix="realtime-feed-") as path:
+        yield Path(path)
+
+
+@pytest.fixture
+def own(own_uri: str) -> Iterator[Documents]:
+    with plain(own_uri) as found:
+        yield found
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short waits between tries, so that a test of many takes no minute."""
+    monkeypatch.setattr(feeds, "BACKOFF_SECONDS", (0.01, 0.05))
+    monkeypatch.setattr(feeds, "SLOW_RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(feeds, "DEGRADED_AFTER_SECONDS", 0.3)
+
+
+def transaction(database: Documents, collection: str, keys: list[Any]) -> None:
+    """Insert documents with these keys in one transaction."""
+    with database.client.start_session() as session, session.start_transaction():
+        database[collection].insert_many(({"_id": key} for key in keys), session=session)
+
+
+def truth(database: Documents, start: int, last: Any) -> list[tuple[str, str, Any, int]]:
+    """What a plain change stream says happened after `start`, up to the insert of the key `last`."""
+    told = []
+    with database.watch(start_at_operation_time=to_timestamp(start + 1), batch_size=500) as stream:
+        for event in stream:
+            key = event.get("documentKey", {}).get("_id")
+            told.append((event["operationType"], event["ns"]["coll"], key, to_time(event["clusterTime"])))
+            if key == last:
+                break
+    return told
+
+
+def shown(events: list[ChangeEvent]) -> list[tuple[str, str, Any, int]]:
+    return [(event.op, event.collection, event.key, event.time) for event in events]
