@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -19,13 +20,14 @@ def say(record_property: Callable[[str, object], None]) -> Say:
 
 
 @pytest.fixture
-async def own_replica_set(tmp_path: Path) -> AsyncIterator[ReplicaSet]:
+async def own_replica_set() -> AsyncIterator[ReplicaSet]:
     """One that nobody else uses, whose oplog rolls within seconds and whose commands can be made to fail."""
     from realtime.mongo import embedded
 
     arguments = ("--oplogSize", "1", "--syncdelay", "1", *TEST_COMMANDS)
-    async with embedded.running(tmp_path / "mongo", extra_args=arguments) as mongo:
-        yield ReplicaSet(mongo.uri, "embedded", can_fail_commands=True, pid=mongo.pid)
+    with tempfile.TemporaryDirectory(prefix="realtime-exact-") as directory:
+        async with embedded.running(Path(directory), extra_args=arguments) as mongo:
+            yield ReplicaSet(mongo.uri, "embedded", can_fail_commands=True, pid=mongo.pid)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -137,6 +137,10 @@ class Ledger:
             self.commits.append(time)
         return time
 
+    def made(self, collection: str, key: Any, document: Document, time: int) -> None:
+        """Note an insert that was made by other hands."""
+        self._note([Op("insert", collection, key, document)], time, None)
+
     def out(self, source: str, target: str) -> int:
         """`$out`: a temporary collection is filled and renamed onto the target; the oplog knows when."""
         begin = self._clock()
