@@ -188,9 +188,10 @@ class ChangeFeed:
             self._token = reply.token
         if reply.documents:
             self._images = True
-        if self._lost and batch is not None:
+        if self._lost:
+            # At once, also where nothing happens any more: until then every view is wrong without a word.
             self._lost = False
-            batch = Batch(batch.events, batch.time, lost=True)
+            batch = Batch(batch.events if batch is not None else (), self._assembler.time, lost=True)
         return batch
 
     def _through(self, reply: _Reply) -> int:
