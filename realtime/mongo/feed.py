@@ -74,6 +74,7 @@ class ChangeFeed:
         self._token: dict[str, Any] | None = None
         self._opened_at = 0
         self._images = True
+        self._stepped = False
         self._closing = False
         self._lost = False
         self._failures = 0
@@ -99,7 +100,7 @@ class ChangeFeed:
                 async for batch in self._stream():
                     yield batch
             except PyMongoError as error:
-                if not self._patient:
+                if not self._patient and _action(error) is not Action.STEP_OVER:
                     raise
                 await self._mend(error)
 
@@ -114,11 +115,22 @@ class ChangeFeed:
                 batch = await self._take(reply)
                 if batch is not None:
                     yield batch
-                if self._closing or not reply.cursor:
+                if self._closing or not reply.cursor or self._has_stepped_over():
                     break
                 reply = await self._more(session, reply.cursor)
             if reply.cursor:
                 await self._kill(session, reply.cursor)
+
+    def _has_stepped_over(self) -> bool:
+        """Whether the event that was too large is behind: then a new stream, with images again."""
+        if self._images or not self._stepped or self._assembler.holding:
+            return False
+        self._images, self._stepped = True, False
+        return True
+
+    @property
+    def _size(self) -> int:
+        return self._batch_size if self._images else 1
 
     async def _open(self, session: Any) -> _Reply:
         stage: dict[str, Any] = {}
@@ -135,7 +147,7 @@ class ChangeFeed:
         command = {
             "aggregate": 1,
             "pipeline": [{"$changeStream": stage}, {"$match": {"operationType": {"$in": _OPERATIONS}}}],
-            "cursor": {"batchSize": self._batch_size},
+            "cursor": {"batchSize": self._size},
             "readConcern": {"level": "majority"},
             "comment": "realtime feed",
         }
@@ -148,7 +160,7 @@ class ChangeFeed:
         command = {
             "getMore": cursor,
             "collection": "$cmd.aggregate",
-            "batchSize": self._batch_size if self._images else 1,
+            "batchSize": self._size,
             "maxTimeMS": wait,
         }
         reply = await self._database.command(command, session=session, codec_options=RAW)
@@ -179,15 +191,18 @@ class ChangeFeed:
                 events.append(event)
             if index % _YIELD_EVERY == _YIELD_EVERY - 1:
                 await asyncio.sleep(0)
-        complete = not _may_go_on(events, len(reply.documents), size, self._batch_size)
+        if self._images:
+            complete = not _may_go_on(events, len(reply.documents), size, self._batch_size)
+        else:
+            # One event at a time, and large: it stands alone unless it is a transaction's.
+            complete = not events or events[-1].transaction is None
         if not complete:
             self.held_replies += 1
         batch = self._assembler.add(events, complete=complete, through=self._through(reply))
         if not self._assembler.holding:
             # Never a token inside a moment that has not been handed over: opening there would lose its beginning.
             self._token = reply.token
-        if reply.documents:
-            self._images = True
+        self._stepped = self._stepped or (bool(reply.documents) and not self._images)
         if self._lost:
             # At once, also where nothing happens any more: until then every view is wrong without a word.
             self._lost = False
@@ -204,9 +219,7 @@ class ChangeFeed:
 
     async def _mend(self, error: PyMongoError) -> None:
         """Decide what an error means, report it, and wait before the next try."""
-        code = error.code if isinstance(error, OperationFailure) else None
-        labels = [label for label in ("ResumableChangeStreamError",) if error.has_error_label(label)]
-        action = action_for(code, labels)
+        code, action = _code(error), _action(error)
         self._failures += 1
         delay = _backoff(self._failures)
         now = asyncio.get_running_loop().time()
@@ -217,7 +230,7 @@ class ChangeFeed:
             await self._start_at_now()
         elif action is Action.STEP_OVER:
             log.error("a change event is over MongoDB's 16 MB: it is read without its images")
-            self._images, delay = False, 0
+            self._images, self._stepped, delay = False, False, 0
         elif action is Action.CONFIGURATION:
             delay = SLOW_RETRY_SECONDS
             self._degrade(f"MongoDB refuses the change stream (code {code})")
@@ -259,6 +272,15 @@ class ChangeFeed:
         if self._degraded:
             self._degraded = False
             self._on_status(FeedStatus(up=True))
+
+
+def _code(error: PyMongoError) -> int | None:
+    return error.code if isinstance(error, OperationFailure) else None
+
+
+def _action(error: PyMongoError) -> Action:
+    labels = [label for label in ("ResumableChangeStreamError",) if error.has_error_label(label)]
+    return action_for(_code(error), labels)
 
 
 def token_time(token: dict[str, Any]) -> int:
