@@ -75,6 +75,7 @@ class ChangeFeed:
         self._opened_at = 0
         self._images = True
         self._stepped = False
+        self._singly = 0
         self._closing = False
         self._lost = False
         self._failures = 0
@@ -121,6 +122,14 @@ class ChangeFeed:
             if reply.cursor:
                 await self._kill(session, reply.cursor)
 
+    def _come_to_it(self) -> None:
+        """An event is too large: first come to it one by one, images and all, then read it alone without them."""
+        if self._images and not self._singly:
+            self._singly = self._batch_size + 1
+            return
+        log.error("a change event is over MongoDB's 16 MB: it is read without its images")
+        self._images, self._stepped, self._singly = False, False, 0
+
     def _has_stepped_over(self) -> bool:
         """Whether the event that was too large is behind: then a new stream, with images again."""
         if self._images or not self._stepped or self._assembler.holding:
@@ -130,7 +139,7 @@ class ChangeFeed:
 
     @property
     def _size(self) -> int:
-        return self._batch_size if self._images else 1
+        return self._batch_size if self._images and not self._singly else 1
 
     async def _open(self, session: Any) -> _Reply:
         stage: dict[str, Any] = {}
@@ -203,6 +212,7 @@ class ChangeFeed:
             # Never a token inside a moment that has not been handed over: opening there would lose its beginning.
             self._token = reply.token
         self._stepped = self._stepped or (bool(reply.documents) and not self._images)
+        self._singly = max(0, self._singly - len(reply.documents)) if reply.documents else 0
         if self._lost:
             # At once, also where nothing happens any more: until then every view is wrong without a word.
             self._lost = False
@@ -229,8 +239,8 @@ class ChangeFeed:
         if action is Action.HISTORY_LOST:
             await self._start_at_now()
         elif action is Action.STEP_OVER:
-            log.error("a change event is over MongoDB's 16 MB: it is read without its images")
-            self._images, self._stepped, delay = False, False, 0
+            delay = 0
+            self._come_to_it()
         elif action is Action.CONFIGURATION:
             delay = SLOW_RETRY_SECONDS
             self._degrade(f"MongoDB refuses the change stream (code {code})")
