@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: tools help demo serve test test-core check lint types install clean
+.PHONY: tools help demo serve test test-core sabotage check lint types install clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -44,6 +44,9 @@ test: $(STAMP) tools ## all tests: real mongod, real sockets, a real browser
 test-core: $(STAMP) ## the pure tests: no MongoDB, no event loop, 100 % of the branches
 	$(BIN)/python -m coverage run --source=realtime/core -m pytest tests/core -q -p no:asyncio $(ARGS)
 	$(BIN)/python -m coverage report --fail-under=100
+
+sabotage: $(STAMP) ## one-line changes of the source, each of which must turn a test red (half an hour)
+	$(BIN)/python -m tests.sabotage $(ARGS)
 
 check: lint types test ## all that CI runs
 

@@ -66,9 +66,19 @@ class History:
         try:
             async with self._flight:
                 if time < self.journal.start:
-                    await self._read_back(min(self._waiting))
+                    await self._read_for_all(time)
         finally:
             self._waiting.remove(time)
+
+    async def _read_for_all(self, time: int) -> None:
+        """From the oldest that waits; where that one's history is gone, from `time` all the same."""
+        oldest = min(self._waiting)
+        try:
+            await self._read_back(oldest)
+        except HistoryLostError:
+            if oldest == time:
+                raise
+            await self._read_back(time)
 
     async def _read_back(self, oldest: int) -> None:
         if self._oplog is None:

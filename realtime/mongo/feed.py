@@ -92,6 +92,7 @@ class ChangeFeed:
         self._opened_at = 0
         self._care = Care.NONE
         self._inside = False
+        self._singly = 0
         self._stop = asyncio.Event()
         self._lost = False
         self._failures = 0
@@ -117,7 +118,7 @@ class ChangeFeed:
                 async for batch in self._stream():
                     yield batch
             except PyMongoError as error:
-                if not self._patient:
+                if not self._patient and _action(error) is not Action.STEP_OVER:
                     raise
                 await self._mend(error)
                 if self._lost:
@@ -139,7 +140,8 @@ class ChangeFeed:
                     yield batch
                 if self._stop.is_set() or not reply.cursor:
                     break
-                if self._care is Care.ONE_BY_ONE and not reply.documents:
+                self._singly -= len(reply.documents)
+                if self._care is Care.ONE_BY_ONE and (self._singly < 0 or not reply.documents):
                     self._care = Care.NONE
                 if self._care is Care.WITHOUT_IMAGES and reply.documents:
                     # The event that was too large is behind us: open again, with images.
@@ -234,8 +236,7 @@ class ChangeFeed:
     async def _mend(self, error: PyMongoError) -> None:
         """Decide what an error means, report it, and wait before the next try."""
         code = error.code if isinstance(error, OperationFailure) else None
-        labels = [label for label in ("ResumableChangeStreamError",) if error.has_error_label(label)]
-        action = action_for(code, labels)
+        action = _action(error)
         self._failures += 1
         delay = _backoff(self._failures)
         now = asyncio.get_running_loop().time()
@@ -258,6 +259,8 @@ class ChangeFeed:
         """One event is over 16 MB with its images. Those before it first, one by one, then it alone without them."""
         if self._care is not Care.WITHOUT_IMAGES:
             self._care = Care.ONE_BY_ONE if self._care is Care.NONE else Care.WITHOUT_IMAGES
+            # It was in the reply that could not be given, so it is among the next so many.
+            self._singly = self._batch_size
             delay = 0 if self._failures <= len(Care) else delay
         if self._care is Care.WITHOUT_IMAGES:
             log.error("a change event is over MongoDB's 16 MB: it is read without its images")
@@ -301,6 +304,12 @@ class ChangeFeed:
         if self._degraded:
             self._degraded = False
             self._on_status(FeedStatus(up=True))
+
+
+def _action(error: PyMongoError) -> Action:
+    code = error.code if isinstance(error, OperationFailure) else None
+    labels = [label for label in ("ResumableChangeStreamError",) if error.has_error_label(label)]
+    return action_for(code, labels)
 
 
 def token_time(token: dict[str, Any]) -> int:

@@ -79,6 +79,20 @@ class Ear:
         assert pong["type"] == "pong", pong
         return pong
 
+    async def settle(self, time: int) -> None:
+        """A fence that also waits for those who are being brought up again: they are not live, and hold none up."""
+        for name in {frame["id"] for frame in self.of("resync")}:
+            while self._last(name) == "resync":
+                async with asyncio.timeout(PATIENCE):
+                    await self.coming(lambda frame, name=name: frame["type"] == "live" and frame["id"] == name)  # type: ignore[misc]
+        await self.fence(time)
+        if any(self._last(frame["id"]) == "resync" for frame in self.of("resync")):
+            await self.settle(time)
+
+    def _last(self, name: str) -> str:
+        kinds = (str(frame["type"]) for frame in reversed(self.frames) if frame.get("id") == name)
+        return next(kind for kind in kinds if kind in {"live", "resync", "unsubscribed"})
+
     def of(self, kind: str, name: str | None = None) -> list[Frame]:
         """The frames of one type, and of one subscription before it was live."""
         return [frame for frame in self.frames if frame["type"] == kind and (name is None or frame.get("id") == name)]

@@ -78,21 +78,22 @@ class Ledger:
     def one(self, op: Op) -> int:
         """One change outside of any transaction."""
         with self.database.client.start_session() as session:
-            self._carry_out(op, session)
-            return self._note([op], _time(session), None)
+            changed = self._carry_out(op, session)
+            return self._note([op] if changed else [], _time(session), None)
 
     def together(self, ops: Sequence[Op]) -> int:
         """A transaction of them. Its events share the time of its commit."""
         with self.database.client.start_session() as session:
+            changed: list[Op] = []
             with session.start_transaction():
                 for run in _runs(ops):
                     if run[0].op == "insert" and len(run) > 1:
                         documents = [{**(op.document or {})} for op in run]
                         self.database[run[0].collection].insert_many(documents, session=session)
+                        changed += run
                     else:
-                        for op in run:
-                            self._carry_out(op, session)
-            return self._note(ops, _time(session), uuid.uuid4().hex[:8])
+                        changed += [op for op in run if self._carry_out(op, session)]
+            return self._note(changed, _time(session), uuid.uuid4().hex[:8])
 
     def bulk(self, collection: str, documents: Sequence[Document]) -> int:
         """`insert_many`: each document has a time of its own, which the oplog alone knows."""
@@ -136,21 +137,43 @@ class Ledger:
             self.commits.append(time)
         return time
 
+    def made(self, collection: str, key: Any, document: Document, time: int) -> None:
+        """Note an insert that was made by other hands."""
+        self._note([Op("insert", collection, key, document)], time, None)
+
+    def out(self, source: str, target: str) -> int:
+        """`$out`: a temporary collection is filled and renamed onto the target; the oplog knows when."""
+        begin = self._clock()
+        list(self.database[source].aggregate([{"$match": {}}, {"$out": target}]))
+        oplog = self.database.client["local"]["oplog.rs"]
+        name, since = self.database.name, {"$gt": to_timestamp(begin)}
+        renamed = oplog.find_one({"ns": f"{name}.$cmd", "o.to": f"{name}.{target}", "ts": since})
+        assert renamed is not None
+        namespace = renamed["o"]["renameCollection"]
+        temporary = namespace.removeprefix(f"{name}.")
+        for entry in oplog.find({"ns": namespace, "op": "i", "ts": since}):
+            self._note([Op("insert", temporary, entry["o"]["_id"], to_json(entry["o"]))], to_int(entry["ts"]), None)
+        return self.replaced("rename", temporary, to_int(renamed["ts"]), target)
+
     def _clock(self) -> int:
         with self.database.client.start_session() as session:
             self.database.command("ping", session=session)
             return _time(session)
 
-    def _carry_out(self, op: Op, session: Session) -> None:
+    def _carry_out(self, op: Op, session: Session) -> bool:
+        """Whether that changed anything: an update that does not is no change, and has no time of its own."""
         collection = self.database[op.collection]
         if op.op == "insert":
             collection.insert_one({**(op.document or {})}, session=session)
-        elif op.op == "update":
-            assert collection.update_one({"_id": op.key}, {"$set": op.document}, session=session).matched_count == 1
-        elif op.op == "replace":
-            assert collection.replace_one({"_id": op.key}, op.document or {}, session=session).matched_count == 1
+            return True
+        if op.op == "delete":
+            return bool(collection.delete_one({"_id": op.key}, session=session).deleted_count)
+        if op.op == "update":
+            result = collection.update_one({"_id": op.key}, {"$set": op.document}, session=session)
         else:
-            assert collection.delete_one({"_id": op.key}, session=session).deleted_count == 1
+            result = collection.replace_one({"_id": op.key}, op.document or {}, session=session)
+        assert result.matched_count == 1
+        return bool(result.modified_count)
 
     def _note(self, ops: Sequence[Op], time: int, transaction: str | None) -> int:
         with self._lock:
@@ -165,7 +188,8 @@ class Ledger:
                 else:
                     now.pop(name, None)
                 self.writes.append(Write(time, op.collection, op.op, op.key, after, transaction))
-            self.commits.append(time)
+            if ops:
+                self.commits.append(time)
         return time
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
+from collections import Counter
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -90,6 +91,8 @@ def transfers(ledger: Ledger, part: int, turnstile: Turnstile) -> None:
                 balances[key] += by
             moved = [update("accounts", key, balance=balances[key]) for key in (one, two, three, four)]
         ledger.together(moved)
+        # A transaction takes a time for each of its changes; a single write's is the very next one.
+        ledger.one(update("accounts", one, note=number))
         turnstile.committed()
 
 
@@ -233,6 +236,59 @@ def sums_hold(ear: Ear) -> int:
         assert sum(balances.values()) == 2 * ACCOUNTS * 100
         held += 1
     return held
+
+
+SLOW_MS = 40
+DOCUMENTS = 1500
+"""More than one reply of a snapshot."""
+
+
+@BATCHES
+async def test_what_is_dispatched_while_a_snapshot_is_read_is_caught_up(
+    own_replica_set: ReplicaSet, batch_size: int, say: Say
+) -> None:
+    """The snapshot is at S, its second half comes late, and the feed is past S by then."""
+    slow = {"failCommands": ["getMore"], "appName": "realtime", "blockConnection": True, "blockTimeMS": SLOW_MS}
+    reads, joins = counted(metrics.SNAPSHOT_READS), 25
+    async with (
+        serving(own_replica_set, feed_await_ms=100, feed_batch_size=batch_size) as service,
+        AsyncExitStack() as stack,
+    ):
+        ledger, stop = Ledger(service.database), threading.Event()
+        ledger.bulk("docs", [{"_id": n, "n": 0} for n in range(DOCUMENTS)])
+
+        def write() -> None:
+            number = 0
+            while not stop.wait(0.002):
+                number += 1
+                keys = [(number * step) % DOCUMENTS for step in (1, 7, 11, 13)]
+                ledger.together([update("docs", key, n=number) for key in sorted(set(keys))])
+                ledger.one(update("docs", (number * 17) % DOCUMENTS, n=-number))
+                ledger.together([delete("docs", number % DOCUMENTS), insert("docs", number % DOCUMENTS, n=number)])
+
+        admin = service.database.client.admin
+        admin.command({"configureFailPoint": "failCommand", "mode": "alwaysOn", "data": slow})
+        writing, ears, asked = asyncio.create_task(asyncio.to_thread(write)), [], []
+        try:
+            for number in range(joins):
+                ear = await stack.enter_async_context(listening(service.url))
+                await ear.subscribe("q", "docs", filter={"n": {"$ne": 1_000_000 + number}})
+                ears.append(ear)
+                asked.append(Asked("q", ("docs",)))
+        finally:
+            stop.set()
+            await writing
+            admin.command({"configureFailPoint": "failCommand", "mode": "off"})
+        await asyncio.gather(*(ear.fence(ledger.last) for ear in ears))
+        truth = ledger.truth()
+        every = sum(
+            (judge(ear.frames, [one], truth).accept() for ear, one in zip(ears, asked, strict=True)), Counter[str]()
+        )
+    caught_up = counted(metrics.SNAPSHOT_READS) - reads - joins
+    say(f"{caught_up:.0f} of {joins} joins caught up, {dict(every)}")
+    assert caught_up >= joins // 2
+    assert every["resync"] == 0
+    assert every["update"] > 1000
 
 
 LARGE = 40

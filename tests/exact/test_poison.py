@@ -1,0 +1,152 @@
+"""FAULTS section 3: events that no driver should choke on (10), and positions that are none (11).
+
+Sabotage: `make sabotage`, rows "poison".
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import bson
+import pytest
+from bson.datetime_ms import DatetimeMS
+from bson.raw_bson import RawBSONDocument
+
+from realtime import metrics
+from tests.checker import Asked, judge
+from tests.exact.conftest import Say
+from tests.exact.ear import listening
+from tests.exact.ledger import Ledger, insert, to_int, update
+from tests.exact.test_join import counted, light
+from tests.exact.test_lost import ASKED, BATCHES, EVENTS, subscribe
+from tests.replica_set import ReplicaSet
+from tests.serving import Service, serving
+from tests.truth import time_of
+
+LARGE = 10 * 1024 * 1024
+pytestmark = pytest.mark.timeout(90)
+
+
+def odd(key: str, value: Any) -> RawBSONDocument:
+    """A document from another driver; broken UTF-8 where the text says so."""
+    broken = bson.encode({"_id": key, "n": 0, "odd": value}).replace(b"BROKEN", b"\xff\xfe\xfd\xfc\xc0\x80")
+    return RawBSONDocument(broken)
+
+
+def write_poison(service: Service, ledger: Ledger) -> None:
+    """A thousand inserts, and amid them an update whose event passes 16 MB, a far date, and broken text."""
+    for number in range(500):
+        ledger.one(insert("docs", number, n=number))
+    ledger.one(update("docs", "large", n=1, blob="y" * LARGE))
+    for key, value in (("date", DatetimeMS(300_000_000_000_000)), ("text", "BROKEN")):
+        service.database.docs.insert_one(odd(key, value))
+        wanted = {"ns": f"{service.database.name}.docs", "o._id": key}
+        entry = service.database.client["local"]["oplog.rs"].find_one(wanted, {"ts": 1})
+        assert entry is not None
+        ledger.made("docs", key, {"_id": key, "n": 0}, to_int(entry["ts"]))
+    for number in range(500, 1000):
+        ledger.one(insert("docs", number, n=number))
+
+
+@BATCHES
+async def test_poison_events_amid_a_thousand_stop_nothing(replica_set: ReplicaSet, batch_size: int, say: Say) -> None:
+    """10: an event over 16 MB, a date past 9999 and broken UTF-8."""
+    asked = [Asked("one", ("docs",), shows=light), Asked("events", ("docs",), "events", shows=light)]
+    async with (
+        serving(replica_set, feed_await_ms=100, feed_batch_size=batch_size, journal_bytes=0) as service,
+        listening(service.url) as ear,
+        listening(service.url) as other,
+        listening(service.url) as late,
+    ):
+        service.database.create_collection("docs", changeStreamPreAndPostImages={"enabled": True})
+        ledger = Ledger(service.database, light={"blob", "odd"})
+        ledger.one(insert("docs", "large", n=0, blob="x" * LARGE))
+        await ear.fence(ledger.last)
+        await ear.subscribe("one", "docs", projection={"n": 1})
+        await ear.subscribe("events", "docs", mode="events", projection={"n": 1})
+        await other.subscribe("odd", "docs", mode="events", filter={"odd": {"$exists": True}})
+        await asyncio.to_thread(write_poison, service, ledger)
+        # And the feed goes on with full images.
+        ledger.one(update("docs", 7, n=-7))
+        await asyncio.gather(ear.fence(ledger.last), other.fence(ledger.last))
+        figures = judge(ear.frames, asked, ledger.truth()).accept()
+        # Whoever resumes further back than the journal comes past the same event in the oplog.
+        position = ear.of("live")[0]["position"]
+        await late.subscribe("events", "docs", mode="events", projection={"n": 1}, position=position)
+        resumed = Asked("events", ("docs",), "events", shows=light, after=position)
+        again = judge(late.frames, [resumed], ledger.truth()).accept()
+    told = [one for frame in ear.of("events") for one in frame["events"]]
+    odds = [one["document"]["odd"] for frame in other.of("events") for one in frame["events"]]
+    large, plain = [one for one in told if one["op"] == "update"]
+    say(f"{dict(figures)}; the large one: { {name: large[name] for name in large if name != 'updated'} }")
+    assert odds == [{"$date": {"$numberLong": "300000000000000"}}, "\ufffd" * 6]
+    assert figures["told"] == figures["expected"] == 1004
+    assert again["told"] == again["expected"] == 1004
+    assert (large["key"], "before" in large) == ("large", False)
+    # Not in the event any more: read at a later position that it names, which the checker has compared.
+    assert "document" not in large or "as_of" in large
+    assert (plain["before"], plain["document"]) == ({"_id": 7, "n": 7}, {"_id": 7, "n": -7})
+    assert "as_of" not in plain
+    assert not ear.of("resync")
+    assert not ear.of("unsubscribed")
+    assert not ear.of("status")
+
+
+def bad_positions(good: str) -> list[str]:
+    """25 that are none: malformed, of another deployment, from the future, resume tokens."""
+    epoch, clock = good[:8], good[9:]
+    ahead = f"{epoch}-{time_of(good) + (3600 << 32):016X}"
+    malformed = ["", " ", "x", good[:-1], f"{good}0", f"{good[:8]}-{'g' * 16}", f" {good[1:]}", f"{epoch}_{clock}"]
+    malformed += [f"{epoch}-{'-' * 16}", f"{epoch}-+{clock[1:]}", f"{epoch}- {clock[1:]}", f"{good}\n", "$where"]
+    malformed += ["\u0660" * 8 + "-" + clock, "9" * 5000, '{"_data": "82"}', "8265A1B2C30000000A2B0229296E04"]
+    malformed += ["82" + "0" * 60, good.replace("-", "\u2010")]
+    foreign = [f"{'0' * 8}-{clock}", f"{'F' * 8}-{clock}", f"DEADBEEF-{clock}"]
+    return [*malformed, *foreign, ahead, f"{epoch}-{'F' * 16}", f"{epoch}-7FFFFFFF00000001"]
+
+
+async def test_25_bad_positions_get_25_clear_answers_and_none_reaches_mongodb(
+    replica_set: ReplicaSet, say: Say
+) -> None:
+    """11: and nobody else notices."""
+    async with (
+        serving(replica_set, feed_await_ms=100, journal_bytes=0) as service,
+        listening(service.url) as witness,
+        listening(service.url) as ear,
+    ):
+        ledger, database = Ledger(service.database), service.database
+        ledger.bulk("docs", [{"_id": n, "n": n} for n in range(10)])
+        await subscribe(witness)
+        await ear.subscribe("q", "docs")
+        query, bad = ear.of("subscribed")[0]["query"], bad_positions(ear.of("live")[0]["position"])
+        await ear.fence(ledger.last)
+        # What the service does by itself at its start is over before anything is counted.
+        await service.realtime.live().hub.history._flight.acquire()
+        service.realtime.live().hub.history._flight.release()
+        before, heard = counted(metrics.CATCH_UPS), len(witness.frames)
+        database.command("profile", 2, filter={"appName": {"$regex": "^realtime"}})
+        answers = [
+            await ear.ask(type="subscribe", id=f"e{number}", mode="events", collection="docs", position=position)
+            for number, position in enumerate(bad)
+        ]
+        for number, position in enumerate(bad):
+            await ear.subscribe(f"q{number}", "docs", position=position, query=query)
+        unheard = len(witness.frames) == heard
+        await service.http.get(service.documents)
+        database.command("profile", 0)
+        commands = [entry["command"] for entry in database["system.profile"].find({"op": {"$ne": "getmore"}})]
+        ledger.one(insert("docs", "after", n=9))
+        await witness.fence(ledger.last)
+        figures = judge(witness.frames, [*ASKED, EVENTS], ledger.truth()).accept()
+        read_back = counted(metrics.CATCH_UPS) - before
+    codes = [(answer["type"], answer.get("code")) for answer in answers]
+    say(f"{len(bad)} positions: {sorted(set(codes))}; {len(commands)} commands profiled; {dict(figures)}")
+    assert len(bad) == len(set(bad)) == len(answers) == 25
+    assert set(codes) <= {("error", "invalid_position"), ("error", "invalid_request")}
+    assert all(answer["message"] and not answer["retry"] for answer in answers)
+    assert [frame["recovered"] for frame in ear.of("subscribed")] == [False] * 26
+    assert any("find" in command for command in commands)
+    assert not any("$changeStream" in str(command) for command in commands)
+    assert read_back == 0
+    assert unheard
+    assert figures["told"] == figures["expected"] == 1
