@@ -44,7 +44,9 @@ MOMENTS, JOURNAL, FEED = "realtime/core/moments.py", "realtime/core/journal.py",
 
 TABLE = [
     Sabotage("cut at T+1", HUB, "group.loaded(snapshot.time)", "group.loaded(snapshot.time + 1)", f"{JOIN}[7]"),
-    Sabotage("cut at T-1", HUB, "group.loaded(snapshot.time)", "group.loaded(snapshot.time - 1)", f"{JOIN}[7]"),
+    Sabotage(
+        "cut at T-1", QUERY, "Phase.LIVE, max(self.time, time)", "Phase.LIVE, max(self.time, time) - 1", f"{JOIN}[7]"
+    ),
     Sabotage(
         "what came while loading is forgotten",
         QUERY,
@@ -223,8 +225,8 @@ def outcome(sabotage: Sabotage) -> str:
 def _reason(output: str) -> str:
     """What the checker named, or the assertion that failed."""
     names = sorted(set(re.findall(r"Violation\(name='(\w+)'", output)))
-    lines = re.findall(r"^E\s+(.{1,90})|^\S+\.py:\d+: (.{1,90})", output, re.MULTILINE)
-    return ", ".join(names) or next((one or other for one, other in lines), "?")
+    line = re.search(r"^E\s+(.{1,90})", output, re.MULTILINE)
+    return ", ".join(names) or (line[1] if line else "?")
 
 
 def write(line: str) -> None:

@@ -221,10 +221,10 @@ def failing(client: pymongo.MongoClient[dict[str, Any]], mode: Any, **data: Any)
 
 
 def updates(ledger: Ledger, number: int) -> None:
-    """Changes whose documents have to be read."""
+    """Changes whose documents have to be read, and which are other ones again a moment later."""
     held = [one["_id"] for one in ledger.held("stock").values()]
-    for key in random.Random(number).sample(held, 10):
-        ledger.one(update("stock", key, n=number % 10, round=number))
+    for step in range(20):
+        ledger.one(update("stock", held[step % 2], n=(number + step) % 10, round=number))
     ledger.together([update("stock", key, n=(number + 1) % 10) for key in held[:4]])
 
 

@@ -158,7 +158,11 @@ async def test_a_quiet_collection_survives_a_neighbour_that_turns_the_oplog_over
             ledger.one(insert("docs", "quiet from here", n=8))
             await ear.fence(ledger.last)
             written = await asyncio.to_thread(roll, client, ledger.last)
-            client.admin.command({"configureFailPoint": "failCommand", "mode": {"times": 2}, "data": cut})
+            point = {"configureFailPoint": "failCommand", "mode": {"times": 2}, "data": cut}
+            entered = client.admin.command(point)["count"]
+            # Cut while it knows nothing newer than what the oplog no longer holds.
+            until = {"waitForFailPoint": "failCommand", "timesEntered": entered + 2, "maxTimeMS": 10_000}
+            await asyncio.to_thread(client.admin.command, until)
             ledger.one(insert("docs", "through the cut", n=8))
             await ear.fence(ledger.last)
             written += await asyncio.to_thread(roll, client, ledger.last)
