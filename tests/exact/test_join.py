@@ -348,7 +348,7 @@ async def test_transactions_of_any_size_are_one_moment_for_all_who_join_meanwhil
         held = feed.held_replies
     first, every = verdicts[0], sum(verdicts[1:], verdicts[0])
     say(f"{len(ledger.writes)} writes in {len(ledger.commits)} transactions, {held} replies held, {dict(every)}")
-    assert first["moments"] >= 2 * 12
+    assert first["moments"] >= 12  # moments that one reply brings may come as one
     assert first["told"] == len(ledger.writes) == 2 * (4 + 20 + 2500 + LARGE) + (4 + 20 + 2500 + LARGE) // 2
     assert every["resync"] == 0
     assert held > 0
