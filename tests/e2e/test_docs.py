@@ -17,10 +17,9 @@ from prometheus_client import Counter, Gauge
 from pydantic.fields import FieldInfo
 
 from realtime import errors, metrics
-from realtime.cli import OPTIONS
 from realtime.core import protocol
 from realtime.core.protocol import CLIENT_FRAMES, ServerFrame
-from realtime.settings import ENV_PREFIX, Settings, default_data_dir
+from realtime.settings import ENV_PREFIX, OPTIONS, Settings, default_data_dir
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
