@@ -39,7 +39,8 @@ tools:
 	else echo "the tests need$$missing: install them (Debian: apt-get install $$packages)"; exit 2; fi
 
 test: $(STAMP) tools ## all tests: real mongod, real sockets, a real browser
-	$(BIN)/python -m pytest $(ARGS)
+	@# A directory of its own: another run on this machine must not sweep this one's away.
+	$(BIN)/python -m pytest --basetemp="$$(mktemp -d)/pytest" $(ARGS)
 
 test-core: $(STAMP) ## the pure tests: no MongoDB, no event loop, 100 % of the branches
 	$(BIN)/python -m coverage run --source=realtime/core -m pytest tests/core -q -p no:asyncio $(ARGS)
