@@ -157,7 +157,7 @@ def _of_container(image: str) -> Iterator[ReplicaSet]:
     uri = f"mongodb://127.0.0.1:{port}/?replicaSet=rs0"
     container = DockerContainer(image)
     container.with_command(["--replSet", "rs0", "--bind_ip_all", "--port", str(port), *TEST_COMMANDS])
-    container.ports[f"{port}/tcp"] = ("127.0.0.1", port)  # type: ignore[assignment] # docker-py's way to say loopback
+    container.ports[f"{port}/tcp"] = ("127.0.0.1", port)  # type: ignore[assignment] # reason: docker-py's way to say loopback
     with contextlib.ExitStack() as started:
         try:
             started.enter_context(container)

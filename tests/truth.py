@@ -61,7 +61,7 @@ class Truth:
         moves = [(write.collection, name, None) for name in gone]
         if write.to is not None:
             moves += [(write.to, name, None) for name in self._now.get(write.to, {}) if name not in gone]
-            moves += [(write.to, name, document) for name, document in gone.items()]  # type: ignore[misc]
+            moves += [(write.to, name, document) for name, document in gone.items()]  # type: ignore[misc]  # reason: its default binds it now
         for collection, name, document in moves:
             self._set(collection, name, write.time, document)
             self._touches.setdefault(collection, []).append((write.time, name, None))

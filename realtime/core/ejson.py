@@ -209,7 +209,7 @@ def _object(pairs: list[tuple[str, Any]]) -> Any:
     fields = dict(pairs)
     if len(fields) != len(pairs):
         seen: set[str] = set()
-        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]  # reason: add gives None, which is what is wanted
         raise EjsonError(f"field {twice!r} stands twice")
     if pairs and pairs[0][0] in _DECODERS:
         name = pairs[0][0]

@@ -153,7 +153,7 @@ def parse(text: str | bytes) -> ClientFrame:
         shown = ejson.encode(kind).decode()[:64]
         raise RefusedFrame(UnknownTypeError(f"no frame type {shown}; there are: {known}"), request_id)
     try:
-        return model.model_validate(fields)  # type: ignore[return-value]  # the table maps to the union's members
+        return model.model_validate(fields)  # type: ignore[return-value]  # reason: the table maps to the union's members
     except ValidationError as invalid:
         raise RefusedFrame(invalid_request(invalid), request_id) from None
 

@@ -55,7 +55,7 @@ def test_a_replace_that_changes_the_number_type_of_the_id_is_one_document() -> N
     """MongoDB tells it with documentKey {_id: 1} and fullDocument._id 1.0; later events say 1.0."""
     group = live_group({"_id": 1, "n": 1})
     event = replace(11, {"_id": 1, "n": 2})
-    event.document["_id"] = 1.0  # type: ignore[index]
+    event.document["_id"] = 1.0  # type: ignore[index]  # reason: the error would fail the test
     group.apply(settled(event), {})
     group.apply(settled(replace(12, {"_id": 1.0, "n": 3})), {})
     assert len(group.documents) == 1

@@ -34,7 +34,7 @@ UUID = "c8edabc3-f738-4ca3-b68d-ab92a91478a3"
 
 
 def utc(*parts: int) -> dt.datetime:
-    return dt.datetime(*parts, tzinfo=dt.UTC)  # type: ignore[misc,arg-type]  # `*parts` never holds the zone
+    return dt.datetime(*parts, tzinfo=dt.UTC)  # type: ignore[misc,arg-type]  # reason: `*parts` never holds the zone
 
 
 BOTH_WAYS: list[tuple[Any, str]] = [

@@ -84,7 +84,7 @@ class Ear:
         for name in {frame["id"] for frame in self.of("resync")}:
             while self._last(name) == "resync":
                 async with asyncio.timeout(PATIENCE):
-                    await self.coming(lambda frame, name=name: frame["type"] == "live" and frame["id"] == name)  # type: ignore[misc]
+                    await self.coming(lambda frame, name=name: frame["type"] == "live" and frame["id"] == name)  # type: ignore[misc]  # reason: its default binds it now
         await self.fence(time)
         if any(self._last(frame["id"]) == "resync" for frame in self.of("resync")):
             await self.settle(time)

@@ -150,7 +150,7 @@ async def carry_out(step: Step, load: Load, ear: Ear) -> float:
             ear.coming(tells("events", lambda one: one["op"] == op and one["collection"].startswith(collection)))
         )
     for name in step.again:
-        told.append(ear.coming(lambda frame, name=name: frame["type"] == "resync" and frame["id"] == name))  # type: ignore[misc]
+        told.append(ear.coming(lambda frame, name=name: frame["type"] == "resync" and frame["id"] == name))  # type: ignore[misc]  # reason: its default binds it now
     await asyncio.to_thread(load.more)
     await asyncio.to_thread(load.alone, lambda: step.change(load.ledger))
     began = loop.time()

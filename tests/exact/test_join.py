@@ -305,9 +305,9 @@ def steps(ledger: Ledger) -> list[Callable[[], int]]:
     made: list[Callable[[], int]] = []
     for size in (4, 20, 2500):
         keys = [f"{size}-{n}" for n in range(size)]
-        made.append(lambda keys=keys: ledger.together([insert("docs", key, n=0) for key in keys]))  # type: ignore[misc]
-        made.append(lambda keys=keys: ledger.together([update("docs", key, n=1) for key in keys]))  # type: ignore[misc]
-        made.append(lambda keys=keys: ledger.together([delete("docs", key) for key in keys[::2]]))  # type: ignore[misc]
+        made.append(lambda keys=keys: ledger.together([insert("docs", key, n=0) for key in keys]))  # type: ignore[misc]  # reason: its default binds it now
+        made.append(lambda keys=keys: ledger.together([update("docs", key, n=1) for key in keys]))  # type: ignore[misc]  # reason: its default binds it now
+        made.append(lambda keys=keys: ledger.together([delete("docs", key) for key in keys[::2]]))  # type: ignore[misc]  # reason: its default binds it now
     blob = "x" * 1024 * 1024
     made.append(lambda: ledger.together([insert("large", n, n=0, blob=blob) for n in range(LARGE)]))
     made.append(lambda: ledger.together([update("large", n, n=1) for n in range(LARGE)]))

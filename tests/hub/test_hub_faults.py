@@ -342,7 +342,7 @@ async def test_a_collection_that_cannot_be_served_is_refused_in_both_modes(servi
         peer = Peer()
         service.store.faults["describe"] = [UnsupportedCollectionError("items is a view")]
         service.attach(watch(peer, mode_query))
-        await until(lambda peer=peer: peer.frames)  # type: ignore[misc]  # bound now
+        await until(lambda peer=peer: peer.frames)  # type: ignore[misc]  # reason: its default binds it now
         assert View(peer.frames).errors[0]["code"] == "unsupported_collection"
     assert len(service.hub.router) == 0
 
@@ -476,7 +476,7 @@ async def test_an_events_position_that_cannot_be_taken_up_is_refused(service: Se
     ahead = ((START >> 32) + 3600) << 32
     for name, after, code in (("old", 1, "history_lost"), ("ahead", ahead, "invalid_position")):
         service.attach(Subscription(name, peer, what, after=after))
-        await until(lambda name=name: name in peer.ended)  # type: ignore[misc]  # bound now
+        await until(lambda name=name: name in peer.ended)  # type: ignore[misc]  # reason: its default binds it now
         error = View(peer.frames).errors[-1]
         assert (error["id"], error["code"]) == (name, code)
     await service.subscribed(watch(peer, what))

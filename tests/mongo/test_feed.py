@@ -108,7 +108,7 @@ async def test_time_goes_on_when_only_other_databases_write(database: Documents,
             for number in range(3):
                 other.noise.insert_one({"_id": number})
                 written = now(other)
-                await got.when(lambda written=written: got.feed.time >= written)  # type: ignore[misc]
+                await got.when(lambda written=written: got.feed.time >= written)  # type: ignore[misc]  # reason: its default binds it now
     assert len(got.batches) >= 3
     assert not got.events
     assert got.feed.time == got.batches[-1].time

@@ -89,7 +89,7 @@ def test_compiled_projections_show_what_find_shows(collection: Collection[dict[s
                 continue
             pairs += len(documents)
             changed += sum(not same(theirs[key], document) for key, document in documents.items())
-    print(f"\nseed {seed}: {pairs} pairs, {changed / pairs:.0%} show less than all, {refused} refused")  # noqa: T201
+    print(f"\nseed {seed}: {pairs} pairs, {changed / pairs:.0%} show less than all, {refused} refused")  # noqa: T201 - the figures are shown with the test
     assert not differences, f"seed {seed}\n" + "\n".join(differences[:5])
     assert pairs >= PAIRS, f"seed {seed}: {pairs} pairs"
     assert 0.10 <= changed / pairs <= 0.95, f"seed {seed}: {changed} of {pairs}"

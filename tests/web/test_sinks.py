@@ -68,7 +68,7 @@ async def test_a_slow_consumer_is_told_and_closed_and_nobody_else_notices(
                     texts = [{"_id": written + n, "text": "x" * 100_000} for n in range(10)]
                     await asyncio.to_thread(service.database.orders.insert_many, texts)
                     written += 10
-                    await good.when(lambda count=written: len(view.documents) == count)  # type: ignore[misc]
+                    await good.when(lambda count=written: len(view.documents) == count)  # type: ignore[misc]  # reason: its default binds it now
             frames, code = await rest_of(slow)
             assert code == 4001
             assert frames[-1] == {"type": "closing", "code": 4001, "message": "slow_consumer", "retry_after": 1.0}
@@ -102,7 +102,7 @@ async def test_frames_keep_their_order_whatever_path_they_take(replica_set: Repl
         kind = {type(one.sink) for one in service.realtime.live().connections}
         for n in range(300):
             await wire.send(type="insert", id=f"w{n}", collection="orders", document={"_id": n, "text": "x" * 500})
-            await wire.until(lambda frame, n=n: frame.get("id") == f"w{n}")  # type: ignore[misc]
+            await wire.until(lambda frame, n=n: frame.get("id") == f"w{n}")  # type: ignore[misc]  # reason: its default binds it now
         await wire.when(lambda: len(view.documents) == 300)
     positions = [frame["position"] for frame in wire.of("changes")]
     keys = [change["key"] for frame in wire.of("changes") for change in frame["changes"]]

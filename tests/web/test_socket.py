@@ -155,7 +155,7 @@ async def test_200_clients_on_one_query_get_identical_bytes_encoded_once(service
                 service.database.orders.insert_one({"_id": number, "open": True})
                 await asyncio.gather(
                     *(
-                        wire.when(lambda view=view, was=was: view.moments > was)  # type: ignore[misc]
+                        wire.when(lambda view=view, was=was: view.moments > was)  # type: ignore[misc]  # reason: its default binds it now
                         for wire, view, was in zip(wires, views, before, strict=True)
                     )
                 )
@@ -201,7 +201,7 @@ async def test_an_isolated_insert_waits_for_no_timeout_and_a_slow_drip_flows(rep
             await asyncio.sleep(0.1)  # the drip: one insert every 100 ms
             began = loop.time()
             await asyncio.to_thread(service.database.orders.insert_one, {"_id": number})
-            await wire.when(lambda number=number: str(number) in view.documents)  # type: ignore[misc]
+            await wire.when(lambda number=number: str(number) in view.documents)  # type: ignore[misc]  # reason: its default binds it now
             delays.append(loop.time() - began)
         await asyncio.sleep(1.5)  # isolated: the stream is in the middle of an idle wait
         began = loop.time()
