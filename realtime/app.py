@@ -87,9 +87,9 @@ class Realtime:
         async with AsyncExitStack() as stack:
             self.uri = uri = await self._uri(stack)
             client = clients.open_client(uri)
-            stack.callback(client.close)
+            stack.callback(clients.close, client)
             feed_client = clients.open_feed_client(uri)
-            stack.callback(feed_client.close)
+            stack.callback(clients.close, feed_client)
             database = clients.database_of(client, settings.database)
             deployment = await preflight.inspect(
                 client, database, epoch=settings.epoch, allow_sharded=settings.allow_sharded

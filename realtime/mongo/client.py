@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 from bson.codec_options import CodecOptions
@@ -22,6 +23,8 @@ Database = Any
 
 RAW: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument)
 """For replies whose documents are decoded one by one: sizes stay known and the loop gets its turn in between."""
+
+CLOSE_SECONDS = 0.5
 
 WORKERS: int = motor_asyncio.max_workers
 """Threads that Motor shares between all of its clients."""
@@ -56,6 +59,13 @@ def open_database(uri: str, database: str, *, app: str = "realtime") -> tuple[Cl
     """A client and one of its databases, with the codec that everything here uses."""
     client = open_client(uri, app=app)
     return client, database_of(client, database)
+
+
+def close(client: Client) -> None:
+    """Close a client, waiting `CLOSE_SECONDS` at most: it says goodbye to the server, which may be frozen."""
+    thread = threading.Thread(target=client.close, daemon=True)
+    thread.start()
+    thread.join(CLOSE_SECONDS)
 
 
 def database_of(client: Client, database: str) -> Database:
