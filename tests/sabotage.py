@@ -147,8 +147,8 @@ TABLE = [
     Sabotage(
         "lost history is not told",
         FEED,
-        "self._token, self._lost = None, True",
-        "self._token, self._lost = None, False",
+        "self._token, self._last_token, self._lost = None, None, True",
+        "self._token, self._last_token, self._lost = None, None, False",
         f"{LOST}::test_a_frozen_service_that_lost_the_oplog_says_so_once",
     ),
     Sabotage(
@@ -168,8 +168,8 @@ TABLE = [
     Sabotage(
         "images never come again",
         FEED,
-        "self._images, self._stepped = True, False\n        return True",
-        "return False",
+        "self._care, self._inside = Care.NONE, True",
+        "self._inside = True",
         f"{POISON}::test_poison_events_amid_a_thousand_stop_nothing[1000]",
     ),
     Sabotage(
