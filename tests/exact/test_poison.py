@@ -146,8 +146,10 @@ async def test_25_bad_positions_get_25_clear_answers_and_none_reaches_mongodb(
     assert set(codes) <= {("error", "invalid_position"), ("error", "invalid_request")}
     assert all(answer["message"] and not answer["retry"] for answer in answers)
     assert [frame["recovered"] for frame in ear.of("subscribed")] == [False] * 26
-    # The one read is the page that was asked for in between, to show that reads are counted.
-    assert commands == {"find": 1, "aggregate": 0, "listCollections": 0, "count": 0, "distinct": 0}
+    # The one read is the page that was asked for in between, to show that reads are counted; where it is not known
+    # any more, what kind of collection that is was asked as well.
+    assert commands.pop("listCollections") <= 1
+    assert commands == {"find": 1, "aggregate": 0, "count": 0, "distinct": 0}
     assert read_back == 0
     assert unheard
     assert figures["told"] == figures["expected"] == 1
