@@ -75,6 +75,9 @@ def make_server(app: FastAPI, settings: Settings, on_started: Callable[[], Await
         log_config=None,
         access_log=False,
         server_header=False,
+        # A half-open peer is gone within 30 s: a ping, and its time to answer.
+        ws_ping_interval=8,
+        ws_ping_timeout=20,
         timeout_graceful_shutdown=int(settings.shutdown_seconds),
         timeout_keep_alive=75,
     )
