@@ -23,7 +23,7 @@ MOST_RESYNCS = 2
 """Of a subscription in a minute; the next one closes the connection."""
 MINUTE = 60.0
 REASON = "slow_consumer"
-_AT_ONCE = 64
+AT_ONCE = 64
 """Entries of the journal held by a replay that the connection has not taken yet."""
 
 
@@ -119,7 +119,7 @@ class SlowConsumers:
             if entries is None:
                 _close(owner)
                 return
-            for entry in entries[:_AT_ONCE]:
+            for entry in entries[:AT_ONCE]:
                 events = group.matching(entry, after=after) if entry.time <= until else []
                 after = max(after, entry.time)
                 if events:

@@ -44,7 +44,7 @@ class Outbox:
     with a channel when it lapses.
     """
 
-    def __init__(self, limit: int, on_lapse: Callable[[int], None] | None = None) -> None:
+    def __init__(self, limit: int, on_lapse: Callable[[int], None] = lambda _channel: None) -> None:
         self.limit = limit
         self.size = 0
         self._on_lapse = on_lapse
@@ -116,8 +116,7 @@ class Outbox:
         self.size -= sum(moment.size for moment in dropped)
         gone = {id(moment) for moment in dropped}
         self._entries = deque(entry for entry in self._entries if id(entry) not in gone)
-        if self._on_lapse is not None:
-            self._on_lapse(channel)
+        self._on_lapse(channel)
 
     # ------------------------------------------------------------------------------------------------------------ out
 
