@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import logging
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI
@@ -28,7 +28,7 @@ from realtime.mongo.oplog import OplogReader
 from realtime.mongo.snapshot import MongoReader
 from realtime.mongo.writes import MongoWriter
 from realtime.pipe import Pipe
-from realtime.settings import Settings
+from realtime.settings import Settings, load
 from realtime.web import pages, rest, socket
 from realtime.web.descriptions import descriptions
 from realtime.web.live import Entrance, Live
@@ -42,18 +42,30 @@ BACKFILL_SECONDS = 60
 """How much of the oplog is read back after a start, so that a crowd that returns finds its history in memory."""
 READY_GRACE_SECONDS = 30.0
 """An election must not take every replica out of a balancer: degraded this long is still ready."""
+NOT_STARTED = (
+    "the realtime service is not started, because nobody ran its lifespan: say app = FastAPI(lifespan=rt.lifespan), or "
+    "`async with rt.started():` in your own lifespan. Starlette does not run the lifespan of a mounted application: "
+    "for live = create_app(), rt is live.state.realtime"
+)
+
+Lifespan = Callable[[Any], AbstractAsyncContextManager[Mapping[str, Any] | None]]
+"""What FastAPI takes as `lifespan`: a function of the application that gives an asynchronous context manager."""
 
 
 class Realtime:
     """The service, for any FastAPI application.
 
     `app = FastAPI(lifespan=rt.lifespan)`, `app.include_router(rt.router, prefix="/live")`. Whoever runs `started()`
-    owns it: it opens the one Motor client, starts the feed, and closes both again.
+    owns it: it opens the one Motor client, starts the feed, and closes both again. `lifespan` is the application's
+    own, run inside of this one. docs/embedding.md has it all.
     """
 
-    def __init__(self, settings: Settings | None = None) -> None:
-        self.settings = settings if settings is not None else Settings()
+    def __init__(self, settings: Settings | None = None, *, lifespan: Lifespan | None = None) -> None:
+        self.settings = settings if settings is not None else load()
         self.uri = ""
+        self._inner = lifespan
+        self._started = False
+        self._said_not_started = False
         self._live: Live | None = None
         self._feed: ChangeFeed | None = None
         self._degraded_since: float | None = None
@@ -64,10 +76,11 @@ class Realtime:
     def live(self) -> Live:
         """The running service; `ConfigurationError` where its lifespan does not run."""
         if self._live is None:
-            raise ConfigurationError(
-                "the realtime service is mounted but not started: give its lifespan to the application, "
-                "FastAPI(lifespan=rt.lifespan)"
-            )
+            if not self._said_not_started:
+                # Once: whoever asks again and again must not fill the log.
+                self._said_not_started = True
+                log.error(NOT_STARTED)
+            raise ConfigurationError(NOT_STARTED)
         return self._live
 
     async def database(self) -> Any:
@@ -75,16 +88,24 @@ class Realtime:
         return self.live().database
 
     @asynccontextmanager
-    async def lifespan(self, _app: FastAPI) -> AsyncIterator[None]:
-        """FastAPI's lifespan."""
+    async def lifespan(self, app: Any) -> AsyncIterator[Mapping[str, Any]]:
+        """FastAPI's lifespan; inside of it the application's own, with what that one yields."""
         async with self.started():
-            yield
+            if self._inner is None:
+                yield {}
+            else:
+                async with self._inner(app) as state:
+                    yield state or {}
 
     @asynccontextmanager
     async def started(self) -> AsyncIterator[Live]:
         """Run the service. `ConfigurationError` says what keeps it from starting and how to mend that."""
+        if self._started:
+            raise ConfigurationError("the realtime service runs already: run its lifespan, or started(), once")
         settings = self.settings
         async with AsyncExitStack() as stack:
+            self._started = True
+            stack.callback(self._ended)
             self.uri = uri = await self._uri(stack)
             client = clients.open_client(uri)
             stack.callback(clients.close, client)
@@ -137,7 +158,10 @@ class Realtime:
                     yield self._live
                 finally:
                     self._live.ready = False
-            self._live = None
+
+    def _ended(self) -> None:
+        self._live, self._feed, self._degraded_since = None, None, None
+        self._started = self._said_not_started = False
 
     @asynccontextmanager
     async def _running(self, feed: ChangeFeed, hub: Hub, pipe: Pipe) -> AsyncIterator[None]:
@@ -215,9 +239,9 @@ def _limits(settings: Settings) -> Limits:
     )
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
-    """An application that is the service and nothing else."""
-    realtime = Realtime(settings)
+def create_app(settings: Settings | None = None, **options: Any) -> FastAPI:
+    """An application that is the service and nothing else; `options` are those of `Realtime`."""
+    realtime = Realtime(settings, **options)
     app = FastAPI(
         title="realtime",
         version=__version__,

@@ -30,18 +30,26 @@ START_SECONDS = 60.0
 
 @dataclass(slots=True)
 class Service:
-    """A running service: its address, its parts, and MongoDB by another program's hands."""
+    """A running service: its address, its parts, and MongoDB by another program's hands.
+
+    `url` ends with the prefix under which another application embeds it; `http` begins at that application's root.
+    """
 
     url: str
     realtime: Realtime
     app: FastAPI
     database: Database[dict[str, Any]]
     http: httpx.AsyncClient
+    prefix: str = ""
+
+    def path(self, path: str) -> str:
+        """A path of the service as `http` has it."""
+        return f"{self.prefix}{path}"
 
     @property
     def documents(self) -> str:
         """Where orders are listed and inserted."""
-        return "/v1/collections/orders/documents"
+        return self.path("/v1/collections/orders/documents")
 
 
 @asynccontextmanager
