@@ -5,16 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Realtime", "Settings", "__version__", "create_app"]
+__all__ = ["Collection", "Realtime", "Settings", "__version__", "create_app"]
 
 if TYPE_CHECKING:
     from realtime.app import Realtime, create_app
+    from realtime.core.collections import Collection
     from realtime.settings import Settings
 
 
 def __getattr__(name: str) -> Any:
     """The names for users, loaded when asked for: who needs the protocol alone does without driver and framework."""
-    if name in {"Realtime", "create_app"}:
+    if name in {"Collection", "Realtime", "create_app"}:
         from realtime import app  # noqa: PLC0415 - see above
 
         return getattr(app, name)

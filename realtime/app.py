@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI
 
 from realtime import __version__, metrics
+from realtime.core.collections import Collection, Collections
 from realtime.core.filters import Bounds
 from realtime.core.journal import Journal
 from realtime.core.protocol import Status
@@ -22,17 +23,18 @@ from realtime.history import History
 from realtime.hub import Hub
 from realtime.mongo import client as clients
 from realtime.mongo import embedded, preflight
+from realtime.mongo.checked import CheckedWriter
 from realtime.mongo.faults import Gate
 from realtime.mongo.feed import ChangeFeed, FeedStatus
 from realtime.mongo.oplog import OplogReader
 from realtime.mongo.snapshot import MongoReader
-from realtime.mongo.writes import MongoWriter
 from realtime.pipe import Pipe
 from realtime.settings import Settings, load
 from realtime.web import pages, rest, socket
 from realtime.web.descriptions import descriptions
 from realtime.web.live import Entrance, Live
 from realtime.web.problems import answer_unknown_paths
+from realtime.web.typed import typed_routes
 
 log = logging.getLogger("realtime")
 
@@ -57,11 +59,20 @@ class Realtime:
 
     `app = FastAPI(lifespan=rt.lifespan)`, `app.include_router(rt.router, prefix="/live")`. Whoever runs `started()`
     owns it: it opens the one Motor client, starts the feed, and closes both again. `lifespan` is the application's
-    own, run inside of this one. docs/embedding.md has it all.
+    own, run inside of this one. `collections` (and those of the settings) are the only ones served, unless `others`
+    says otherwise; a model says what their documents are. docs/embedding.md has it all.
     """
 
-    def __init__(self, settings: Settings | None = None, *, lifespan: Lifespan | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        collections: Iterable[Collection] = (),
+        others: bool = False,
+        lifespan: Lifespan | None = None,
+    ) -> None:
         self.settings = settings if settings is not None else load()
+        self.collections = Collections.of(collections, self.settings.collections, others=others)
         self.uri = ""
         self._inner = lifespan
         self._started = False
@@ -70,7 +81,7 @@ class Realtime:
         self._feed: ChangeFeed | None = None
         self._degraded_since: float | None = None
         self.router = APIRouter(dependencies=[Depends(Entrance(self.live))])
-        for part in (rest.router, socket.router, pages.router):
+        for part in (typed_routes(self.collections), rest.router, socket.router, pages.router):
             self.router.include_router(part)
 
     def live(self) -> Live:
@@ -132,24 +143,18 @@ class Realtime:
                 feed_database,
                 batch_size=settings.feed_batch_size,
                 max_bytes=settings.catch_up_bytes,
+                collections=self.collections.names,
             )
             history = History(journal, oplog)
             hub = Hub(reader, history, epoch=deployment.epoch, time=deployment.time, bounds=bounds)
-            self._feed = ChangeFeed(
-                feed_client,
-                feed_database,
-                start=deployment.time,
-                batch_size=settings.feed_batch_size,
-                await_ms=settings.feed_await_ms,
-                on_status=self._report,
-            )
+            self._feed = self._change_feed(feed_client, feed_database, deployment.time)
             self._live = Live(
                 settings=settings,
-                limits=_limits(settings),
+                limits=_limits(settings, self.collections),
                 epoch=deployment.epoch,
                 hub=hub,
                 reader=reader,
-                writer=MongoWriter(client, database, gate),
+                writer=CheckedWriter(client, database, gate, self.collections),
                 database=database,
             )
             async with self._running(self._feed, hub, Pipe(hub, reader)):
@@ -158,6 +163,17 @@ class Realtime:
                     yield self._live
                 finally:
                     self._live.ready = False
+
+    def _change_feed(self, client: Any, database: Any, start: int) -> ChangeFeed:
+        return ChangeFeed(
+            client,
+            database,
+            start=start,
+            batch_size=self.settings.feed_batch_size,
+            await_ms=self.settings.feed_await_ms,
+            on_status=self._report,
+            collections=self.collections.names,
+        )
 
     def _ended(self) -> None:
         self._live, self._feed, self._degraded_since = None, None, None
@@ -228,7 +244,7 @@ class Realtime:
             connection.sink.send(encoded)
 
 
-def _limits(settings: Settings) -> Limits:
+def _limits(settings: Settings, collections: Collections) -> Limits:
     return Limits(
         frame_bytes=settings.frame_bytes,
         subscriptions=settings.subscriptions,
@@ -236,6 +252,7 @@ def _limits(settings: Settings) -> Limits:
         pending_writes=settings.pending_writes,
         filter=Bounds(settings.filter_depth, settings.filter_nodes),
         read_only=settings.read_only,
+        collections=collections,
     )
 
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _POLICY_VIOLATION = 1008
 _TRY_LATER = 1013
+EVERY = "*"
+"""In place of a collection's name: all that are served."""
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 
@@ -63,11 +65,19 @@ class Entrance:
         reason = refusal(connection, live.settings)
         if reason is None:
             connection.state.realtime = live
+            _check_collection(connection, live)
         elif connection.scope["type"] == "websocket":
             # Before the accept, so that the browser sees a 403.
             raise WebSocketException(_POLICY_VIOLATION, reason)
         else:
             raise ForbiddenError(reason)
+
+
+def _check_collection(connection: HTTPConnection, live: Live) -> None:
+    """A path that names a collection is refused here, whatever its route, where that one is not served."""
+    name = connection.path_params.get("collection", EVERY)
+    if name != EVERY:
+        live.limits.collections.check(name)
 
 
 async def _refuse(connection: HTTPConnection, error: ServiceError) -> None:
