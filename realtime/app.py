@@ -30,8 +30,7 @@ from realtime.mongo.oplog import OplogReader
 from realtime.mongo.snapshot import MongoReader
 from realtime.pipe import Pipe
 from realtime.settings import Settings, load
-from realtime.web import pages, rest, socket
-from realtime.web.descriptions import descriptions
+from realtime.web import descriptions, pages, rest, socket
 from realtime.web.live import Entrance, Live
 from realtime.web.problems import answer_unknown_paths
 from realtime.web.typed import typed_routes
@@ -81,7 +80,7 @@ class Realtime:
         self._feed: ChangeFeed | None = None
         self._degraded_since: float | None = None
         self.router = APIRouter(dependencies=[Depends(Entrance(self.live))])
-        for part in (typed_routes(self.collections), rest.router, socket.router, pages.router):
+        for part in (typed_routes(self.collections), rest.router, socket.router, pages.router, descriptions.router):
             self.router.include_router(part)
 
     def live(self) -> Live:
@@ -268,7 +267,7 @@ def create_app(settings: Settings | None = None, **options: Any) -> FastAPI:
         openapi_url=None,
     )
     app.include_router(realtime.router)
-    app.include_router(descriptions(app), dependencies=[Depends(Entrance(realtime.live))])
+    app.include_router(descriptions.descriptions(app), dependencies=[Depends(Entrance(realtime.live))])
     answer_unknown_paths(app)
     app.state.realtime = realtime
     return app

@@ -23,7 +23,7 @@ from starlette.responses import Response
 from realtime import Realtime, create_app
 from realtime.settings import Settings, load
 from tests.replica_set import ReplicaSet
-from tests.serving import Service
+from tests.serving import Service, told_in
 
 PREFIX = "/live"
 
@@ -132,11 +132,19 @@ async def hosting(replica_set: ReplicaSet, shape: Shape = by_router, **settings:
     chosen = load(mongodb_uri=replica_set.uri, database=name, feed_await_ms=100, **settings)
     rt, app = shape(chosen, **options)
     try:
-        async with listening(app) as url, httpx.AsyncClient(base_url=url, timeout=30) as http:
+        hooks = {"response": [told_in(app)]}
+        async with listening(app) as url, httpx.AsyncClient(base_url=url, timeout=30, event_hooks=hooks) as http:
             yield Service(f"{url}{PREFIX}", rt, app, client[name], http, PREFIX)
     finally:
         client.drop_database(name)
         client.close()
+
+
+@pytest.fixture
+async def included(replica_set: ReplicaSet) -> AsyncIterator[Service]:
+    """The service inside of a host, as a router."""
+    async with hosting(replica_set, by_router) as running:
+        yield running
 
 
 @pytest.fixture(params=[by_router, by_mount])

@@ -24,6 +24,7 @@ from realtime.web.problems import ProblemRoute
 _PLAIN = re.compile(r"[\w.-]+", re.ASCII)
 _WHOLE = {"POST", "PUT"}
 _ANY_DOCUMENT = {"type": "object"}
+_EXAMPLES = {"example", "examples"}
 
 
 def typed_routes(collections: Collections) -> APIRouter:
@@ -72,13 +73,21 @@ def _bound(endpoint: Callable[..., Any], name: str) -> Callable[..., Any]:
     return bound
 
 
-def _with(value: Any, schema: JsonSchemaValue) -> Any:
-    """A description of any document as one of these; examples of other documents go."""
+def _with(extra: Mapping[str, Any] | None, schema: JsonSchemaValue) -> dict[str, Any]:
+    """What a route adds to its description, with this schema for any document; examples of other documents go."""
+    given = dict(extra or {})
+    if "requestBody" in given:
+        given["requestBody"] = _replaced(given["requestBody"], schema)
+    return given
+
+
+def _replaced(value: Any, schema: JsonSchemaValue) -> Any:
     if value == _ANY_DOCUMENT:
         return schema
     if isinstance(value, Mapping):
-        return {name: _with(inner, schema) for name, inner in value.items() if name not in {"example", "examples"}}
-    return [_with(inner, schema) for inner in value] if isinstance(value, list) else value
+        found = {name: _replaced(inner, schema) for name, inner in value.items() if name not in _EXAMPLES}
+        return {**found, "items": schema} if found.get("type") == "array" else found
+    return [_replaced(inner, schema) for inner in value] if isinstance(value, list) else value
 
 
 # ------------------------------------------------------------------------------------------------------------- schemas

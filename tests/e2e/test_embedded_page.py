@@ -8,12 +8,12 @@ import pytest
 
 from tests.e2e import test_page
 from tests.e2e.browser import browser
-from tests.embedding import embedded
+from tests.embedding import included
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 __all__ = ["browser", "service"]
 
-service = embedded
+service = included
 AGAIN = {
     name: test
     for name, test in vars(test_page).items()

@@ -16,13 +16,15 @@ from websockets.exceptions import InvalidStatus
 from realtime import Realtime, create_app
 from realtime.errors import ConfigurationError
 from realtime.settings import load
-from tests.embedding import PREFIX, by_mount, by_router, embedded, hosting, listening
+from tests.embedding import PREFIX, by_mount, by_router, embedded, hosting, included, listening
 from tests.replica_set import ReplicaSet
 from tests.serving import Service
 from tests.web import test_rest, test_socket
 from tests.wire import wired
 
-service = embedded
+__all__ = ["embedded", "service"]
+
+service = included
 AGAIN = {
     name: test
     for module in (test_rest, test_socket)
@@ -42,9 +44,9 @@ def test_the_tests_of_the_service_alone_are_here_again() -> None:
 # ---------------------------------------------------------------------------------------------- the host stays itself
 
 
-async def test_the_hosts_own_routes_errors_and_lifespan_are_its_own(service: Service) -> None:
-    http = service.http
-    service.database.orders.insert_many([{}, {}])
+async def test_the_hosts_own_routes_errors_and_lifespan_are_its_own(embedded: Service) -> None:
+    http = embedded.http
+    embedded.database.orders.insert_many([{}, {}])
     assert (await http.get("/count")).json() == {"orders": 2, "shop": "open"}
     missing, invalid, nothing = await http.get("/items/0"), await http.get("/items/x"), await http.get("/nothing")
     assert (missing.status_code, missing.json()) == (404, {"detail": "no such item"})
@@ -54,11 +56,11 @@ async def test_the_hosts_own_routes_errors_and_lifespan_are_its_own(service: Ser
     assert (await http.get("/items/5?unknown=1")).json() == {"item": 5}
     assert {one.headers["x-shop"] for one in (missing, invalid, nothing)} == {"seen"}
     assert "Swagger UI" in (await http.get("/docs")).text
-    assert service.app.state.log == ["opened"]
+    assert embedded.app.state.log == ["opened"]
 
 
-async def test_our_errors_are_problem_documents_inside_a_host_too(service: Service) -> None:
-    http, root = service.http, service.path("/v1/collections")
+async def test_our_errors_are_problem_documents_inside_a_host_too(embedded: Service) -> None:
+    http, root = embedded.http, embedded.path("/v1/collections")
     answers = [
         await http.get(f"{root}/orders/documents/nobody"),
         await http.get(f"{root}/orders/documents?limit=0"),
@@ -76,23 +78,32 @@ async def test_our_errors_are_problem_documents_inside_a_host_too(service: Servi
     assert {one.headers["content-type"] for one in answers} == {"application/problem+json"}
 
 
-async def test_the_hosts_middleware_sees_ours_and_breaks_nothing(service: Service) -> None:
-    listed = await service.http.get(
-        service.documents, headers={"Origin": "http://127.0.0.1", "Accept-Encoding": "gzip"}
+async def test_the_hosts_middleware_sees_ours_and_breaks_nothing(embedded: Service) -> None:
+    listed = await embedded.http.get(
+        embedded.documents, headers={"Origin": "http://127.0.0.1", "Accept-Encoding": "gzip"}
     )
     assert (listed.status_code, listed.headers["x-shop"]) == (403, "seen")
-    listed = await service.http.get(service.documents, headers={"Accept-Encoding": "gzip"})
+    listed = await embedded.http.get(embedded.documents, headers={"Accept-Encoding": "gzip"})
     assert (listed.status_code, listed.headers["x-shop"], listed.headers["content-encoding"]) == (200, "seen", "gzip")
     assert listed.json()["documents"] == []
 
 
-async def test_the_page_and_its_files_are_found_under_the_prefix(service: Service) -> None:
-    moved = await service.http.get(PREFIX)
-    assert (moved.status_code, moved.headers["location"]) == (307, f"{service.url}/")
-    page = await service.http.get(service.path("/"))
+async def test_the_page_and_its_files_are_found_under_the_prefix(embedded: Service) -> None:
+    moved = await embedded.http.get(PREFIX)
+    assert (moved.status_code, moved.headers["location"]) == (307, f"{embedded.url}/")
+    page = await embedded.http.get(embedded.path("/"))
     assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
-    script = await service.http.get(service.path("/static/page.js"))
+    script = await embedded.http.get(embedded.path("/static/page.js"))
     assert script.headers["content-type"].startswith("text/javascript")
+
+
+async def test_rest_and_socket_have_the_prefix_both_ways(embedded: Service) -> None:
+    async with wired(embedded.url) as wire:
+        view = await wire.subscribe("orders")
+        made = await embedded.http.post(embedded.documents, json={"_id": "a/b"})
+        assert made.headers["location"] == f"{embedded.documents}/a%2Fb"
+        await wire.when(lambda: '"a/b"' in view.documents)
+    assert (await embedded.http.get(made.headers["location"])).json() == {"_id": "a/b"}
 
 
 async def test_a_host_that_includes_the_router_describes_it_among_its_own(replica_set: ReplicaSet) -> None:
