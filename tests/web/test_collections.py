@@ -161,7 +161,7 @@ async def test_the_description_has_the_models_schema_at_a_path_of_the_collection
         schema = operation["requestBody"]["content"]["application/json"]["schema"]
         text = str(schema)
         assert "$ref" not in text
-        found = schema if "properties" in schema else next(one for one in schema["anyOf"] if "properties" in one)
+        found = schema if "properties" in schema else next(one for one in schema["oneOf"] if "properties" in one)
         assert found["required"] == ["total"]
         assert found["properties"]["customer"]["anyOf"][0]["required"] == ["$oid"]
         assert found["properties"]["lines"]["items"]["properties"]["count"]["minimum"] == 1
