@@ -33,6 +33,7 @@ LAYERS = {
     "realtime.app": 5,
     "realtime.cli": 5,
     "realtime.demo": 5,
+    "realtime.tail": 5,
     "realtime.__main__": 5,
 }
 BESIDE = {
@@ -46,6 +47,7 @@ BESIDE = {
     ("realtime.__main__", "realtime.cli"),
     ("realtime.cli", "realtime.app"),
     ("realtime.cli", "realtime.demo"),
+    ("realtime.cli", "realtime.tail"),
     ("realtime", "realtime.app"),
 }
 """Imports within a layer from one unit to another; within a package everything may import everything."""
