@@ -284,23 +284,24 @@ class Link:
 
     async def _serve(self, socket: ClientConnection) -> ServiceError | None:
         sending = asyncio.create_task(self._sender(socket))
+        why = None
         try:
             await self._listen(socket)
         except ConnectionClosed:
             pass
         except TimeoutError:
-            self.say(reason=f"the service was silent for {self._silence:g} s")
+            why = f"the service was silent for {self._silence:g} s"
             socket.transport.abort()
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             log.warning("a frame that cannot be read (%r): connecting again", error)
-            self.say(reason="a frame could not be read")
+            why = "a frame could not be read"
         finally:
             sending.cancel()
             await asyncio.gather(sending, return_exceptions=True)
             self._lost()
         code, reason = socket.close_code or 1006, socket.close_reason or ""
         if self.status.link == "connected":
-            self.say(link="connecting", reason=f"closed with {code} {reason}".strip())
+            self.say(link="connecting", reason=why or f"closed with {code} {reason}".strip())
         return final_close(code, reason)
 
     @property
@@ -336,6 +337,8 @@ class Link:
 
     def _welcomed(self, frame: Frame) -> None:
         self._heartbeat = float(frame.get("heartbeat", DEFAULT_HEARTBEAT))
+        if self._up:
+            return
         self._up, self._attempts = True, 0
         for subscriber in self._all:
             if not subscriber.paused:

@@ -21,8 +21,12 @@ from typing import Any
 import pymongo
 import pytest
 from pymongo.synchronous.database import Database
+from websockets.asyncio.server import ServerConnection
+from websockets.http11 import Request
 
 from realtime.client import connect
+from tests.client.test_link import Line
+from tests.client.test_link import service as scripted
 from tests.exact.conftest import own_replica_set
 from tests.exact.ledger import Ledger, insert, update
 from tests.exact.test_lost import roll
@@ -292,3 +296,24 @@ async def test_a_service_that_is_killed_and_started_again_costs_tail_nothing(
     assert len(events) == WRITES * (2 * KILLS + 1)
     assert code == 130
     assert events[-1]["resume"] <= re.findall(r"--position (\S+)", said)[0]
+
+
+async def test_the_token_comes_from_the_environment_and_is_printed_nowhere() -> None:
+    seen: list[str | None] = []
+
+    def note(_: ServerConnection, request: Request) -> None:
+        seen.append(request.headers.get("Authorization"))
+
+    async def refuse(line: Line) -> None:
+        await line.socket.close(4501, "unauthenticated")
+
+    async with (
+        scripted(refuse, process_request=note) as url,
+        tailing("orders", "--url", url, REALTIME_TOKEN="secret") as tail,
+        asyncio.timeout(PATIENCE),
+    ):
+        out, said = await tail.child.communicate()
+    assert seen == ["Bearer secret"]
+    assert tail.child.returncode == 1
+    assert b"does not accept this token" in said
+    assert b"secret" not in out + said
