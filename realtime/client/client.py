@@ -37,7 +37,7 @@ class _Iteration:
         self._handed_out = 0
 
     def _open(self) -> None:
-        if not self._opened:
+        if not self._opened and not self._subscriber.ended:
             self._opened = True
             self._link.open(self._subscriber)
 

@@ -13,13 +13,20 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI, WebSocketException
 
 from realtime.client.failures import failure, final_close, refused_handshake
 from realtime.client.folds import Fold, Frame
 from realtime.client.records import Backoff, Status
 from realtime.core.ejson import decode_frame, encode
-from realtime.errors import InvalidRequestError, ServiceError, TimedOutError, UnavailableError
+from realtime.errors import (
+    InternalError,
+    InvalidRequestError,
+    ServiceError,
+    TimedOutError,
+    TooLargeError,
+    UnavailableError,
+)
 
 log = logging.getLogger("realtime.client")
 Token = str | Callable[[], Awaitable[str]] | None
@@ -97,7 +104,8 @@ class Subscriber:
 class Request:
     """A frame that waits for its answer. `repeat`: it may be sent again when the connection was lost meanwhile."""
 
-    frame: Frame
+    kind: str
+    text: str
     answer: asyncio.Future[Frame]
     repeat: bool
     sent: int = 0
@@ -122,6 +130,7 @@ class Link:
         self._outgoing: deque[tuple[str, Request | None]] = deque()
         self._to_send = asyncio.Event()
         self._heartbeat = DEFAULT_HEARTBEAT
+        self._frame_bytes: int | None = None
         self._least_delay = 0.0
         self._attempts = 0
         self._up = False
@@ -157,7 +166,8 @@ class Link:
         self._finish(self.ended)
 
     def open(self, subscriber: Subscriber) -> None:
-        """Subscribe, now or when there is a connection."""
+        """Subscribe, now or when there is a connection. `TypeError` for a filter of what BSON does not have."""
+        self._text({**subscriber.fold.asked, "position": " " * 25, "query": " " * 64})
         if self.status.link == "closed":
             raise self.ended or UnavailableError("this client was closed: subscribe within `async with connect(…)`")
         self._all[subscriber] = None
@@ -185,15 +195,16 @@ class Link:
         if self.status.link == "closed":
             raise self.ended or UnavailableError("this client was closed: ask within `async with connect(…)`")
         name = f"r{next(self._names)}"
-        request = Request({**frame, "id": name}, asyncio.get_running_loop().create_future(), repeat)
+        text = self._text({**frame, "id": name})
+        request = Request(frame["type"], text, asyncio.get_running_loop().create_future(), repeat)
         self._requests[name] = request
         if self._up:
-            self._send(request.frame, request)
+            self._send(text, request)
         try:
             async with asyncio.timeout(self.options.request_timeout):
                 answer = await request.answer
         except TimeoutError:
-            details = {"maybe_written": True} if request.sent and frame["type"] != "ping" else None
+            details = {"maybe_written": True} if request.sent and request.kind != "ping" else None
             why = "" if request.sent else f", there is no connection to {self.options.url}"
             raise TimedOutError(f"no answer in {self.options.request_timeout:g} s{why}", details=details) from None
         finally:
@@ -230,7 +241,10 @@ class Link:
         if status != self.status:
             self.status = status
             for listener in list(self.listeners):
-                listener(status)
+                try:
+                    listener(status)
+                except Exception:
+                    log.exception("a listener of on_status failed")
 
     # ---------------------------------------------------------------------------------------------- the connection
 
@@ -246,6 +260,9 @@ class Link:
                 self._least_delay = 0.0
                 self.say(link="connecting", attempts=self._attempts)
                 await asyncio.sleep(delay)
+        except Exception as error:
+            log.exception("the client ends")
+            self.ended = InternalError(f"a bug of realtime.client: {error!r}")
         finally:
             self._finish(self.ended)
 
@@ -272,7 +289,7 @@ class Link:
         except InvalidStatus as error:
             self.say(reason=f"HTTP status {error.response.status_code}")
             return refused_handshake(error.response.status_code, self.options.url)
-        except (OSError, EOFError, TimeoutError, InvalidHandshake, ConnectionClosed) as error:
+        except (OSError, EOFError, TimeoutError, WebSocketException) as error:
             self.say(reason=str(error) or type(error).__name__)
         return None
 
@@ -331,12 +348,23 @@ class Link:
         except ConnectionClosed:
             return
 
-    def _send(self, frame: Frame, request: Request | None = None) -> None:
-        self._outgoing.append((encode(frame).decode(), request))
+    def _text(self, frame: Frame) -> str:
+        """A frame's text; `TooLargeError` where the service would end the whole connection for it."""
+        text = encode(frame)
+        if self._frame_bytes is not None and len(text) > self._frame_bytes:
+            raise TooLargeError(
+                f"{len(text)} bytes, the service takes {self._frame_bytes} in a frame: write large documents over HTTP",
+                details={"limit": self._frame_bytes},
+            )
+        return text.decode()
+
+    def _send(self, text: str, request: Request | None = None) -> None:
+        self._outgoing.append((text, request))
         self._to_send.set()
 
     def _welcomed(self, frame: Frame) -> None:
         self._heartbeat = float(frame.get("heartbeat", DEFAULT_HEARTBEAT))
+        self._frame_bytes = frame.get("limits", {}).get("frame_bytes")
         if self._up:
             return
         self._up, self._attempts = True, 0
@@ -344,7 +372,7 @@ class Link:
             if not subscriber.paused:
                 self._subscribe(subscriber)
         for request in self._requests.values():
-            self._send(request.frame, request)
+            self._send(request.text, request)
         self.ready.set()
         self.say(link="connected", feed="up", since=None, reason=None, attempts=0)
 
@@ -359,7 +387,7 @@ class Link:
             subscriber.wake()
         for request in self._requests.values():
             if request.sent and not request.repeat and not request.answer.done():
-                details = {"maybe_written": True} if request.frame["type"] != "ping" else None
+                details = {"maybe_written": True} if request.kind != "ping" else None
                 text = "the connection was lost before the answer came"
                 request.answer.set_exception(UnavailableError(text, details=details))
 
@@ -372,7 +400,7 @@ class Link:
         self._all.clear()
         for request in self._requests.values():
             if not request.answer.done():
-                details = {"maybe_written": True} if request.sent and request.frame["type"] != "ping" else None
+                details = {"maybe_written": True} if request.sent and request.kind != "ping" else None
                 request.answer.set_exception(error or UnavailableError("this client was closed", details=details))
         self.ready.set()
         self.say(link="closed", reason=None if error is None else error.message)
@@ -436,7 +464,7 @@ class Link:
         # A name for each time, so that late frames of the time before concern nobody.
         subscriber.id = f"s{next(self._names)}"
         self._subscribers[subscriber.id] = subscriber
-        self._send({"type": "subscribe", "id": subscriber.id, **subscriber.fold.request()})
+        self._send(encode({"type": "subscribe", "id": subscriber.id, **subscriber.fold.request()}).decode())
 
     def _drop(self, subscriber: Subscriber, *, tell: bool) -> None:
         """Take it off the connection; it may come again."""
@@ -446,7 +474,7 @@ class Link:
         if subscriber.fold.channel is not None:
             self._channels.get(subscriber.fold.channel, {}).pop(subscriber, None)
         if tell and self._up:
-            self._send({"type": "unsubscribe", "id": subscriber.id})
+            self._send(encode({"type": "unsubscribe", "id": subscriber.id}).decode())
         subscriber.id = None
         subscriber.fold.lost()
 

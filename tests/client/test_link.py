@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime as dt
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -454,3 +455,45 @@ async def test_a_fence_is_asked_again_when_a_view_was_brought_up_anew_meanwhile(
         assert (view.state, view.position) == ("live", "P5")
     assert pings[0] == 1
     assert pings[1:] == [2, 2]
+
+
+async def test_what_cannot_be_sent_is_refused_alone_and_the_connection_lives_on() -> None:
+    async def script(line: Line) -> None:
+        await line.say(**{**WELCOME, "limits": {"frame_bytes": 1000}})
+        await line.say(type="status", feed="degraded", since={"$date": "2026-05-04T03:02:01Z"})
+        asked = await line.hear("insert")
+        await line.say(type="result", id=asked["id"], position="P", key=1)
+        await idle(line)
+
+    async with service(script) as url, quick(url) as rt:
+        await until(rt, lambda status: status.feed == "degraded")
+        with pytest.raises(errors.TooLargeError, match="over HTTP"):
+            await rt.insert("orders", {"text": "x" * 1000})
+        with pytest.raises(TypeError, match="no BSON type"):
+            await rt.insert("orders", {"when": dt.date(2026, 5, 4)})
+        with pytest.raises(TypeError, match="no BSON type"):
+            async with rt.query("orders", filter={"when": dt.date(2026, 5, 4)}):
+                pass
+        assert (await rt.insert("orders", {"n": 1})).position == "P"
+
+
+async def test_a_listener_that_fails_is_logged_and_costs_nobody_anything(caplog: pytest.LogCaptureFixture) -> None:
+    async def script(line: Line) -> None:
+        if line.number == 2:
+            await idle(line)
+
+    def fail(_: Status) -> None:
+        raise RuntimeError("mine")
+
+    async with service(script) as url, quick(url) as rt:
+        rt.on_status(fail)
+        await until(rt, lambda status: status.link == "connecting")
+        await until(rt, lambda status: status.link == "connected")
+    assert "a listener of on_status failed" in caplog.text
+
+
+async def test_events_that_were_closed_before_they_began_stay_closed() -> None:
+    async with service(idle) as url, quick(url) as rt:
+        events = rt.events("orders")
+        events.close()
+        assert [event async for event in events] == []

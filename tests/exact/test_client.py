@@ -2,9 +2,7 @@
 
 What the client handed out is written down as frames of the protocol, and put before the checker of the service.
 
-Sabotage: one line each, seen red on 22 November 2026: `lost` keeping unfinished parts; no position in `request`;
-the position of a moment with its first event; events of the channel before `live` taken; a new snapshot shown
-without its difference; an insert repeated under a new `_id`; an update repeated.
+Sabotage: `make sabotage`, rows "client".
 """
 
 from __future__ import annotations
@@ -150,7 +148,6 @@ class Scribe:
 
     async def write(self, rt: Client, stop: asyncio.Event) -> None:
         number = 0
-        await rt.insert("counts", {"_id": self.name, "n": 0})
         while not stop.is_set():
             number += 1
             written = await rt.insert("notes", {"by": self.name, "number": number})
@@ -231,6 +228,7 @@ async def test_over_500_cuts_the_client_says_what_happened_all_of_it_and_once(
         ledger, stop, healed, ends = Ledger(service.database), threading.Event(), asyncio.Event(), list[int]()
         for part in (0, 1):
             ledger.bulk("accounts", [{"_id": f"{part}-{n}", "part": part, "balance": 100} for n in range(ACCOUNTS)])
+        service.database.counts.insert_many([{"_id": f"c{number}", "n": 0} for number in range(CLIENTS)])
         writers = [asyncio.create_task(asyncio.to_thread(transfers, ledger, part, stop)) for part in (0, 1)]
         clients = [asyncio.create_task(run_client(number, proxy, healed, ends)) for number in range(CLIENTS)]
         try:
