@@ -36,7 +36,8 @@ class Line:
 
     async def hear(self, kind: str) -> dict[str, Any]:
         """The next frame, which is of this type."""
-        frame: dict[str, Any] = json.loads(await self.socket.recv())
+        async with asyncio.timeout(PATIENCE):
+            frame: dict[str, Any] = json.loads(await self.socket.recv())
         assert frame["type"] == kind, frame
         return frame
 
@@ -67,7 +68,7 @@ async def service(script: Script, **options: Any) -> AsyncIterator[str]:
         await socket.send(json.dumps(WELCOME))
         try:
             await script(Line(socket, count))
-        except AssertionError as failure:
+        except (AssertionError, TimeoutError) as failure:
             failures.append(failure)
 
     async with serve(handle, "127.0.0.1", 0, **options) as server:
@@ -407,7 +408,12 @@ async def test_a_slow_consumer_is_unsubscribed_and_goes_on_from_where_it_was() -
         await line.say(type="live", id=again["id"], position="P9")
         await idle(line)
 
-    async with service(script) as url, quick(url, buffer_bytes=1000) as rt, rt.events("c") as events:
+    async with (
+        service(script) as url,
+        quick(url, buffer_bytes=1000) as rt,
+        rt.events("c") as events,
+        asyncio.timeout(PATIENCE),
+    ):
         keys = [(await anext(events)).key for _ in range(8)]
     assert keys == list(range(2, 10))
     assert asked[1]["position"] < "P7"
