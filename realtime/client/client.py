@@ -13,8 +13,10 @@ from bson import ObjectId
 
 from realtime.client.failures import failure
 from realtime.client.folds import EventFold, Frame, ViewFold
-from realtime.client.link import Link, Options, Subscriber, Token
+from realtime.client.link import Link
+from realtime.client.options import Options, Token
 from realtime.client.records import Backoff, Document, Event, Moment, State, Status, Written
+from realtime.client.subscriber import Subscriber
 from realtime.errors import DuplicateKeyError
 
 DEFAULT_URL = "http://127.0.0.1:8000"

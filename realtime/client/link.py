@@ -7,17 +7,18 @@ import itertools
 import logging
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI, WebSocketException
 
 from realtime.client.failures import failure, final_close, refused_handshake
-from realtime.client.folds import Fold, Frame
-from realtime.client.records import Backoff, Status
+from realtime.client.folds import Frame
+from realtime.client.options import Options, address_of
+from realtime.client.records import Status
+from realtime.client.subscriber import Request, Subscriber
 from realtime.core.ejson import decode_frame, encode
 from realtime.errors import (
     InternalError,
@@ -29,86 +30,13 @@ from realtime.errors import (
 )
 
 log = logging.getLogger("realtime.client")
-Token = str | Callable[[], Awaitable[str]] | None
 
-SCHEMES = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
 MAX_FRAME = 64 * 1024 * 1024
 """A frame that holds one document of MongoDB's largest size as JSON fits in by far."""
 ANSWERS = frozenset({"result", "pong", "error"})
 DEFAULT_HEARTBEAT = 20.0
 MAX_WRITES = 32
 """Writes of one client on their way at once; the others wait here, in order."""
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How a client behaves; seconds and bytes. Described at `realtime.client.connect`."""
-
-    url: str
-    token: Token
-    backoff: Backoff
-    connect_timeout: float | None
-    request_timeout: float
-    buffer_bytes: int
-
-
-def address_of(url: str) -> str:
-    """The WebSocket address of the service at a URL. `InvalidRequestError` where it cannot be one."""
-    parts = urlsplit(url)
-    if parts.scheme not in SCHEMES or not parts.netloc:
-        raise InvalidRequestError(f"{url!r} is no address of a service: write it as http://host:port/prefix")
-    path = parts.path.rstrip("/").removesuffix("/v1/ws") + "/v1/ws"
-    return urlunsplit((SCHEMES[parts.scheme], parts.netloc, path, "", ""))
-
-
-class Subscriber:
-    """A fold on the link, and its consumer, who waits for `news`."""
-
-    def __init__(self, fold: Fold) -> None:
-        self.fold = fold
-        self.id: str | None = None
-        self.paused = False
-        self.ended = False
-        self.error: ServiceError | None = None
-        self._waiting: set[asyncio.Future[None]] = set()
-
-    def wake(self) -> None:
-        """Something is different."""
-        for future in self._waiting:
-            if not future.done():
-                future.set_result(None)
-
-    async def news(self) -> None:
-        """Until something is different."""
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.add(future)
-        try:
-            await future
-        finally:
-            self._waiting.discard(future)
-
-    def end(self, error: ServiceError | None) -> None:
-        """No frame will come any more."""
-        if not self.ended:
-            self.ended, self.error = True, error
-            self.fold.lost()
-            self.wake()
-
-    @property
-    def settled(self) -> bool:
-        """Whether a fence may go past it: live, or not to be waited for."""
-        return self.ended or self.paused or self.fold.live_from is not None
-
-
-@dataclass(eq=False, slots=True)
-class Request:
-    """A frame that waits for its answer. `repeat`: it may be sent again when the connection was lost meanwhile."""
-
-    kind: str
-    text: str
-    answer: asyncio.Future[Frame]
-    repeat: bool
-    sent: int = 0
 
 
 class Link:

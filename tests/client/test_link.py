@@ -17,7 +17,6 @@ from websockets.http11 import Request, Response
 
 from realtime import errors
 from realtime.client import Backoff, Client, Status, connect
-from realtime.client.link import address_of
 
 QUICK = Backoff(first=0.01, limit=0.02)
 PATIENCE = 15.0
@@ -94,25 +93,6 @@ async def until(rt: Client, wanted: Callable[[Status], bool]) -> Status:
             return rt.status if wanted(rt.status) else await found
     finally:
         remove()
-
-
-@pytest.mark.parametrize(
-    ("url", "address"),
-    [
-        ("http://127.0.0.1:8000", "ws://127.0.0.1:8000/v1/ws"),
-        ("https://h/live/", "wss://h/live/v1/ws"),
-        ("ws://h:1/v1/ws", "ws://h:1/v1/ws"),
-        ("wss://h", "wss://h/v1/ws"),
-    ],
-)
-def test_any_url_of_the_service_will_do(url: str, address: str) -> None:
-    assert address_of(url) == address
-
-
-@pytest.mark.parametrize("url", ["", "127.0.0.1:8000", "ftp://h", "http://"])
-def test_what_is_no_address_is_said(url: str) -> None:
-    with pytest.raises(errors.InvalidRequestError, match="http://host:port/prefix"):
-        address_of(url)
 
 
 async def test_nobody_there_is_unavailable_and_says_what_to_start() -> None:
