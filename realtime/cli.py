@@ -1,4 +1,4 @@
-"""`realtime serve` and `realtime demo`. Every option is a field of `Settings`."""
+"""`realtime serve` and `realtime demo`, whose every option is a field of `Settings`; and `realtime tail`."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from realtime.app import Realtime, create_app
 from realtime.errors import ConfigurationError
 from realtime.mongo import client as clients
 from realtime.settings import ENV_PREFIX, OPTIONS, Settings, load
+from realtime.tail import tail
 from realtime.web.server import bind, make_server
 
 CONFIGURATION_EXIT = 2
@@ -68,9 +69,12 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
 def main() -> None:
     """Live MongoDB queries for browsers and programs.
 
-    Everything that can be set is also an environment variable, REALTIME_ and the option's name in capitals;
-    docs/settings.md lists those that have no option.
+    Everything that can be set for the service is also an environment variable, REALTIME_ and the option's name in
+    capitals; docs/settings.md lists those that have no option.
     """
+
+
+main.add_command(tail)
 
 
 @main.command()

@@ -30,9 +30,11 @@ LAYERS = {
     "realtime.pipe": 3,
     "realtime.mongo": 3,
     "realtime.web": 4,
+    "realtime.client": 4,
     "realtime.app": 5,
     "realtime.cli": 5,
     "realtime.demo": 5,
+    "realtime.tail": 5,
     "realtime.__main__": 5,
 }
 BESIDE = {
@@ -49,10 +51,11 @@ BESIDE = {
     ("realtime.__main__", "realtime.cli"),
     ("realtime.cli", "realtime.app"),
     ("realtime.cli", "realtime.demo"),
+    ("realtime.cli", "realtime.tail"),
     ("realtime", "realtime.app"),
 }
 """Imports within a layer from one unit to another; within a package everything may import everything."""
-CLIENT, CLIENT_MAY = "realtime.client", {"realtime.core.ejson", "realtime.core.protocol"}
+CLIENT, CLIENT_MAY = "realtime.client", {"realtime.core.ejson", "realtime.core.protocol", "realtime.errors"}
 
 # fmt: off
 IMPURE = frozenset({
@@ -74,6 +77,7 @@ HOMES = {
     "starlette": {"realtime.web"},
     "uvicorn": {"realtime.web"},
     "uvloop": {"realtime.app", "realtime.cli"},
+    "websockets": {CLIENT, "realtime.web"},
 }
 """Third-party packages that only these units may import."""
 ENVIRONMENT = frozenset({"environ", "environb", "getenv", "getenvb"})
@@ -261,6 +265,8 @@ BAD: dict[str, tuple[str, str, str]] = {
     ),
     "the hub in the ports": ("realtime.ports", "import realtime.hub", "not below layer 2"),
     "the client and the hub": ("realtime.client.x", "from realtime.hub import Hub", "the client may not import"),
+    "the client and the driver": ("realtime.client.x", "from pymongo import MongoClient", "belongs to realtime.mongo"),
+    "websockets in the hub": ("realtime.hub", "from websockets import frames", "belongs to realtime.client"),
     "the client and the core's rest": ("realtime.client.x", "from realtime.core.query import Query", "may not import"),
     "a module without a layer": ("realtime.extra", "from realtime.core import ejson", "not in the table"),
     "a name for users, below": ("realtime.web.x", "from realtime import create_app", "not in the table"),

@@ -165,24 +165,37 @@ _ENCODERS: dict[type, Callable[[Any], Any]] = {
 # ---------------------------------------------------------------------------------------------------------- decode
 
 
+FRAME_DEPTH = MAX_DEPTH + 4
+"""Of a frame that carries a stored document: the frame, its list of changes, the change and the document."""
+
+
+def decode_frame(text: str | bytes) -> Any:
+    """What a server frame says. A stored document may look like a `$…` wrapper and be none: it stays as it is."""
+    return _decode(text, _object_or_fields, FRAME_DEPTH)
+
+
 def decode(text: str | bytes) -> Any:
     """The BSON value that `text` (UTF-8) stands for. `EjsonError` for anything that is not strict JSON.
 
     Refused beside broken syntax: NaN literals, lone surrogates, duplicate keys, nesting over `MAX_DEPTH`. A number
     literal beyond 64 bits is a double, as the Extended JSON specification has it.
     """
+    return _decode(text, _object, MAX_DEPTH)
+
+
+def _decode(text: str | bytes, hook: Callable[[Any], Any], deepest: int) -> Any:
     try:
         # orjson is the strict one (UTF-8, surrogates, NaN); json is the one that shows duplicate keys.
         orjson.loads(text)
-        value = json.loads(text, object_pairs_hook=_object, parse_int=_parse_int)
+        value = json.loads(text, object_pairs_hook=hook, parse_int=_parse_int)
     except EjsonError:
         raise
     except RecursionError:
-        raise EjsonError(f"nested deeper than {MAX_DEPTH}") from None
+        raise EjsonError(f"nested deeper than {deepest}") from None
     except ValueError as error:
         raise EjsonError(f"not JSON: {error}") from None
-    if depth(value) > MAX_DEPTH:
-        raise EjsonError(f"nested deeper than {MAX_DEPTH}")
+    if depth(value) > deepest:
+        raise EjsonError(f"nested deeper than {deepest}")
     return value
 
 
@@ -221,6 +234,13 @@ def _object(pairs: list[tuple[str, Any]]) -> Any:
                 raise EjsonValueError(f"not a valid {name}: {json.dumps(fields, default=str)[:80]}") from None
         raise EjsonValueError(f"{name} stands beside {min(fields.keys() - allowed)!r}")
     return fields
+
+
+def _object_or_fields(pairs: list[tuple[str, Any]]) -> Any:
+    try:
+        return _object(pairs)
+    except EjsonValueError:
+        return dict(pairs)
 
 
 def _text(fields: dict[str, Any], name: str) -> str:

@@ -281,3 +281,18 @@ def test_any_document_is_the_same_bson_after_going_out_and_coming_in(document: d
     back = ejson.decode(text)
     assert bson.encode(back, codec_options=CODEC) == bson.encode(document, codec_options=CODEC)
     assert ejson.encode(back) == text
+
+
+def test_a_frame_may_carry_what_looks_like_a_wrapper_and_is_a_stored_document() -> None:
+    frame = ejson.decode_frame('{"changes":[{"document":{"_id":{"$oid":"' + HEX + '"},"a":{"$date":"soon"}}}]}')
+    assert frame == {"changes": [{"document": {"_id": ObjectId(HEX), "a": {"$date": "soon"}}}]}
+    with pytest.raises(ejson.EjsonError):
+        ejson.decode_frame("{")
+
+
+def test_a_frame_may_be_as_deep_as_a_stored_document_within_it() -> None:
+    stored = "[" * 99 + "1" + "]" * 99
+    frame = ejson.decode_frame('{"changes":[{"document":{"a":' + stored + "}}]}")
+    assert ejson.depth(frame["changes"][0]["document"]) == ejson.MAX_DEPTH
+    with pytest.raises(ejson.EjsonError, match="nested deeper than 104"):
+        ejson.decode_frame("[" * 105 + "]" * 105)

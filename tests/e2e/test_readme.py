@@ -9,6 +9,7 @@ import re
 import shlex
 import subprocess
 import sys
+import textwrap
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,12 +51,21 @@ def block(mark: str) -> Block:
 
 
 def test_every_block_is_run_by_a_test_here() -> None:
-    marks = ["make demo", "new WebSocket", "curl ", "sync.client", "include_router", "realtime serve", "docker-compose"]
+    marks = [
+        "make demo",
+        "new WebSocket",
+        "curl ",
+        "rt.query",
+        "realtime tail",
+        "include_router",
+        "realtime serve",
+        "docker-compose",
+    ]
     assert [next(mark for mark in marks if mark in one.text) for one in BLOCKS] == marks
 
 
 def test_the_snippets_of_the_first_screen_are_short() -> None:
-    for mark in ("new WebSocket", "curl ", "sync.client", "include_router"):
+    for mark in ("new WebSocket", "curl ", "rt.query", "realtime tail", "include_router"):
         assert len(block(mark).text.splitlines()) <= SNIPPET_LINES
 
 
@@ -141,21 +151,45 @@ async def test_the_curl_snippet_is_pushed_to_a_subscriber(service: Service) -> N
     assert view.position >= answer["position"]
 
 
-async def test_the_python_snippet_prints_every_frame(service: Service) -> None:
-    program = "import websockets.sync.client\n" + at(service.url, block("sync.client").text)
+async def test_the_python_snippet_prints_the_documents_and_then_each_moment(service: Service) -> None:
+    service.database.orders.insert_one({"_id": "before", "status": "open"})
+    body = textwrap.indent(at(service.url, block("rt.query").text), "    ")
+    program = f"import asyncio\nfrom realtime.client import connect\nasync def main():\n{body}\nasyncio.run(main())"
     child = await asyncio.create_subprocess_exec(sys.executable, "-u", "-c", program, stdout=asyncio.subprocess.PIPE)
     assert child.stdout is not None
-    types: list[str] = []
     try:
         async with asyncio.timeout(30):
-            while not types or types[-1] != "changes":
-                types.append(json.loads(await child.stdout.readline())["type"])
-                if types[-1] == "live":
-                    await service.http.post(service.documents, json={"status": "open"})
+            first = (await child.stdout.readline()).decode()
+            made = await service.http.post(service.documents, json={"_id": "after", "status": "open"})
+            second = (await child.stdout.readline()).decode()
     finally:
         child.kill()
         await child.wait()
-    assert types == ["welcome", "subscribed", "snapshot", "live", "changes"]
+    assert first == "[{'_id': 'before', 'status': 'open'}]\n"
+    assert second.startswith(made.json()["position"])
+    assert "Change(op='enter', key='after', document={'_id': 'after', 'status': 'open'}" in second
+
+
+async def test_the_tail_line_prints_what_happened_and_what_happens(service: Service) -> None:
+    async with wired(service.url) as wire:
+        await wire.subscribe("orders")
+    service.database.orders.insert_one({"_id": "before", "status": "open"})
+    program, *arguments = shlex.split(at(service.url, block("realtime tail").text))
+    assert program == "realtime"
+    child = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "realtime", *arguments), stdout=asyncio.subprocess.PIPE
+    )
+    assert child.stdout is not None
+    try:
+        async with asyncio.timeout(30):
+            first = (await child.stdout.readline()).decode()
+            await service.http.post(service.documents, json={"_id": "after", "status": "open"})
+            second = (await child.stdout.readline()).decode()
+    finally:
+        child.kill()
+        await child.wait()
+    assert 'insert    "before"  {"_id":"before","status":"open"}' in first
+    assert 'insert    "after"' in second
 
 
 async def test_the_application_of_ones_own_serves_under_its_prefix(replica_set: ReplicaSet) -> None:

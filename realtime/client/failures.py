@@ -1,0 +1,71 @@
+"""Codes of PROTOCOL section 7 as the exceptions of `realtime.errors`, and which ends of a connection are final."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from realtime import errors
+from realtime.errors import ServiceError
+
+
+def _kinds(base: type[ServiceError]) -> Iterator[type[ServiceError]]:
+    for kind in base.__subclasses__():
+        # Only the tree itself: an application may have subclasses of its own.
+        if kind.__module__ == errors.__name__:
+            yield kind
+            yield from _kinds(kind)
+
+
+BY_CODE: dict[str, type[ServiceError]] = {kind.code: kind for kind in _kinds(ServiceError)}
+
+
+class UnknownCodeError(ServiceError):
+    """An error of a newer service; `code` and `retry` are what it said."""
+
+    def __init__(self, code: str, message: str, *, retry: bool, **more: Any) -> None:
+        super().__init__(message, **more)
+        self.code = code  # type: ignore[misc]  # reason: of the class everywhere else; here the service decides
+        self.retry = retry  # type: ignore[misc]  # reason: as above
+
+
+def failure(frame: Mapping[str, Any]) -> ServiceError:
+    """The exception that an `error` frame, or an `unsubscribed` frame with a code, stands for."""
+    code, message = str(frame.get("code", "internal")), str(frame.get("message", ""))
+    more: dict[str, Any] = {"details": frame.get("details"), "retry_after": frame.get("retry_after")}
+    kind = BY_CODE.get(code)
+    if kind is None:
+        return UnknownCodeError(code, message, retry=bool(frame.get("retry")), **more)
+    return kind(message, **more)
+
+
+FINAL: dict[int, tuple[type[ServiceError], str]] = {
+    1007: (errors.MalformedFrameError, "the service could not read a frame of this client"),
+    1009: (errors.TooLargeError, "a frame was too large: write large documents over HTTP"),
+    4500: (errors.InvalidRequestError, "this client broke the protocol: is it older than the service?"),
+    4501: (errors.UnauthenticatedError, "the service does not accept this token: give a valid one to connect(token=…)"),
+    4503: (errors.ForbiddenError, "the service refuses this client: see its log for the reason"),
+    4504: (errors.ForbiddenError, "this client's access was revoked"),
+}
+REFUSED: dict[int, tuple[type[ServiceError], str]] = {
+    401: (errors.UnauthenticatedError, "the service wants a token: give one to connect(token=…)"),
+    403: (errors.ForbiddenError, "the service refuses this host name or origin: see its --allowed-hosts"),
+    404: (errors.NotFoundError, "there is no service at this address: check its path prefix"),
+}
+"""Answers to the handshake that another try does not change."""
+
+
+def final_close(code: int, reason: str) -> ServiceError | None:
+    """Why there is no use in reconnecting after this close code; None where there is."""
+    kind, text = FINAL.get(code, (errors.ForbiddenError, "the service ended this connection for good"))
+    if code in FINAL or 4500 <= code <= 4999:
+        return kind(f"closed with {code} {reason}".strip() + f": {text}")
+    return None
+
+
+def refused_handshake(status: int, address: str) -> ServiceError | None:
+    """Why there is no use in asking again after this HTTP status; None where there is."""
+    if status not in REFUSED:
+        return None
+    kind, text = REFUSED[status]
+    return kind(f"{address} answered {status}: {text}")

@@ -1,0 +1,417 @@
+"""The connection: kept, made again, and shared by every subscription and request of one client."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import random
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI, WebSocketException
+
+from realtime.client.failures import failure, final_close, refused_handshake
+from realtime.client.folds import Frame
+from realtime.client.options import Options, address_of
+from realtime.client.records import Status
+from realtime.client.subscriber import Request, Subscriber
+from realtime.core.ejson import decode_frame, encode
+from realtime.errors import (
+    InternalError,
+    InvalidRequestError,
+    ServiceError,
+    TimedOutError,
+    TooLargeError,
+    UnavailableError,
+)
+
+log = logging.getLogger("realtime.client")
+
+MAX_FRAME = 64 * 1024 * 1024
+"""A frame that holds one document of MongoDB's largest size as JSON fits in by far."""
+ANSWERS = frozenset({"result", "pong", "error"})
+DEFAULT_HEARTBEAT = 20.0
+MAX_WRITES = 32
+"""Writes of one client on their way at once; the others wait here, in order."""
+
+
+class Link:
+    """One client's connection to the service, and who is on it."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.address = address_of(options.url)
+        self.status = Status()
+        self.listeners: list[Callable[[Status], None]] = []
+        self.writes = asyncio.Semaphore(MAX_WRITES)
+        self.ready = asyncio.Event()
+        self.ended: ServiceError | None = None
+        self._names = itertools.count(1)
+        self._subscribers: dict[str, Subscriber] = {}
+        self._all: dict[Subscriber, None] = {}
+        self._channels: dict[int, dict[Subscriber, None]] = {}
+        self._requests: dict[str, Request] = {}
+        self._outgoing: deque[tuple[str, Request | None]] = deque()
+        self._to_send = asyncio.Event()
+        self._heartbeat = DEFAULT_HEARTBEAT
+        self._frame_bytes: int | None = None
+        self._least_delay = 0.0
+        self._attempts = 0
+        self._up = False
+        self._timers: set[asyncio.TimerHandle] = set()
+        self._task: asyncio.Task[None] | None = None
+
+    # ------------------------------------------------------------------------------------------------ from outside
+
+    async def start(self) -> None:
+        """Connect. Raises what makes it useless to go on, or `UnavailableError` after `connect_timeout`."""
+        self._task = asyncio.create_task(self._run())
+        try:
+            async with asyncio.timeout(self.options.connect_timeout):
+                await self.ready.wait()
+        except TimeoutError:
+            reason = self.status.reason or "no answer"
+            await self.stop()
+            raise UnavailableError(
+                f"no service answers at {self.options.url} ({reason}): is `realtime serve` running there?"
+            ) from None
+        except BaseException:
+            await self.stop()
+            raise
+        if self.ended is not None:
+            await self.stop()
+            raise self.ended
+
+    async def stop(self) -> None:
+        """End everything; iterations of what is open come to their end."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        self._finish(self.ended)
+
+    def open(self, subscriber: Subscriber) -> None:
+        """Subscribe, now or when there is a connection. `TypeError` for a filter of what BSON does not have."""
+        self._text({**subscriber.fold.asked, "position": " " * 25, "query": " " * 64})
+        if self.status.link == "closed":
+            raise self.ended or UnavailableError("this client was closed: subscribe within `async with connect(…)`")
+        self._all[subscriber] = None
+        if self._up:
+            self._subscribe(subscriber)
+
+    def close(self, subscriber: Subscriber) -> None:
+        """Unsubscribe."""
+        self._drop(subscriber, tell=True)
+        self._all.pop(subscriber, None)
+        subscriber.end(None)
+
+    def resume(self, subscriber: Subscriber) -> None:
+        """Its consumer has caught up."""
+        subscriber.paused = False
+        if self._up and not subscriber.ended:
+            self._subscribe(subscriber)
+
+    async def ask(self, frame: Frame, *, repeat: bool) -> tuple[Frame, int]:
+        """The answer to a request (`result`, `pong` or `error`) and how often it was sent.
+
+        Lost on the way and not to be repeated: `UnavailableError` with `details.maybe_written`. No answer within
+        `request_timeout`: `TimedOutError`, with `maybe_written` where it was sent.
+        """
+        if self.status.link == "closed":
+            raise self.ended or UnavailableError("this client was closed: ask within `async with connect(…)`")
+        name = f"r{next(self._names)}"
+        text = self._text({**frame, "id": name})
+        request = Request(frame["type"], text, asyncio.get_running_loop().create_future(), repeat)
+        self._requests[name] = request
+        if self._up:
+            self._send(text, request)
+        try:
+            async with asyncio.timeout(self.options.request_timeout):
+                answer = await request.answer
+        except TimeoutError:
+            details = {"maybe_written": True} if request.sent and request.kind != "ping" else None
+            why = "" if request.sent else f", there is no connection to {self.options.url}"
+            raise TimedOutError(f"no answer in {self.options.request_timeout:g} s{why}", details=details) from None
+        finally:
+            self._requests.pop(name, None)
+        return answer, request.sent
+
+    async def settle(self, position: str) -> None:
+        """Until every subscription is live and at or after a position. `TimedOutError` after `request_timeout`."""
+        try:
+            async with asyncio.timeout(self.options.request_timeout):
+                while not await self._fence(position):
+                    pass
+        except TimeoutError:
+            raise TimedOutError(f"not there in {self.options.request_timeout:g} s: {position}") from None
+
+    async def _fence(self, position: str) -> bool:
+        """One fence; False where a subscription was brought up anew meanwhile, which no fence waits for."""
+        for subscriber in list(self._all):
+            while not subscriber.settled:
+                await subscriber.news()
+        lives = {one: one.fold.live_from for one in self._all if one.fold.live_from is not None}
+        answer, _ = await self.ask({"type": "ping", "position": position}, repeat=True)
+        if answer["type"] == "error":
+            raise failure(answer)
+        for subscriber, live_from in lives.items():
+            if subscriber.fold.live_from == live_from:
+                subscriber.fold.reach(position)
+                subscriber.wake()
+        return all(one.fold.live_from == live_from or one.ended or one.paused for one, live_from in lives.items())
+
+    def say(self, **changed: Any) -> None:
+        """A new status, to whoever listens."""
+        status = replace(self.status, **changed)
+        if status != self.status:
+            self.status = status
+            for listener in list(self.listeners):
+                try:
+                    listener(status)
+                except Exception:
+                    log.exception("a listener of on_status failed")
+
+    # ---------------------------------------------------------------------------------------------- the connection
+
+    async def _run(self) -> None:
+        try:
+            while True:
+                error = await self._connection()
+                if error is not None:
+                    self.ended = error
+                    return
+                delay = self.options.backoff.delay(self._attempts, random.random(), self._least_delay)  # noqa: S311 - spreads clients, hides nothing
+                self._attempts += 1
+                self._least_delay = 0.0
+                self.say(link="connecting", attempts=self._attempts)
+                await asyncio.sleep(delay)
+        except Exception as error:
+            log.exception("the client ends")
+            self.ended = InternalError(f"a bug of realtime.client: {error!r}")
+        finally:
+            self._finish(self.ended)
+
+    async def _connection(self) -> ServiceError | None:
+        """One connection, to its end: why there is no use in another, or None."""
+        try:
+            headers = await self._headers()
+        except Exception as error:  # noqa: BLE001 - the application's own code, which may fail in any way
+            self.say(reason=f"no token: {error!r}")
+            return error if isinstance(error, ServiceError) and not error.retry else None
+        try:
+            async with connect(
+                self.address,
+                additional_headers=headers,
+                compression=None,
+                max_size=MAX_FRAME,
+                ping_interval=None,
+                open_timeout=self.options.connect_timeout or 10,
+                close_timeout=1,
+            ) as socket:
+                return await self._serve(socket)
+        except InvalidURI as error:
+            return InvalidRequestError(f"{self.options.url!r} is no address of a service: {error}")
+        except InvalidStatus as error:
+            self.say(reason=f"HTTP status {error.response.status_code}")
+            return refused_handshake(error.response.status_code, self.options.url)
+        except (OSError, EOFError, TimeoutError, WebSocketException) as error:
+            self.say(reason=str(error) or type(error).__name__)
+        return None
+
+    async def _headers(self) -> dict[str, str]:
+        token = self.options.token
+        if token is None:
+            return {}
+        return {"Authorization": f"Bearer {token if isinstance(token, str) else await token()}"}
+
+    async def _serve(self, socket: ClientConnection) -> ServiceError | None:
+        sending = asyncio.create_task(self._sender(socket))
+        why = None
+        try:
+            await self._listen(socket)
+        except ConnectionClosed:
+            pass
+        except TimeoutError:
+            why = f"the service was silent for {self._silence:g} s"
+            socket.transport.abort()
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            log.warning("a frame that cannot be read (%r): connecting again", error)
+            why = "a frame could not be read"
+        finally:
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+            self._lost()
+        code, reason = socket.close_code or 1006, socket.close_reason or ""
+        if self.status.link == "connected":
+            self.say(link="connecting", reason=why or f"closed with {code} {reason}".strip())
+        return final_close(code, reason)
+
+    @property
+    def _silence(self) -> float:
+        return 2 * self._heartbeat + 5
+
+    async def _listen(self, socket: ClientConnection) -> None:
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(self._silence) as patience:
+            async for text in socket:
+                frame = decode_frame(text)
+                self._take(frame, len(text))
+                patience.reschedule(loop.time() + self._silence)
+
+    async def _sender(self, socket: ClientConnection) -> None:
+        try:
+            while True:
+                await self._to_send.wait()
+                self._to_send.clear()
+                while self._outgoing:
+                    text, request = self._outgoing.popleft()
+                    if request is not None:
+                        if request.answer.done():
+                            continue
+                        request.sent += 1
+                    await socket.send(text)
+        except ConnectionClosed:
+            return
+
+    def _text(self, frame: Frame) -> str:
+        """A frame's text; `TooLargeError` where the service would end the whole connection for it."""
+        text = encode(frame)
+        if self._frame_bytes is not None and len(text) > self._frame_bytes:
+            raise TooLargeError(
+                f"{len(text)} bytes, the service takes {self._frame_bytes} in a frame: write large documents over HTTP",
+                details={"limit": self._frame_bytes},
+            )
+        return text.decode()
+
+    def _send(self, text: str, request: Request | None = None) -> None:
+        self._outgoing.append((text, request))
+        self._to_send.set()
+
+    def _welcomed(self, frame: Frame) -> None:
+        self._heartbeat = float(frame.get("heartbeat", DEFAULT_HEARTBEAT))
+        self._frame_bytes = frame.get("limits", {}).get("frame_bytes")
+        if self._up:
+            return
+        self._up, self._attempts = True, 0
+        for subscriber in self._all:
+            if not subscriber.paused:
+                self._subscribe(subscriber)
+        for request in self._requests.values():
+            self._send(request.text, request)
+        self.ready.set()
+        self.say(link="connected", feed="up", since=None, reason=None, attempts=0)
+
+    def _lost(self) -> None:
+        self._up = False
+        self._outgoing.clear()
+        self._subscribers.clear()
+        self._channels.clear()
+        for subscriber in self._all:
+            subscriber.id = None
+            subscriber.fold.lost()
+            subscriber.wake()
+        for request in self._requests.values():
+            if request.sent and not request.repeat and not request.answer.done():
+                details = {"maybe_written": True} if request.kind != "ping" else None
+                text = "the connection was lost before the answer came"
+                request.answer.set_exception(UnavailableError(text, details=details))
+
+    def _finish(self, error: ServiceError | None) -> None:
+        self._up = False
+        for timer in self._timers:
+            timer.cancel()
+        for subscriber in list(self._all):
+            subscriber.end(error)
+        self._all.clear()
+        for request in self._requests.values():
+            if not request.answer.done():
+                details = {"maybe_written": True} if request.sent and request.kind != "ping" else None
+                request.answer.set_exception(error or UnavailableError("this client was closed", details=details))
+        self.ready.set()
+        self.say(link="closed", reason=None if error is None else error.message)
+
+    # ------------------------------------------------------------------------------------------------------ frames
+
+    def _take(self, frame: Frame, size: int) -> None:
+        kind, name = frame.get("type"), frame.get("id")
+        if name in self._requests and kind in ANSWERS:
+            request = self._requests[name]
+            if not request.answer.done():
+                request.answer.set_result(frame)
+        elif name in self._subscribers:
+            self._to_subscriber(self._subscribers[name], frame, size)
+        elif name is None and "channel" in frame:
+            for subscriber in list(self._channels.get(frame["channel"], ())):
+                self._fold(subscriber, frame, size)
+        elif kind == "heartbeat":
+            behind = frame.get("behind", ())
+            for name_, subscriber in self._subscribers.items():
+                if name_ not in behind:
+                    subscriber.fold.reach(frame["position"])
+                    subscriber.wake()
+        elif kind == "welcome":
+            self._welcomed(frame)
+        elif kind == "status":
+            self.say(feed=frame["feed"], since=frame.get("since"), reason=frame.get("reason"))
+        elif kind == "closing":
+            self._least_delay = float(frame.get("retry_after") or 0)
+
+    def _to_subscriber(self, subscriber: Subscriber, frame: Frame, size: int) -> None:
+        if frame["type"] in {"error", "unsubscribed"}:
+            self._drop(subscriber, tell=False)
+            error = failure(frame)
+            if error.retry:
+                attempt = self.options.backoff.delay(2, random.random(), error.retry_after or 0)  # noqa: S311 - as above
+                self._later(attempt, subscriber)
+            else:
+                self._all.pop(subscriber, None)
+                subscriber.end(error)
+            return
+        self._fold(subscriber, frame, size)
+
+    def _fold(self, subscriber: Subscriber, frame: Frame, size: int) -> None:
+        before = subscriber.fold.channel
+        need = subscriber.fold.take(frame, size)
+        channel = subscriber.fold.channel
+        if channel != before:
+            if before is not None:
+                self._channels.get(before, {}).pop(subscriber, None)
+            if channel is not None:
+                self._channels.setdefault(channel, {})[subscriber] = None
+        if need is not None:
+            self._drop(subscriber, tell=True)
+            subscriber.paused = need == "pause"
+            if need == "again":
+                self._subscribe(subscriber)
+        subscriber.wake()
+
+    def _subscribe(self, subscriber: Subscriber) -> None:
+        # A name for each time, so that late frames of the time before concern nobody.
+        subscriber.id = f"s{next(self._names)}"
+        self._subscribers[subscriber.id] = subscriber
+        self._send(encode({"type": "subscribe", "id": subscriber.id, **subscriber.fold.request()}).decode())
+
+    def _drop(self, subscriber: Subscriber, *, tell: bool) -> None:
+        """Take it off the connection; it may come again."""
+        if subscriber.id is None:
+            return
+        del self._subscribers[subscriber.id]
+        if subscriber.fold.channel is not None:
+            self._channels.get(subscriber.fold.channel, {}).pop(subscriber, None)
+        if tell and self._up:
+            self._send(encode({"type": "unsubscribe", "id": subscriber.id}).decode())
+        subscriber.id = None
+        subscriber.fold.lost()
+
+    def _later(self, seconds: float, subscriber: Subscriber) -> None:
+        def again() -> None:
+            self._timers.discard(timer)
+            if self._up and subscriber.id is None and not subscriber.ended and not subscriber.paused:
+                self._subscribe(subscriber)
+
+        timer = asyncio.get_running_loop().call_later(seconds, again)
+        self._timers.add(timer)
+        subscriber.wake()
