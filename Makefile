@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: tools help demo serve test test-core sabotage check lint types install clean
+.PHONY: tools help demo serve test test-core sabotage check lint types schema install clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -29,9 +29,9 @@ demo: $(STAMP) ## embedded MongoDB, the service, this machine's own figures, liv
 serve: $(STAMP) ## the service alone, on an embedded MongoDB unless REALTIME_MONGODB_URI is set
 	@exec $(BIN)/realtime serve $(ARGS)
 
-# The page is tested in a real browser, its modules in Node; both are Debian packages.
+# The page is tested in a real browser, its modules in Node, AsyncAPI by its own schema from npm; all Debian packages.
 tools:
-	@missing=; for tool in chromium node; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+	@missing=; for tool in chromium node npm; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
 	test -z "$$missing" && exit 0; packages=$$(echo $$missing fonts-dejavu-core | sed 's/node/nodejs/'); \
 	if command -v apt-get >/dev/null && test "$$(id -u)" = 0; then \
 	  echo "installing $$packages"; \
@@ -57,6 +57,9 @@ lint: $(STAMP) ## ruff
 
 types: $(STAMP) ## mypy --strict
 	$(BIN)/mypy --strict
+
+schema: $(STAMP) ## write docs/protocol.schema.json anew, from the frames' models
+	$(BIN)/python -m realtime.web.descriptions > docs/protocol.schema.json.new && mv docs/protocol.schema.json.new docs/protocol.schema.json
 
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

@@ -1,3 +1,26 @@
 """Live MongoDB queries for browsers and programs: a snapshot and a stream, without gap or repeat."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+__all__ = ["Collection", "Realtime", "Settings", "__version__", "create_app"]
+
+if TYPE_CHECKING:
+    from realtime.app import Realtime, create_app
+    from realtime.core.collections import Collection
+    from realtime.settings import Settings
+
+
+def __getattr__(name: str) -> Any:
+    """The names for users, loaded when asked for: who needs the protocol alone does without driver and framework."""
+    if name in {"Collection", "Realtime", "create_app"}:
+        from realtime import app  # noqa: PLC0415 - see above
+
+        return getattr(app, name)
+    if name == "Settings":
+        from realtime.settings import Settings  # noqa: PLC0415 - see above
+
+        return Settings
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

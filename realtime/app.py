@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import logging
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI
 
 from realtime import __version__, metrics
+from realtime.core.collections import Collection, Collections
 from realtime.core.filters import Bounds
 from realtime.core.journal import Journal
 from realtime.core.protocol import Status
@@ -22,17 +23,17 @@ from realtime.history import History
 from realtime.hub import Hub
 from realtime.mongo import client as clients
 from realtime.mongo import embedded, preflight
+from realtime.mongo.checked import CheckedWriter
 from realtime.mongo.faults import Gate
 from realtime.mongo.feed import ChangeFeed, FeedStatus
 from realtime.mongo.oplog import OplogReader
 from realtime.mongo.snapshot import MongoReader
-from realtime.mongo.writes import MongoWriter
 from realtime.pipe import Pipe
-from realtime.settings import Settings
-from realtime.web import pages, rest, socket
-from realtime.web.descriptions import descriptions
+from realtime.settings import Settings, load
+from realtime.web import descriptions, pages, rest, socket
 from realtime.web.live import Entrance, Live
 from realtime.web.problems import answer_unknown_paths
+from realtime.web.typed import typed_routes
 
 log = logging.getLogger("realtime")
 
@@ -42,32 +43,54 @@ BACKFILL_SECONDS = 60
 """How much of the oplog is read back after a start, so that a crowd that returns finds its history in memory."""
 READY_GRACE_SECONDS = 30.0
 """An election must not take every replica out of a balancer: degraded this long is still ready."""
+NOT_STARTED = (
+    "the realtime service is not started, because nobody ran its lifespan: say app = FastAPI(lifespan=rt.lifespan), or "
+    "`async with rt.started():` in your own lifespan. Starlette does not run the lifespan of a mounted application: "
+    "for live = create_app(), rt is live.state.realtime"
+)
+
+Lifespan = Callable[[Any], AbstractAsyncContextManager[Mapping[str, Any] | None]]
+"""What FastAPI takes as `lifespan`: a function of the application that gives an asynchronous context manager."""
 
 
 class Realtime:
     """The service, for any FastAPI application.
 
     `app = FastAPI(lifespan=rt.lifespan)`, `app.include_router(rt.router, prefix="/live")`. Whoever runs `started()`
-    owns it: it opens the one Motor client, starts the feed, and closes both again.
+    owns it: it opens the one Motor client, starts the feed, and closes both again. `lifespan` is the application's
+    own, run inside of this one. `collections` (and those of the settings) are the only ones served, unless `others`
+    says otherwise; a model says what their documents are. docs/embedding.md has it all.
     """
 
-    def __init__(self, settings: Settings | None = None) -> None:
-        self.settings = settings if settings is not None else Settings()
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        collections: Iterable[Collection] = (),
+        others: bool = False,
+        lifespan: Lifespan | None = None,
+    ) -> None:
+        self.settings = settings if settings is not None else load()
+        self.collections = Collections.of(collections, self.settings.collections, others=others)
         self.uri = ""
+        self._inner = lifespan
+        self._started = False
+        self._said_not_started = False
         self._live: Live | None = None
         self._feed: ChangeFeed | None = None
         self._degraded_since: float | None = None
         self.router = APIRouter(dependencies=[Depends(Entrance(self.live))])
-        for part in (rest.router, socket.router, pages.router):
+        for part in (typed_routes(self.collections), rest.router, socket.router, pages.router, descriptions.router):
             self.router.include_router(part)
 
     def live(self) -> Live:
         """The running service; `ConfigurationError` where its lifespan does not run."""
         if self._live is None:
-            raise ConfigurationError(
-                "the realtime service is mounted but not started: give its lifespan to the application, "
-                "FastAPI(lifespan=rt.lifespan)"
-            )
+            if not self._said_not_started:
+                # Once: whoever asks again and again must not fill the log.
+                self._said_not_started = True
+                log.error(NOT_STARTED)
+            raise ConfigurationError(NOT_STARTED)
         return self._live
 
     async def database(self) -> Any:
@@ -75,16 +98,24 @@ class Realtime:
         return self.live().database
 
     @asynccontextmanager
-    async def lifespan(self, _app: FastAPI) -> AsyncIterator[None]:
-        """FastAPI's lifespan."""
+    async def lifespan(self, app: Any) -> AsyncIterator[Mapping[str, Any]]:
+        """FastAPI's lifespan; inside of it the application's own, with what that one yields."""
         async with self.started():
-            yield
+            if self._inner is None:
+                yield {}
+            else:
+                async with self._inner(app) as state:
+                    yield state or {}
 
     @asynccontextmanager
     async def started(self) -> AsyncIterator[Live]:
         """Run the service. `ConfigurationError` says what keeps it from starting and how to mend that."""
+        if self._started:
+            raise ConfigurationError("the realtime service runs already: run its lifespan, or started(), once")
         settings = self.settings
         async with AsyncExitStack() as stack:
+            self._started = True
+            stack.callback(self._ended)
             self.uri = uri = await self._uri(stack)
             client = clients.open_client(uri)
             stack.callback(clients.close, client)
@@ -111,24 +142,18 @@ class Realtime:
                 feed_database,
                 batch_size=settings.feed_batch_size,
                 max_bytes=settings.catch_up_bytes,
+                collections=self.collections.names,
             )
             history = History(journal, oplog)
             hub = Hub(reader, history, epoch=deployment.epoch, time=deployment.time, bounds=bounds)
-            self._feed = ChangeFeed(
-                feed_client,
-                feed_database,
-                start=deployment.time,
-                batch_size=settings.feed_batch_size,
-                await_ms=settings.feed_await_ms,
-                on_status=self._report,
-            )
+            self._feed = self._change_feed(feed_client, feed_database, deployment.time)
             self._live = Live(
                 settings=settings,
-                limits=_limits(settings),
+                limits=_limits(settings, self.collections),
                 epoch=deployment.epoch,
                 hub=hub,
                 reader=reader,
-                writer=MongoWriter(client, database, gate),
+                writer=CheckedWriter(client, database, gate, self.collections),
                 database=database,
             )
             async with self._running(self._feed, hub, Pipe(hub, reader)):
@@ -137,7 +162,21 @@ class Realtime:
                     yield self._live
                 finally:
                     self._live.ready = False
-            self._live = None
+
+    def _change_feed(self, client: Any, database: Any, start: int) -> ChangeFeed:
+        return ChangeFeed(
+            client,
+            database,
+            start=start,
+            batch_size=self.settings.feed_batch_size,
+            await_ms=self.settings.feed_await_ms,
+            on_status=self._report,
+            collections=self.collections.names,
+        )
+
+    def _ended(self) -> None:
+        self._live, self._feed, self._degraded_since = None, None, None
+        self._started = self._said_not_started = False
 
     @asynccontextmanager
     async def _running(self, feed: ChangeFeed, hub: Hub, pipe: Pipe) -> AsyncIterator[None]:
@@ -204,7 +243,7 @@ class Realtime:
             connection.sink.send(encoded)
 
 
-def _limits(settings: Settings) -> Limits:
+def _limits(settings: Settings, collections: Collections) -> Limits:
     return Limits(
         frame_bytes=settings.frame_bytes,
         subscriptions=settings.subscriptions,
@@ -212,12 +251,13 @@ def _limits(settings: Settings) -> Limits:
         pending_writes=settings.pending_writes,
         filter=Bounds(settings.filter_depth, settings.filter_nodes),
         read_only=settings.read_only,
+        collections=collections,
     )
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
-    """An application that is the service and nothing else."""
-    realtime = Realtime(settings)
+def create_app(settings: Settings | None = None, **options: Any) -> FastAPI:
+    """An application that is the service and nothing else; `options` are those of `Realtime`."""
+    realtime = Realtime(settings, **options)
     app = FastAPI(
         title="realtime",
         version=__version__,
@@ -227,7 +267,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         openapi_url=None,
     )
     app.include_router(realtime.router)
-    app.include_router(descriptions(app), dependencies=[Depends(Entrance(realtime.live))])
+    app.include_router(descriptions.descriptions(app), dependencies=[Depends(Entrance(realtime.live))])
     answer_unknown_paths(app)
     app.state.realtime = realtime
     return app

@@ -15,7 +15,18 @@ ENV_PREFIX = "REALTIME_"
 MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
 """MongoDB's own bound of one document."""
 
-OPTIONS = ("mongodb_uri", "database", "host", "port", "data_dir", "read_only", "insecure", "allow_sharded", "log_level")
+OPTIONS = (
+    "mongodb_uri",
+    "database",
+    "collections",
+    "host",
+    "port",
+    "data_dir",
+    "read_only",
+    "insecure",
+    "allow_sharded",
+    "log_level",
+)
 """The fields that the command line has an option for; the others are environment variables alone."""
 
 Names = Annotated[tuple[str, ...], NoDecode]
@@ -45,6 +56,7 @@ class Settings(BaseSettings):
     database: str = Field(
         "realtime", min_length=1, max_length=63, pattern=r'^[^/\\. "$\x00]+$', description="database to serve"
     )
+    collections: Names = Field((), description="collections to serve, comma separated; without any, all of them")
     host: str = Field("127.0.0.1", min_length=1, description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     data_dir: Path = Field(default_factory=default_data_dir, description="where the embedded MongoDB keeps its data")
@@ -87,7 +99,7 @@ class Settings(BaseSettings):
         256 * 1024 * 1024, ge=0, description="bytes of changes read back from the oplog for those who resume"
     )
 
-    @field_validator("allowed_origins", "allowed_hosts", mode="before")
+    @field_validator("collections", "allowed_origins", "allowed_hosts", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         if isinstance(value, str):

@@ -30,18 +30,26 @@ START_SECONDS = 60.0
 
 @dataclass(slots=True)
 class Service:
-    """A running service: its address, its parts, and MongoDB by another program's hands."""
+    """A running service: its address, its parts, and MongoDB by another program's hands.
+
+    `url` ends with the prefix under which another application embeds it; `http` begins at that application's root.
+    """
 
     url: str
     realtime: Realtime
     app: FastAPI
     database: Database[dict[str, Any]]
     http: httpx.AsyncClient
+    prefix: str = ""
+
+    def path(self, path: str) -> str:
+        """A path of the service as `http` has it."""
+        return f"{self.prefix}{path}"
 
     @property
     def documents(self) -> str:
         """Where orders are listed and inserted."""
-        return "/v1/collections/orders/documents"
+        return self.path("/v1/collections/orders/documents")
 
 
 @asynccontextmanager
@@ -56,7 +64,11 @@ async def serving(replica_set: ReplicaSet, **settings: Any) -> AsyncIterator[Ser
     listening = bind(chosen)
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
     try:
-        async with app.state.realtime.started(), httpx.AsyncClient(base_url=url, timeout=30) as http:
+        described = {"response": [told_in(app)]}
+        async with (
+            app.state.realtime.started(),
+            httpx.AsyncClient(base_url=url, timeout=30, event_hooks=described) as http,
+        ):
             started = asyncio.Event()
             server = make_server(app, chosen, _setter(started))
             if plain:
@@ -73,6 +85,31 @@ async def serving(replica_set: ReplicaSet, **settings: Any) -> AsyncIterator[Ser
         if not keep:
             client.drop_database(name)
         client.close()
+
+
+def told_in(app: FastAPI) -> Callable[[httpx.Response], Awaitable[None]]:
+    """A check of every answer in every test: a problem that the application's description does not have fails it."""
+    described = app.openapi()["paths"]
+    patterns = {path: re.compile(re.sub(r"\\{(\w+)\\}", _component, re.escape(path))) for path in described}
+
+    async def check(response: httpx.Response) -> None:
+        if not response.headers.get("content-type", "").startswith("application/problem+json"):
+            return
+        await response.aread()
+        told, method = response.json(), response.request.method.lower()
+        # The plain path first: one with a name in it would match it as well.
+        for path in sorted(patterns, key=lambda path: "{collection}" in path):
+            if method in described[path] and patterns[path].fullmatch(response.request.url.path):
+                answers = described[path][method]["responses"].get(str(told["status"]), {})
+                codes = answers.get("content", {}).get("application/problem+json", {}).get("examples", {})
+                assert told["code"] in codes, f"{method} {path} answered {told}, and its description has {list(codes)}"
+                return
+
+    return check
+
+
+def _component(found: re.Match[str]) -> str:
+    return ".+" if found[1] == "key" else "[^/]+"
 
 
 def _setter(event: asyncio.Event) -> Callable[[], Awaitable[None]]:

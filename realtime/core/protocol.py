@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from realtime.core import ejson
 from realtime.errors import InvalidRequestError, MalformedFrameError, ServiceError, UnknownTypeError
@@ -25,6 +25,24 @@ Id = Annotated[str, Field(min_length=1, max_length=64)]
 CollectionName = Annotated[str, Field(min_length=1, max_length=200)]
 Operation = Literal["insert", "update", "replace", "delete", "drop", "rename", "dropDatabase"]
 Object = dict[str, Any]
+Position = Annotated[str, WithJsonSchema({"type": "string", "pattern": "^[0-9A-F]{8}-[0-9A-F]{16}$"})]
+"""A position in descriptions. What a client sends is read by `core.events`, which says what is wrong with it."""
+
+CLOSINGS = {
+    1001: ("the server went away", True),
+    1007: ("a frame was not UTF-8", False),
+    1009: ("a frame was larger than limits.frame_bytes", False),
+    1011: ("the server failed", True),
+    1012: ("the service is stopping, and this connection had no time to be told so", True),
+    CLOSE_DRAINING: ("the service is stopping; closing comes first", True),
+    CLOSE_SLOW_CONSUMER: ("slow consumer; closing comes first", True),
+    4002: ("reserved: token expired", True),
+    CLOSE_PROTOCOL_VIOLATION: ("reserved: protocol violation", False),
+    4501: ("reserved: unauthenticated", False),
+    4503: ("reserved: forbidden", False),
+    4504: ("reserved: revoked", False),
+}
+"""Close codes: what each means, and whether to connect again (PROTOCOL 7)."""
 
 # --------------------------------------------------------------------------------------------------- client frames
 
@@ -48,7 +66,7 @@ class Subscribe(Request):
     limit: int | None = Field(None, ge=1)
     throttle: int | None = Field(None, ge=0)
     operations: list[Operation] | None = None
-    position: str | None = None
+    position: Position | None = None
     query: str | None = None
     since: dt.datetime | None = None
 
@@ -109,7 +127,7 @@ class Ping(Request):
     """Ask for a `pong`; with `position`, once every live subscription of the connection is there."""
 
     type: Literal["ping"]
-    position: str | None = None
+    position: Position | None = None
 
 
 Write = Insert | Replace | Update | Delete
@@ -187,10 +205,12 @@ class ServerFrame(BaseModel):
 
 
 class Welcome(ServerFrame):
+    """The first frame: who and what the client talks to, and its limits."""
+
     type: Literal["welcome"] = "welcome"
     protocol: int = PROTOCOL_VERSION
     session: str
-    position: str
+    position: Position
     heartbeat: float
     principal: str
     requires_auth: bool = False
@@ -198,6 +218,8 @@ class Welcome(ServerFrame):
 
 
 class Subscribed(ServerFrame):
+    """A subscription is accepted; this precedes every other frame of it."""
+
     type: Literal["subscribed"] = "subscribed"
     id: str
     channel: int
@@ -207,51 +229,65 @@ class Subscribed(ServerFrame):
 
 
 class SnapshotFrame(ServerFrame):
+    """A part of a query's documents at one cluster time; `first` empties the view, `last` has the position."""
+
     type: Literal["snapshot"] = "snapshot"
     id: str
     documents: list[Any]
     first: bool
     last: bool
-    position: str | None = None
+    position: Position | None = None
 
 
 class Changes(ServerFrame):
+    """Query mode: one moment, or a part of it while `more`; by `id` before `live`, by `channel` after."""
+
     type: Literal["changes"] = "changes"
     id: str | None = None
     channel: int | None = None
     changes: list[Any]
     more: bool | None = None
-    position: str | None = None
+    position: Position | None = None
 
 
 class Events(ServerFrame):
+    """Events mode: the events of one moment, or a part of them while `more`."""
+
     type: Literal["events"] = "events"
     id: str | None = None
     channel: int | None = None
     events: list[Any]
     more: bool | None = None
-    position: str | None = None
+    position: Position | None = None
 
 
 class Live(ServerFrame):
+    """The end of every snapshot and every replay; from here on the channel's frames concern the subscription."""
+
     type: Literal["live"] = "live"
     id: str
-    position: str
+    position: Position
 
 
 class Resync(ServerFrame):
+    """Query mode: throw the view away; a snapshot and `live` follow."""
+
     type: Literal["resync"] = "resync"
     id: str
     reason: str
 
 
 class Heartbeat(ServerFrame):
+    """A position for every live subscription of the connection but those in `behind`."""
+
     type: Literal["heartbeat"] = "heartbeat"
-    position: str
+    position: Position
     behind: list[str] | None = None
 
 
 class Status(ServerFrame):
+    """How the reading of the change stream is going."""
+
     type: Literal["status"] = "status"
     feed: Literal["up", "degraded"]
     since: dt.datetime
@@ -259,9 +295,11 @@ class Status(ServerFrame):
 
 
 class Result(ServerFrame):
+    """A write is majority-committed."""
+
     type: Literal["result"] = "result"
     id: str
-    position: str
+    position: Position
     key: Any
     matched: int | None = None
     modified: int | None = None
@@ -274,6 +312,8 @@ class Result(ServerFrame):
 
 
 class ErrorFrame(ServerFrame):
+    """A request failed; nothing else ends."""
+
     type: Literal["error"] = "error"
     id: str | None = None
     code: str
@@ -289,15 +329,19 @@ class ErrorFrame(ServerFrame):
 
 
 class Unsubscribed(ServerFrame):
+    """A subscription has ended; when the service ended it, `code` and `message` say why."""
+
     type: Literal["unsubscribed"] = "unsubscribed"
     id: str
     code: str | None = None
     message: str | None = None
     retry: bool | None = None
-    position: str | None = None
+    position: Position | None = None
 
 
 class Closing(ServerFrame):
+    """The connection will be closed; `retry_after` is in seconds."""
+
     type: Literal["closing"] = "closing"
     code: int
     message: str
@@ -305,10 +349,41 @@ class Closing(ServerFrame):
 
 
 class Pong(ServerFrame):
+    """The answer to `ping`."""
+
     type: Literal["pong"] = "pong"
     id: str
-    position: str
+    position: Position
 
+
+class Change(BaseModel):
+    """A change to the result of a query (PROTOCOL 4.1). For descriptions: `change_entry` makes the bytes."""
+
+    op: Literal["enter", "update", "leave"]
+    key: Any
+    document: Object | None = None
+
+
+class Event(BaseModel):
+    """An event of a collection or the database (PROTOCOL 4.2). For descriptions: `query.EventGroup` makes them."""
+
+    op: Operation
+    collection: str
+    key: Any = None
+    document: Object | None = None
+    before: Object | None = None
+    updated: list[str] | None = None
+    removed: list[str] | None = None
+    partial: bool | None = None
+    as_of: Position | None = None
+    to: str | None = None
+    transaction: int | None = None
+    position: Position
+    wall_time: dt.datetime | None = None
+
+
+ENTRIES: tuple[type[BaseModel], ...] = (Change, Event)
+"""What stands inside of frames."""
 
 # --------------------------------------------------------------------------------------------------- hot encoders
 

@@ -6,10 +6,11 @@ Pure: it knows ids, limits and what may be asked for, and nothing of sockets or 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from realtime.core import protocol
+from realtime.core.collections import Collections
 from realtime.core.events import format_position, parse_position
 from realtime.core.filters import Bounds, compile_filter
 from realtime.core.projection import compile_projection
@@ -41,6 +42,7 @@ class Limits:
     pending_writes: int
     filter: Bounds
     read_only: bool = False
+    collections: Collections = field(default_factory=Collections)
 
     def shown(self) -> dict[str, int]:
         """What `welcome` says of them."""
@@ -180,6 +182,8 @@ class Session:
                 details={"field": "projection._id"},
             )
         collections = _collections(request)
+        for name in collections or ():
+            self.limits.collections.check(name)
         operations = None if request.operations is None else frozenset(request.operations)
         return Query.of(
             mode=request.mode,
@@ -225,6 +229,7 @@ class Session:
         if self.limits.read_only:
             raise ForbiddenError("the service is read-only (it was started with --read-only)")
         check_write(request, self.limits.filter)
+        self.limits.collections.check(request.collection)
         if self.pending_writes >= self.limits.pending_writes:
             raise RateLimitedError(
                 f"{self.limits.pending_writes} writes of this connection wait already", retry_after=1

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -62,6 +62,17 @@ class _Reply:
     token: dict[str, Any]
 
 
+def _matching(collections: Collection[str] | None) -> dict[str, Any]:
+    """The events that are wanted: of all collections, or of some, renames onto one of them included."""
+    match: dict[str, Any] = {"operationType": {"$in": _OPERATIONS}}
+    if collections is None:
+        return match
+    names = {"$in": sorted(collections)}
+    # A rename onto a collection names a temporary one in `ns`. Nothing else, so that MongoDB filters the oplog by it.
+    of_all = {"operationType": {"$in": ["dropDatabase", "invalidate"]}}
+    return {**match, "$or": [{"ns.coll": names}, {"to.coll": names}, of_all]}
+
+
 def _received(cursor: Any, batch: str) -> _Reply:
     return _Reply(cursor[batch], cursor["id"], dict(cursor["postBatchResumeToken"]))
 
@@ -79,6 +90,7 @@ class ChangeFeed:
         await_ms: int = 1000,
         on_status: Callable[[FeedStatus], None] = lambda _: None,
         patient: bool = True,
+        collections: Collection[str] | None = None,
     ) -> None:
         self._client = client
         self._database = database
@@ -86,6 +98,8 @@ class ChangeFeed:
         self._await_ms = await_ms
         self._on_status = on_status
         self._patient = patient
+        # Never changed while running: a token is good for the stream that it came from.
+        self._match = _matching(collections)
         self._assembler = MomentAssembler(start, HELD_BYTES)
         self._token: dict[str, Any] | None = None
         self._last_token: dict[str, Any] | None = None
@@ -167,7 +181,7 @@ class ChangeFeed:
             stage["startAtOperationTime"] = to_timestamp(self._opened_at)
         command = {
             "aggregate": 1,
-            "pipeline": [{"$changeStream": stage}, {"$match": {"operationType": {"$in": _OPERATIONS}}}],
+            "pipeline": [{"$changeStream": stage}, {"$match": self._match}],
             "cursor": {"batchSize": self._size},
             "readConcern": {"level": "majority"},
             "comment": "realtime feed",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from pymongo.errors import OperationFailure, PyMongoError
@@ -17,16 +18,31 @@ from realtime.mongo.feed import ChangeFeed
 class OplogReader:
     """A second change stream, opened for as long as it takes to come from one time to another."""
 
-    def __init__(self, client: Client, database: Database, *, batch_size: int, max_bytes: int) -> None:
+    def __init__(
+        self,
+        client: Client,
+        database: Database,
+        *,
+        batch_size: int,
+        max_bytes: int,
+        collections: Collection[str] | None = None,
+    ) -> None:
         self._client = client
         self._database = database
         self._batch_size = batch_size
         self._max_bytes = max_bytes
+        self._collections = collections
 
     async def read(self, after: int, until: int) -> list[Batch]:
         """Every event after `after`, up to `until` at least. `HistoryLostError` says how far back it would reach."""
         feed = ChangeFeed(
-            self._client, self._database, start=after, batch_size=self._batch_size, await_ms=100, patient=False
+            self._client,
+            self._database,
+            start=after,
+            batch_size=self._batch_size,
+            await_ms=100,
+            patient=False,
+            collections=self._collections,
         )
         batches: list[Batch] = []
         size = 0

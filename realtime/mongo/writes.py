@@ -47,7 +47,7 @@ class MongoWriter:
         """Apply update operators to the document with this key. `NotFoundError` as for `replace`."""
 
         async def write(session: Any) -> Any:
-            return await self._database[collection].update_one(_by(key), update, upsert=upsert, session=session)
+            return await self._apply(session, collection, key, update, upsert=upsert)
 
         return await self._change(collection, key, write, where, upsert=upsert)
 
@@ -64,6 +64,10 @@ class MongoWriter:
             return Written(to_time(session.operation_time), key, matched=1)
 
     # --------------------------------------------------------------------------------------------------------- inside
+
+    async def _apply(self, session: Any, collection: str, key: Any, update: Document, *, upsert: bool) -> Any:
+        """The update itself, in a session that may be inside of a transaction."""
+        return await self._database[collection].update_one(_by(key), update, upsert=upsert, session=session)
 
     @asynccontextmanager
     async def _session(self) -> AsyncIterator[Any]:

@@ -1,14 +1,22 @@
-"""`/docs` and `/openapi.json` of an application that is the service alone. Every file comes from this machine."""
+"""`/docs` and `/openapi.json` of an application that is the service alone; `/asyncapi.json` wherever it is served.
+
+`python -m realtime.web.descriptions` prints the JSON Schema of all frames, which is docs/protocol.schema.json. Every
+file comes from this machine.
+"""
 
 from __future__ import annotations
 
+import json
+import sys
 from importlib import resources
 from pathlib import Path
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Request
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse
 
+from realtime.core.schema import protocol_schema
 from realtime.errors import NotFoundError
+from realtime.web.asyncapi import asyncapi
 from realtime.web.pages import HEADERS
 from realtime.web.problems import ProblemRoute
 
@@ -38,6 +46,23 @@ _HEADERS = {
 }
 
 
+router = APIRouter(route_class=ProblemRoute, include_in_schema=False)
+_ASYNCAPI = "/asyncapi.json"
+
+
+@router.get(_ASYNCAPI)
+async def frames(request: Request) -> JSONResponse:
+    """The WebSocket's frames as AsyncAPI 3, with the address by which this was asked for."""
+    url = request.url
+    document = asyncapi(url.netloc, url.path.removesuffix(_ASYNCAPI), secure=url.scheme == "https")
+    return JSONResponse(document, headers={"Cache-Control": "no-cache"})
+
+
+def protocol_schema_text() -> str:
+    """What docs/protocol.schema.json holds."""
+    return json.dumps(protocol_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
 def descriptions(app: FastAPI) -> APIRouter:
     """The routes that describe `app`."""
     router = APIRouter(route_class=ProblemRoute, include_in_schema=False)
@@ -57,3 +82,7 @@ def descriptions(app: FastAPI) -> APIRouter:
         return FileResponse(SWAGGER / name, headers=_HEADERS, media_type=_FILES[name])
 
     return router
+
+
+if __name__ == "__main__":
+    sys.stdout.write(protocol_schema_text())

@@ -51,3 +51,99 @@ SORT: dict[str, Any] = {
     "key": {"summary": "by key", "value": ""},
     "newest": {"summary": "newest first", "value": '[["placed", -1]]'},
 }
+
+_ERROR = {
+    "code": "unsupported_operator",
+    "message": "$where is not supported",
+    "retry": False,
+    "details": {"operator": "$where", "path": "filter.$where"},
+}
+FRAMES: dict[str, list[dict[str, Any]]] = {
+    "subscribe": [
+        {"type": "subscribe", "id": "open", "collection": "orders", "filter": {"status": "open"}},
+        {"type": "subscribe", "id": "open", "collection": "orders", "position": POSITION, "query": "0" * 32},
+        {"type": "subscribe", "id": "log", "mode": "events", "collection": "*", "operations": ["insert", "delete"]},
+        {"type": "subscribe", "id": "log", "mode": "events", "collection": ["orders"], "since": ORDER["placed"]},
+    ],
+    "unsubscribe": [{"type": "unsubscribe", "id": "open"}],
+    "insert": [{"type": "insert", "id": "w1", "collection": "orders", "document": {"status": "open", "total": 12.5}}],
+    "replace": [
+        {"type": "replace", "id": "w2", "collection": "orders", "key": KEY, "document": {"total": 1}, "upsert": True}
+    ],
+    "update": [
+        {
+            "type": "update",
+            "id": "w3",
+            "collection": "orders",
+            "key": KEY,
+            "update": {"$set": {"status": "paid"}},
+            "where": {"status": "open"},
+        }
+    ],
+    "delete": [{"type": "delete", "id": "w4", "collection": "orders", "key": KEY}],
+    "auth": [{"type": "auth", "id": "a1", "token": "…"}],
+    "ping": [{"type": "ping", "id": "p1"}, {"type": "ping", "id": "p2", "position": POSITION}],
+    "welcome": [
+        {
+            "type": "welcome",
+            "protocol": 1,
+            "session": "5c7c1f0b8a1e4d6f",
+            "position": POSITION,
+            "heartbeat": 20,
+            "principal": "anonymous",
+            "requires_auth": False,
+            "limits": {"frame_bytes": 1048576, "subscriptions": 1000, "documents": 10000},
+        }
+    ],
+    "subscribed": [{"type": "subscribed", "id": "open", "channel": 3, "recovered": False, "query": "0" * 32}],
+    "snapshot": [
+        {"type": "snapshot", "id": "open", "documents": [ORDER], "first": True, "last": True, "position": POSITION}
+    ],
+    "changes": [
+        {
+            "type": "changes",
+            "channel": 3,
+            "changes": [{"op": "leave", "key": KEY}, {"op": "enter", "key": 7, "document": {"_id": 7, "total": 1}}],
+            "position": POSITION,
+        }
+    ],
+    "events": [
+        {
+            "type": "events",
+            "channel": 4,
+            "events": [
+                {
+                    "op": "update",
+                    "collection": "orders",
+                    "key": KEY,
+                    "document": ORDER,
+                    "updated": ["status"],
+                    "removed": [],
+                    "position": POSITION,
+                    "wall_time": ORDER["placed"],
+                }
+            ],
+            "position": POSITION,
+        }
+    ],
+    "live": [{"type": "live", "id": "open", "position": POSITION}],
+    "resync": [{"type": "resync", "id": "open", "reason": "collection_replaced"}],
+    "heartbeat": [{"type": "heartbeat", "position": POSITION}],
+    "status": [{"type": "status", "feed": "degraded", "since": ORDER["placed"], "reason": "MongoDB does not answer"}],
+    "result": [{"type": "result", "id": "w3", "position": POSITION, "key": KEY, "matched": 1, "modified": 1}],
+    "error": [{"type": "error", "id": "open", **_ERROR}],
+    "unsubscribed": [
+        {"type": "unsubscribed", "id": "open"},
+        {
+            "type": "unsubscribed",
+            "id": "log",
+            "code": "history_lost",
+            "message": "events were lost between MongoDB and the service",
+            "retry": False,
+            "position": POSITION,
+        },
+    ],
+    "closing": [{"type": "closing", "code": 4000, "message": "draining", "retry_after": 1}],
+    "pong": [{"type": "pong", "id": "p1", "position": POSITION}],
+}
+"""Frames by their type; each is valid by its schema, and one of a client is taken."""

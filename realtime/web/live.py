@@ -10,18 +10,23 @@ from urllib.parse import urlsplit
 
 from fastapi import Depends, WebSocketException
 from starlette.requests import HTTPConnection
+from starlette.websockets import WebSocket
 
 from realtime.core.protocol import Status
 from realtime.core.session import Limits
-from realtime.errors import ForbiddenError
+from realtime.errors import ConfigurationError, ForbiddenError, ServiceError, UnavailableError
 from realtime.hub import Hub
 from realtime.ports import Writer
 from realtime.settings import Settings
+from realtime.web.problems import problem
 
 if TYPE_CHECKING:
     from realtime.web.socket import Connection
 
 _POLICY_VIOLATION = 1008
+_TRY_LATER = 1013
+EVERY = "*"
+"""In place of a collection's name: all that are served."""
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 
@@ -52,10 +57,15 @@ class Entrance:
         self._provide = provide
 
     async def __call__(self, connection: HTTPConnection) -> None:
-        live = self._provide()
+        try:
+            live = self._provide()
+        except ConfigurationError as error:
+            await _refuse(connection, UnavailableError(str(error)))
+            return
         reason = refusal(connection, live.settings)
         if reason is None:
             connection.state.realtime = live
+            _check_collection(connection, live)
         elif connection.scope["type"] == "websocket":
             # Before the accept, so that the browser sees a 403.
             raise WebSocketException(_POLICY_VIOLATION, reason)
@@ -63,12 +73,32 @@ class Entrance:
             raise ForbiddenError(reason)
 
 
-def _current(connection: HTTPConnection) -> Live:
-    live: Live = connection.state.realtime
+def _check_collection(connection: HTTPConnection, live: Live) -> None:
+    """A path that names a collection is refused here, whatever its route, where that one is not served."""
+    name = connection.path_params.get("collection", EVERY)
+    if name != EVERY:
+        live.limits.collections.check(name)
+
+
+async def _refuse(connection: HTTPConnection, error: ServiceError) -> None:
+    """Answer with a problem document; a socket gets it in place of its handshake, where the server can do that."""
+    if not isinstance(connection, WebSocket):
+        raise error
+    connection.state.realtime = None
+    if "websocket.http.response" in connection.scope.get("extensions", {}):
+        await connection.send_denial_response(problem(error))
+    else:
+        await connection.close(_TRY_LATER, error.code)
+
+
+def _current(connection: HTTPConnection) -> Live | None:
+    live: Live | None = connection.state.realtime
     return live
 
 
 Current = Annotated[Live, Depends(_current)]
+Perhaps = Annotated[Live | None, Depends(_current)]
+"""None where a socket has been refused: its endpoint ends without a word."""
 
 
 def refusal(connection: HTTPConnection, settings: Settings) -> str | None:

@@ -2,36 +2,24 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import math
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from realtime import metrics
+from realtime import errors, metrics
 from realtime.core import ejson
 from realtime.errors import InternalError, InvalidRequestError, NotFoundError, ServiceError
 
 log = logging.getLogger("realtime.http")
 
 MEDIA_TYPE = "application/problem+json"
-
-
-class Problem(BaseModel):
-    """A problem document (RFC 9457); `code` is a row of the protocol's error table."""
-
-    type: str = Field("about:blank", examples=["about:blank"])
-    title: str = Field(examples=["not_found"])
-    status: int = Field(examples=[404])
-    detail: str = Field(examples=["no document with this key in orders"])
-    code: str = Field(examples=["not_found"])
-    retry: bool = Field(examples=[False])
-    details: dict[str, Any] | None = None
 
 
 def problem(error: ServiceError) -> Response:
@@ -69,7 +57,13 @@ async def _unknown_path(request: Request, error: Exception) -> Response:
 
 
 class ProblemRoute(APIRoute):
-    """A route that answers every error with a problem document, in anybody's application."""
+    """A route that answers every error with a problem document, in anybody's application, and describes each."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        described = described_problems(
+            path, endpoint, options.get("methods") or {"GET"}, options.get("responses") or {}
+        )
+        super().__init__(path, endpoint, **{**options, "responses": described})
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -98,20 +92,93 @@ def _refuse_unknown(request: Request, known: set[str]) -> None:
         raise InvalidRequestError(f"{name[:100]}: is not known here", details={"field": name[:100]})
 
 
+Kinds = set[type[ServiceError]]
+
+_ALWAYS: Kinds = {errors.ForbiddenError, InvalidRequestError, errors.UnavailableError, InternalError}
+"""Host and origin, a query that is not known, a service that is not started, a bug: every route can answer these."""
+_OF_A_COLLECTION: Kinds = {errors.UnsupportedCollectionError, errors.TimedOutError}
+_OF_A_BODY: Kinds = {
+    errors.MalformedFrameError,
+    errors.InvalidUpdateError,
+    errors.ValidationFailedError,
+    errors.DuplicateKeyError,
+    errors.TooLargeError,
+}
+_OF_A_FILTER: Kinds = {errors.InvalidFilterError, errors.UnsupportedOperatorError}
+_OF_A_FIELD: dict[str, Kinds] = {
+    "filter": _OF_A_FILTER,
+    "where": _OF_A_FILTER,
+    "projection": {errors.UnsupportedOperatorError},
+    "position": {errors.InvalidPositionError, errors.HistoryLostError},
+    "since": {errors.InvalidPositionError, errors.HistoryLostError},
+}
+
+
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI's `responses` for these statuses."""
+    """OpenAPI's `responses` for statuses that a route can answer beside those that `described_problems` knows of."""
+    return {status: {"description": _PROBLEM} for status in statuses}
+
+
+def described_problems(
+    path: str, endpoint: Callable[..., Any], methods: Iterable[str], given: Mapping[int | str, dict[str, Any]]
+) -> dict[int | str, dict[str, Any]]:
+    """A route's `responses` with every problem that it can answer: what it says itself, and what its form says."""
+    kinds = _ALWAYS | {kind for kind in errors.every_kind() if kind.status in _SINGLE and kind.status in given}
+    if "{collection}" in path or "/documents" in path:
+        kinds |= _OF_A_COLLECTION
+    if "{key" in path:
+        kinds.add(NotFoundError)
+    for name in inspect.signature(endpoint).parameters:
+        kinds |= _OF_A_FIELD.get(name, set())
+    if {"POST", "PUT", "PATCH"} & set(methods):
+        kinds |= _OF_A_BODY
+    if "PATCH" in methods:
+        kinds |= _OF_A_FILTER
+    found: dict[int | str, list[type[ServiceError]]] = {}
+    for kind in errors.every_kind():
+        if kind in kinds:
+            found.setdefault(kind.status, []).append(kind)
+    kept = {status: told for status, told in given.items() if told.get("description") != _PROBLEM}
+    return {**kept, **{status: _described(status, kinds) for status, kinds in sorted(found.items())}}
+
+
+def _described(status: int | str, kinds: list[type[ServiceError]]) -> dict[str, Any]:
+    codes = [kind.code for kind in kinds]
+    schema = {
+        **_SCHEMA,
+        "properties": {**_SCHEMA["properties"], "status": {"const": status}, "code": {"enum": codes}},
+    }
+    examples = {kind.code: {"summary": _line(kind), "value": _example(kind)} for kind in kinds}
+    description = "; ".join(f"`{kind.code}`: {_line(kind)}" for kind in kinds)
+    return {"description": description, "content": {MEDIA_TYPE: {"schema": schema, "examples": examples}}}
+
+
+def _line(kind: type) -> str:
+    return (kind.__doc__ or "").strip().partition("\n")[0]
+
+
+def _example(kind: type[ServiceError]) -> dict[str, Any]:
     return {
-        status: {"model": Problem, "content": {MEDIA_TYPE: {}}, "description": _TITLES[status]} for status in statuses
+        "type": "about:blank",
+        "title": kind.code,
+        "status": kind.status,
+        "detail": _line(kind),
+        "code": kind.code,
+        "retry": kind.retry,
     }
 
 
-_TITLES = {
-    400: "not JSON",
-    403: "read-only, or a host or origin that is not allowed",
-    404: "no document with this key",
-    409: "the key is taken",
-    413: "too large",
-    422: "refused: field, filter, operator, update or collection",
-    503: "MongoDB does not answer; `Retry-After` says when to try again",
-    504: "MongoDB took too long",
+_PROBLEM = "a problem document"
+_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail", "code", "retry"],
+    "properties": {
+        "type": {"const": "about:blank"},
+        "title": {"type": "string"},
+        "detail": {"type": "string"},
+        "retry": {"type": "boolean"},
+        "details": {"type": "object"},
+    },
 }
+_SINGLE = {kind.status for kind in errors.every_kind()} - {422}
+"""Statuses whose codes go together; what 422 means depends on the route."""

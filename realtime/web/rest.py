@@ -46,7 +46,8 @@ Text = Annotated[str | None, Query(max_length=65536)]
 async def collections(live: Current) -> Response:
     """Every collection of the database that can be subscribed to, by name."""
     found = await live.reader.collections()
-    return _answer({"collections": [{"name": name, "count": count} for name, count in found]})
+    served = [{"name": name, "count": count} for name, count in found if live.limits.collections.serves(name)]
+    return _answer({"collections": served})
 
 
 @router.get("/{collection}/documents", summary="List documents", responses=examples.PAGE | problems(422, 503, 504))

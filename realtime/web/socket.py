@@ -19,7 +19,7 @@ from realtime.ports import Sink, Writer, Written
 from realtime.roster import Subscription
 from realtime.web.asgi_sink import AsgiSink
 from realtime.web.frames import EXTENSION, TransportSink
-from realtime.web.live import Current, Live
+from realtime.web.live import Live, Perhaps
 
 log = logging.getLogger("realtime.socket")
 
@@ -30,8 +30,11 @@ router = APIRouter()
 
 
 @router.websocket("/v1/ws", name="socket")
-async def socket(websocket: WebSocket, live: Current) -> None:
+async def socket(websocket: WebSocket, live: Perhaps) -> None:
     """The wire protocol, version 1 (docs/protocol.md)."""
+    if live is None:
+        # Refused by the entrance, which has answered.
+        return
     # A token may travel as a subprotocol; the one that is answered never carries it.
     subprotocol = "realtime.v1" if "realtime.v1" in websocket.scope.get("subprotocols", []) else None
     await websocket.accept(subprotocol=subprotocol)

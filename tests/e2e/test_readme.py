@@ -12,12 +12,15 @@ import sys
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pymongo
 import pytest
 from playwright.async_api import Browser, expect
 
 from tests.e2e.browser import browser, opened
+from tests.embedding import listening
 from tests.replica_set import ReplicaSet
 from tests.serving import Service, process, service
 from tests.wire import wired
@@ -47,12 +50,12 @@ def block(mark: str) -> Block:
 
 
 def test_every_block_is_run_by_a_test_here() -> None:
-    marks = ["make demo", "new WebSocket", "curl ", "sync.client", "realtime serve", "docker-compose"]
+    marks = ["make demo", "new WebSocket", "curl ", "sync.client", "include_router", "realtime serve", "docker-compose"]
     assert [next(mark for mark in marks if mark in one.text) for one in BLOCKS] == marks
 
 
 def test_the_snippets_of_the_first_screen_are_short() -> None:
-    for mark in ("new WebSocket", "curl ", "sync.client"):
+    for mark in ("new WebSocket", "curl ", "sync.client", "include_router"):
         assert len(block(mark).text.splitlines()) <= SNIPPET_LINES
 
 
@@ -153,6 +156,23 @@ async def test_the_python_snippet_prints_every_frame(service: Service) -> None:
         child.kill()
         await child.wait()
     assert types == ["welcome", "subscribed", "snapshot", "live", "changes"]
+
+
+async def test_the_application_of_ones_own_serves_under_its_prefix(replica_set: ReplicaSet) -> None:
+    name = f"t_{uuid.uuid4().hex[:12]}"
+    given = {"mongodb://127.0.0.1:27017/?replicaSet=rs0": replica_set.uri, '"shop"': f'"{name}"'}
+    program = block("include_router").text
+    for shown, real in given.items():
+        assert shown in program
+        program = program.replace(shown, real)
+    names: dict[str, Any] = {}
+    exec(f"from fastapi import FastAPI\nfrom realtime import Realtime, Settings\n{program}", names)
+    async with listening(names["app"]) as url, wired(f"{url}/live") as wire, httpx.AsyncClient(base_url=url) as http:
+        view = await wire.subscribe("orders")
+        made = await http.post("/live/v1/collections/orders/documents", json={"_id": "a"})
+        assert made.headers["location"] == "/live/v1/collections/orders/documents/a"
+        await wire.when(lambda: bool(view.documents))
+        await (await names["rt"].database()).client.drop_database(name)
 
 
 async def test_serve_takes_a_uri_and_a_database(replica_set: ReplicaSet, tmp_path: Path) -> None:

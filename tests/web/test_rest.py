@@ -107,7 +107,7 @@ async def test_the_list_filters_projects_sorts_limits_and_skips_like_find(servic
 
 
 async def test_the_list_of_a_collection_that_is_not_there_is_empty_and_has_a_position(service: Service) -> None:
-    answer = await service.http.get("/v1/collections/nothing/documents")
+    answer = await service.http.get(service.path("/v1/collections/nothing/documents"))
     assert answer.json()["documents"] == []
     assert len(answer.json()["position"]) == 25
 
@@ -121,7 +121,7 @@ async def test_pages_larger_than_one_reply_of_mongodb_are_whole(service: Service
 async def test_collections_are_named_with_their_counts(service: Service) -> None:
     service.database.orders.insert_many({"_id": n} for n in range(5))
     service.database.realtime_own.insert_one({})
-    answer = await service.http.get("/v1/collections")
+    answer = await service.http.get(service.path("/v1/collections"))
     assert answer.json() == {"collections": [{"name": "orders", "count": 5}]}
 
 
@@ -155,16 +155,18 @@ async def test_a_write_by_anybody_reaches_the_subscriber(service: Service) -> No
 async def test_the_description_has_examples_and_every_route(service: Service) -> None:
     description = (await service.http.get("/openapi.json")).json()
     paths = description["paths"]
-    assert {"get", "post"} <= paths["/v1/collections/{collection}/documents"].keys()
-    assert {"get", "put", "patch", "delete"} <= paths["/v1/collections/{collection}/documents/{key}"].keys()
-    post = paths["/v1/collections/{collection}/documents"]["post"]
+    assert {"get", "post"} <= paths[service.path("/v1/collections/{collection}/documents")].keys()
+    assert {"get", "put", "patch", "delete"} <= paths[
+        service.path("/v1/collections/{collection}/documents/{key}")
+    ].keys()
+    post = paths[service.path("/v1/collections/{collection}/documents")]["post"]
     assert post["requestBody"]["content"]["application/json"]["example"]
     assert "application/problem+json" in post["responses"]["409"]["content"]
 
 
 async def test_health_readiness_and_metrics(service: Service) -> None:
-    assert (await service.http.get("/healthz")).json() == {"status": "alive"}
-    assert (await service.http.get("/readyz")).status_code == 200
-    text = (await service.http.get("/metrics")).text
+    assert (await service.http.get(service.path("/healthz"))).json() == {"status": "alive"}
+    assert (await service.http.get(service.path("/readyz"))).status_code == 200
+    text = (await service.http.get(service.path("/metrics"))).text
     assert "realtime_change_events_total" in text
     assert "realtime_feed_up 1.0" in text

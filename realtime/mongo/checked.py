@@ -1,0 +1,47 @@
+"""Writes in which the models of the configured collections have their say (realtime.core.collections)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from realtime.core.collections import Collections
+from realtime.mongo.client import Client, Database
+from realtime.mongo.faults import Gate
+from realtime.mongo.writes import MAJORITY, MongoWriter
+from realtime.ports import Document, Written
+
+
+class CheckedWriter(MongoWriter):
+    """A `MongoWriter` that stores what the model of a collection makes of a document. `ValidationFailedError` else."""
+
+    def __init__(self, client: Client, database: Database, gate: Gate, collections: Collections) -> None:
+        super().__init__(client, database, gate)
+        self._collections = collections
+
+    async def insert(self, collection: str, document: Document) -> Written:
+        """Insert what the model makes of it."""
+        found = self._collections.model_of(collection)
+        return await super().insert(collection, document if found is None else found.stored(document))
+
+    async def replace(self, collection: str, key: Any, document: Document, **options: Any) -> Written:
+        """Replace by what the model makes of it."""
+        found = self._collections.model_of(collection)
+        made = document if found is None else found.stored(document, key)
+        return await super().replace(collection, key, made, **options)
+
+    async def _apply(self, session: Any, collection: str, key: Any, update: Document, *, upsert: bool) -> Any:
+        """The update, its outcome read back in the same transaction, which ends without a trace if it is refused."""
+        found = self._collections.model_of(collection)
+        if found is None:
+            return await super()._apply(session, collection, key, update, upsert=upsert)
+
+        async def checked(transaction: Any) -> Any:
+            result = await super(CheckedWriter, self)._apply(transaction, collection, key, update, upsert=upsert)
+            document = await self._database[collection].find_one({"_id": {"$eq": key}}, session=transaction)
+            if document is not None:
+                found.check_update(update, document)
+            return result
+
+        if session.in_transaction:
+            return await checked(session)
+        return await session.with_transaction(checked, write_concern=MAJORITY)
