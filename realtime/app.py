@@ -29,7 +29,7 @@ from realtime.mongo.snapshot import MongoReader
 from realtime.mongo.writes import MongoWriter
 from realtime.pipe import Pipe
 from realtime.settings import Settings
-from realtime.web import pages, rest, socket
+from realtime.web import listing, pages, rest, socket
 from realtime.web.descriptions import descriptions
 from realtime.web.live import Entrance, Live
 from realtime.web.problems import answer_unknown_paths
@@ -58,7 +58,7 @@ class Realtime:
         self._feed: ChangeFeed | None = None
         self._degraded_since: float | None = None
         self.router = APIRouter(dependencies=[Depends(Entrance(self.live))])
-        for part in (rest.router, socket.router, pages.router):
+        for part in (listing.router, rest.router, socket.router, pages.router):
             self.router.include_router(part)
 
     def live(self) -> Live:

@@ -110,6 +110,8 @@ _TITLES = {
     403: "read-only, or a host or origin that is not allowed",
     404: "no document with this key",
     409: "the key is taken",
+    410: "the position is of another deployment, or older than what can be replayed",
+    412: "the document is not the one that `If-Match` names; nothing was written",
     413: "too large",
     422: "refused: field, filter, operator, update or collection",
     503: "MongoDB does not answer; `Retry-After` says when to try again",
