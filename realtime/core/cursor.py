@@ -43,16 +43,15 @@ def sort_keys(sort: Sort) -> dict[str, int]:
     return {path: sort[path] for path in names[: names.index("_id") + 1]}
 
 
-def cursor(query: bytes, sort: Sort, document: Mapping[str, Any]) -> str:
-    """The cursor after `document`; `query` names what the page was asked with.
+def cursor(query: bytes, sort: Sort, documents: Sequence[Mapping[str, Any]]) -> str:
+    """The cursor after the last of a page's documents; `query` names what the page was asked with.
 
-    Where its values cannot be gone on from, the cursor says why, to whoever uses it.
+    Where the page shows that its order cannot be gone on in, the cursor says why, to whoever uses it.
     """
-    values = [_value(document, path) for path in sort_keys(sort)]
-    for path, value in zip(sort_keys(sort), values, strict=True):
-        reason = _unusable(path, value)
-        if reason is not None:
-            return _pack(query, {"path": path, "reason": reason})
+    values = [_value(documents[-1], path) for path in sort_keys(sort)]
+    odd = _odd(sort, values, documents)
+    if odd is not None:
+        return _pack(query, {"path": odd[0], "reason": odd[1]})
     packed = _pack(query, {"values": values})
     return (
         packed if len(packed) <= MAX_CHARACTERS else _pack(query, {"path": "", "reason": "larger than a cursor takes"})
@@ -88,6 +87,13 @@ def following(selection: dict[str, Any], sort: Sort, values: list[Any]) -> dict[
 
 def check(sort: Sort, values: list[Any], documents: Sequence[Mapping[str, Any]]) -> None:
     """Refuse a page whose sort keys are not scalars of the cursor's own types: its order cannot be gone on in."""
+    odd = _odd(sort, values, documents)
+    if odd is not None:
+        raise _refused(*odd)
+
+
+def _odd(sort: Sort, values: list[Any], documents: Sequence[Mapping[str, Any]]) -> tuple[str, str] | None:
+    """The first sort key that is no scalar of its value's type in some document, and what it is there."""
     for path, value in zip(list(sort_keys(sort))[:-1], values, strict=False):
         bracket = order(value)[0]
         for document in documents:
@@ -96,7 +102,8 @@ def check(sort: Sort, values: list[Any], documents: Sequence[Mapping[str, Any]])
             if reason is None and order(found)[0] != bracket:
                 reason = "of several types"
             if reason is not None:
-                raise _refused(path, reason)
+                return path, reason
+    return None
 
 
 def _beyond(path: str, direction: int, value: Any) -> dict[str, Any]:

@@ -117,7 +117,7 @@ async def _page(live: Live, listing: Listing, after: str | None) -> Response:
     documents = page.documents
     if values is not None:
         cursor.check(listing.sort, values, documents)
-    following = cursor.cursor(listing.identity, listing.sort, documents[-1]) if len(documents) == limit else None
+    following = cursor.cursor(listing.identity, listing.sort, documents) if len(documents) == limit else None
     if whole:
         documents = [listing.projection.apply(document) for document in documents]
     return answer({"documents": documents, "next": following, "position": format_position(live.epoch, page.time)})

@@ -40,21 +40,21 @@ USELESS: list[tuple[Any, str]] = [
 
 @pytest.mark.parametrize("value", SCALARS, ids=repr)
 def test_a_cursor_brings_its_values_back(value: Any) -> None:
-    text = cursor(QUERY, BY_A, {"_id": value, "a": value})
+    text = cursor(QUERY, BY_A, [{"_id": value, "a": value}])
     assert values_of(text, QUERY, BY_A) == [value, value]
     assert text.isascii()
 
 
 def test_keys_after_the_documents_key_never_matter() -> None:
     assert sort_keys({"_id": -1, "a": 1}) == {"_id": -1}
-    assert values_of(cursor(QUERY, {"_id": -1, "a": 1}, {"_id": 7}), QUERY, {"_id": -1, "a": 1}) == [7]
+    assert values_of(cursor(QUERY, {"_id": -1, "a": 1}, [{"_id": 7}]), QUERY, {"_id": -1, "a": 1}) == [7]
 
 
 @pytest.mark.parametrize(("document", "reason"), USELESS, ids=repr)
 def test_a_sort_key_that_cannot_be_gone_on_from_is_named_when_the_cursor_is_used(
     document: dict[str, Any], reason: str
 ) -> None:
-    text = cursor(QUERY, BY_A, {"_id": 1, **document})
+    text = cursor(QUERY, BY_A, [{"_id": 1, **document}])
     with pytest.raises(InvalidRequestError, match=reason) as refused:
         values_of(text, QUERY, BY_A)
     assert refused.value.details == {"field": "after", "path": "a"}
@@ -62,19 +62,19 @@ def test_a_sort_key_that_cannot_be_gone_on_from_is_named_when_the_cursor_is_used
 
 @pytest.mark.parametrize("key", [None, {"a": 1}, MaxKey(), float("inf"), "x"])
 def test_a_documents_key_may_be_of_any_type(key: Any) -> None:
-    assert values_of(cursor(QUERY, {"_id": 1}, {"_id": key}), QUERY, {"_id": 1}) == [key]
+    assert values_of(cursor(QUERY, {"_id": 1}, [{"_id": key}]), QUERY, {"_id": 1}) == [key]
 
 
 def test_a_path_is_followed_and_a_list_on_the_way_is_seen() -> None:
     by_b = {"a.b": 1, "_id": 1}
-    assert values_of(cursor(QUERY, by_b, {"_id": 1, "a": {"b": 5}}), QUERY, by_b) == [5, 1]
+    assert values_of(cursor(QUERY, by_b, [{"_id": 1, "a": {"b": 5}}]), QUERY, by_b) == [5, 1]
     for document, reason in (({"a": [{"b": 5}]}, "a list"), ({"a": 7}, "null or missing")):
         with pytest.raises(InvalidRequestError, match=reason):
-            values_of(cursor(QUERY, by_b, {"_id": 1, **document}), QUERY, by_b)
+            values_of(cursor(QUERY, by_b, [{"_id": 1, **document}]), QUERY, by_b)
 
 
 def test_a_value_too_large_for_an_address_is_refused_when_used() -> None:
-    text = cursor(QUERY, BY_A, {"_id": 1, "a": "x" * MAX_CHARACTERS})
+    text = cursor(QUERY, BY_A, [{"_id": 1, "a": "x" * MAX_CHARACTERS}])
     assert len(text) < MAX_CHARACTERS
     with pytest.raises(InvalidRequestError, match="larger than a cursor takes"):
         values_of(text, QUERY, BY_A)
@@ -84,11 +84,11 @@ def test_too_many_sort_keys_are_refused() -> None:
     many = {**{f"k{n}": 1 for n in range(MAX_KEYS + 1)}, "_id": 1}
     document = {"_id": 1, **dict.fromkeys(many, 1)}
     with pytest.raises(InvalidRequestError, match=str(MAX_KEYS)):
-        values_of(cursor(QUERY, many, document), QUERY, many)
+        values_of(cursor(QUERY, many, [document]), QUERY, many)
 
 
 def test_any_other_text_is_refused() -> None:
-    good = cursor(QUERY, BY_A, {"_id": 1, "a": 5})
+    good = cursor(QUERY, BY_A, [{"_id": 1, "a": 5}])
     raw = base64.urlsafe_b64decode(good + "=" * (-len(good) % 4))
     forged = [raw[:n] + bytes([raw[n] ^ 1]) + raw[n + 1 :] for n in range(len(raw))]
     texts = [base64.urlsafe_b64encode(one).decode().rstrip("=") for one in forged]
@@ -113,7 +113,7 @@ def test_a_checksum_over_anything_else_helps_nobody(content: str) -> None:
 
 def test_a_cursor_of_another_query_is_refused() -> None:
     with pytest.raises(InvalidRequestError, match="not a cursor of this query"):
-        values_of(cursor(QUERY, BY_A, {"_id": 1, "a": 5}), b"other", BY_A)
+        values_of(cursor(QUERY, BY_A, [{"_id": 1, "a": 5}]), b"other", BY_A)
 
 
 def test_what_comes_after_is_a_range_for_every_key() -> None:
@@ -127,6 +127,12 @@ def test_what_comes_after_is_a_range_for_every_key() -> None:
             {"$and": [{"s": "x"}, {"a": {"$eq": 5}}, {"b": {"$eq": 6}}, after]},
         ]
     }
+
+
+def test_the_cursor_of_a_page_of_several_types_is_refused_when_used() -> None:
+    text = cursor(QUERY, BY_A, [{"_id": 1, "a": "x"}, {"_id": 2, "a": 5}])
+    with pytest.raises(InvalidRequestError, match="of several types"):
+        values_of(text, QUERY, BY_A)
 
 
 def test_a_page_of_one_type_passes_and_numbers_are_one_type() -> None:
