@@ -30,7 +30,7 @@ from realtime.mongo.oplog import OplogReader
 from realtime.mongo.snapshot import MongoReader
 from realtime.pipe import Pipe
 from realtime.settings import Settings, load
-from realtime.web import descriptions, pages, rest, socket
+from realtime.web import descriptions, listing, pages, rest, socket
 from realtime.web.live import Entrance, Live
 from realtime.web.problems import answer_unknown_paths
 from realtime.web.typed import typed_routes
@@ -80,7 +80,14 @@ class Realtime:
         self._feed: ChangeFeed | None = None
         self._degraded_since: float | None = None
         self.router = APIRouter(dependencies=[Depends(Entrance(self.live))])
-        for part in (typed_routes(self.collections), rest.router, socket.router, pages.router, descriptions.router):
+        for part in (
+            typed_routes(self.collections),
+            listing.router,
+            rest.router,
+            socket.router,
+            pages.router,
+            descriptions.router,
+        ):
             self.router.include_router(part)
 
     def live(self) -> Live:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -10,6 +10,8 @@ from realtime.core.events import Batch
 from realtime.core.outbox import Part
 
 Document = Mapping[str, Any]
+Condition = Callable[[Document | None], bool]
+"""Whether a write may go ahead, decided on the document as the write's own transaction sees it; None: there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,14 @@ class Written:
     matched: int | None = None
     modified: int | None = None
     upserted: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Inserted:
+    """Documents that one transaction inserted: its cluster time, and their keys in the order given."""
+
+    time: int
+    keys: Sequence[Any]
 
 
 class VoidReadError(Exception):
@@ -79,19 +89,40 @@ class Oplog(Protocol):
 
 
 class Writer(Protocol):
-    """Majority-committed writes of one document."""
+    """Majority-committed writes: of one document each, or of many in one transaction.
+
+    `where` and `match` are decided in one transaction with the write; `PreconditionFailedError` where one says no.
+    """
 
     async def insert(self, collection: str, document: Document) -> Written: ...
 
+    async def insert_many(self, collection: str, documents: Sequence[Document]) -> Inserted: ...
+
     async def replace(
-        self, collection: str, key: Any, document: Document, *, where: Document | None = None, upsert: bool = False
+        self,
+        collection: str,
+        key: Any,
+        document: Document,
+        *,
+        where: Document | None = None,
+        match: Condition | None = None,
+        upsert: bool = False,
     ) -> Written: ...
 
     async def update(
-        self, collection: str, key: Any, update: Document, *, where: Document | None = None, upsert: bool = False
+        self,
+        collection: str,
+        key: Any,
+        update: Document,
+        *,
+        where: Document | None = None,
+        match: Condition | None = None,
+        upsert: bool = False,
     ) -> Written: ...
 
-    async def delete(self, collection: str, key: Any, *, where: Document | None = None) -> Written: ...
+    async def delete(
+        self, collection: str, key: Any, *, where: Document | None = None, match: Condition | None = None
+    ) -> Written: ...
 
 
 class Sink(Protocol):

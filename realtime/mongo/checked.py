@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from realtime.core.collections import Collections
+from realtime.core.collections import Collection, Collections
+from realtime.errors import ValidationFailedError
 from realtime.mongo.client import Client, Database
 from realtime.mongo.faults import Gate
-from realtime.mongo.writes import MAJORITY, MongoWriter
-from realtime.ports import Document, Written
+from realtime.mongo.transactions import transact
+from realtime.mongo.writes import MongoWriter
+from realtime.ports import Document, Inserted, Written
 
 
 class CheckedWriter(MongoWriter):
@@ -22,6 +25,12 @@ class CheckedWriter(MongoWriter):
         """Insert what the model makes of it."""
         found = self._collections.model_of(collection)
         return await super().insert(collection, document if found is None else found.stored(document))
+
+    async def insert_many(self, collection: str, documents: Sequence[Document]) -> Inserted:
+        """Insert what the model makes of each; what is wrong with one names its place as `details.index`."""
+        found = self._collections.model_of(collection)
+        made = documents if found is None else [_stored(found, index, one) for index, one in enumerate(documents)]
+        return await super().insert_many(collection, made)
 
     async def replace(self, collection: str, key: Any, document: Document, **options: Any) -> Written:
         """Replace by what the model makes of it."""
@@ -44,4 +53,13 @@ class CheckedWriter(MongoWriter):
 
         if session.in_transaction:
             return await checked(session)
-        return await session.with_transaction(checked, write_concern=MAJORITY)
+        return await transact(session, checked, self._gate.seconds)
+
+
+def _stored(found: Collection, index: int, document: Document) -> dict[str, Any]:
+    try:
+        return found.stored(document)
+    except ValidationFailedError as error:
+        raise ValidationFailedError(
+            f"document {index}: {error.message}", details={**(error.details or {}), "index": index}
+        ) from None

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import pymongo
 from bson.errors import BSONError, InvalidDocument
 from pymongo.errors import (
+    BulkWriteError,
     ConnectionFailure,
     DocumentTooLarge,
     DuplicateKeyError,
@@ -57,6 +58,8 @@ def translate(error: PyMongoError, intent: Intent) -> errors.ServiceError:
         pattern = (error.details or {}).get("keyPattern")
         details = {"fields": list(pattern)} if pattern else None
         return errors.DuplicateKeyError("a document with this key is there already", details=details)
+    if isinstance(error, BulkWriteError):
+        return _bulk_error(error, intent)
     if isinstance(error, WTimeoutError):
         return _timed_out("the write was not confirmed by a majority in time", maybe)
     if isinstance(error, WriteConcernError) and error.code not in _INVALID_WRITE:
@@ -73,6 +76,20 @@ def translate(error: PyMongoError, intent: Intent) -> errors.ServiceError:
     if isinstance(error, OperationFailure):
         return _server_error(error, intent, maybe)
     return errors.InternalError(f"unexpected driver error: {type(error).__name__}")
+
+
+def _bulk_error(error: BulkWriteError, intent: Intent) -> errors.ServiceError:
+    """What was wrong with the first document that was refused, and its place among those given."""
+    details = error.details or {}
+    refused = [*details.get("writeErrors", ()), *details.get("writeConcernErrors", ())]
+    if not refused:
+        return errors.InternalError("unexpected driver error: BulkWriteError")
+    kind = DuplicateKeyError if refused[0].get("code") == 11000 else OperationFailure
+    translated = translate(kind(refused[0].get("errmsg", ""), refused[0].get("code"), refused[0]), intent)
+    if "index" in refused[0]:
+        translated.details = {**(translated.details or {}), "index": refused[0]["index"]}
+        translated.message = f"document {refused[0]['index']}: {translated.message}"
+    return translated
 
 
 def _server_error(error: OperationFailure, intent: Intent, maybe: dict[str, Any] | None) -> errors.ServiceError:

@@ -16,6 +16,7 @@ from realtime.core.values import CODEC
 from realtime.errors import NotFoundError, TooLargeError, UnsupportedCollectionError
 from realtime.mongo.client import RAW, Client, Database
 from realtime.mongo.faults import Gate
+from realtime.mongo.stream import DocumentStream
 from realtime.ports import CollectionFacts, Document, Snapshot, VoidReadError
 
 SNAPSHOT_TRIES = 5
@@ -131,6 +132,10 @@ class MongoReader:
             except _NoCollectionError as nothing:
                 return Page(nothing.time, [])
         return Page(snapshot.time, [dict(document) for document in snapshot.documents])
+
+    async def stream(self, collection: str, command: Mapping[str, Any]) -> DocumentStream:
+        """All documents by `find`'s own options, at no one time; the caller closes it."""
+        return await DocumentStream.open(self._client, self._database, self._gate, collection, command)
 
     async def get(self, collection: str, key: Any) -> dict[str, Any]:
         """One document, majority committed. `NotFoundError` without it."""

@@ -21,8 +21,19 @@ def _body(description: str, example: Any) -> dict[str, Any]:
 Responses = dict[int | str, dict[str, Any]]
 
 COLLECTIONS: Responses = {200: _json("the collections", {"collections": [{"name": "orders", "count": 12}]})}
-PAGE: Responses = {200: _json("a page", {"documents": [ORDER], "next": None, "position": POSITION})}
-ONE: Responses = {200: _json("the document", ORDER, headers={"ETag": {"schema": {"type": "string"}}})}
+PAGE: Responses = {
+    200: {
+        "description": "a page; or, by `Accept`, every document as a line, or the live query",
+        "content": {
+            "application/json": {"example": {"documents": [ORDER], "next": None, "position": POSITION}},
+            "application/x-ndjson": {"schema": {"type": "string"}, "example": '{"_id":"a1"}\n{"end":true}\n'},
+        },
+    }
+}
+ONE: Responses = {
+    200: _json("the document", ORDER, headers={"ETag": {"schema": {"type": "string"}}}),
+    304: {"description": "the document that `If-None-Match` names"},
+}
 INSERTED: Responses = {
     201: _json(
         "inserted, majority-committed",
@@ -35,6 +46,37 @@ CHANGED: Responses = {
 }
 MADE: Responses = {
     201: _json("made by `upsert`", {"position": POSITION, "key": KEY, "matched": 0, "modified": 0, "upserted": True})
+}
+INSERT_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "description": "a document, or a list of 1 to 1000 of them, as Extended JSON",
+        "content": {
+            "application/json": {
+                "schema": {"oneOf": [{"type": "object"}, {"type": "array", "minItems": 1, "maxItems": 1000}]},
+                "examples": {
+                    "one": {"summary": "one", "value": {"status": "open", "total": 12.5}},
+                    "several": {"summary": "several, all or none", "value": [{"_id": "a1"}, {"_id": "a2"}]},
+                },
+            }
+        },
+    }
+}
+CONDITIONS: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": name,
+            "in": "header",
+            "required": False,
+            "description": description,
+            "schema": {"type": "string"},
+            "example": example,
+        }
+        for name, description, example in (
+            ("If-Match", "write only to the document with this ETag; `*`: to any that is there", '"0f343b0931126a20"'),
+            ("If-None-Match", "write only where the document has none of these ETags; `*`: is not there", "*"),
+        )
+    ]
 }
 DOCUMENT_BODY = _body("the document, as Extended JSON", {"status": "open", "total": 12.5})
 UPDATE_BODY = _body("update operators, as Extended JSON", {"$set": {"status": "paid"}, "$inc": {"version": 1}})

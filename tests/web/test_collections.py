@@ -98,6 +98,19 @@ async def test_what_the_model_refuses_is_not_written_and_every_path_is_told(type
     assert orders(typed) == [{"_id": "a", "total": 1.0}]
 
 
+async def test_a_list_is_what_the_model_makes_of_each_or_nothing(typed: Service) -> None:
+    refused = await typed.http.post(typed.documents, json=[{"_id": 1, "total": 1}, {"_id": 2}])
+    assert (refused.status_code, refused.json()["code"]) == (422, "validation_failed")
+    assert refused.json()["details"] == {"errors": [{"path": "total", "message": "Field required"}], "index": 1}
+    assert orders(typed) == []
+    made = await typed.http.post(typed.documents, json=[{"_id": 1, "total": "1"}, {"_id": 2, "total": 2}])
+    assert made.status_code == 201
+    assert [(order["_id"], order["total"], order["state"]) for order in orders(typed)] == [
+        (1, 1.0, "open"),
+        (2, 2.0, "open"),
+    ]
+
+
 UPDATES = [
     ({"$set": {"state": "paid"}}, None),
     ({"$inc": {"total": 1}}, None),

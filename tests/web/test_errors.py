@@ -263,12 +263,16 @@ async def test_a_binary_frame_is_malformed(small: Service) -> None:
 
 OVER_HTTP: list[tuple[str, int, str, str, dict[str, Any]]] = [
     ("malformed_frame", 400, "POST", "/orders/documents", {"content": "{"}),
-    ("invalid_request", 422, "POST", "/orders/documents", {"json": [{}]}),
+    ("invalid_request", 422, "POST", "/orders/documents", {"json": []}),
+    ("invalid_request", 422, "POST", "/orders/documents", {"json": [{}] * 1001}),
+    ("invalid_request", 422, "POST", "/orders/documents", {"json": [{}, 7]}),
     ("invalid_request", 422, "POST", "/orders/documents", {"json": {"$a": 1}}),
     ("invalid_request", 422, "GET", "/orders/documents?limit=1001", {}),
     ("invalid_request", 422, "GET", "/orders/documents?filter={", {}),
     ("invalid_request", 422, "GET", '/orders/documents?sort=[["a",2]]', {}),
-    ("invalid_request", 422, "PUT", "/orders/documents/1", {"json": {}, "headers": {"If-Match": '"x"'}}),
+    ("invalid_request", 422, "GET", "/orders/documents?after=rubbish", {}),
+    ("invalid_request", 422, "PUT", "/orders/documents/1", {"json": {}, "headers": {"If-Match": "unquoted"}}),
+    ("precondition_failed", 412, "PUT", "/orders/documents/1", {"json": {}, "headers": {"If-Match": '"x"'}}),
     ("invalid_filter", 422, "GET", '/orders/documents?filter={"$or":[]}', {}),
     ("invalid_update", 422, "PATCH", "/orders/documents/1", {"json": {"a": 1}}),
     ("unsupported_operator", 422, "GET", '/orders/documents?filter={"$where":"1"}', {}),

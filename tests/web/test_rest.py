@@ -160,7 +160,7 @@ async def test_the_description_has_examples_and_every_route(service: Service) ->
         service.path("/v1/collections/{collection}/documents/{key}")
     ].keys()
     post = paths[service.path("/v1/collections/{collection}/documents")]["post"]
-    assert post["requestBody"]["content"]["application/json"]["example"]
+    assert {"one", "several"} <= post["requestBody"]["content"]["application/json"]["examples"].keys()
     assert "application/problem+json" in post["responses"]["409"]["content"]
 
 

@@ -1,0 +1,116 @@
+"""All documents of a `find`, a batch at a time: bounded memory, and no snapshot held for a slow reader."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from typing import Any
+
+import bson
+from bson.raw_bson import RawBSONDocument
+from pymongo.errors import OperationFailure, PyMongoError
+
+from realtime.core.values import CODEC
+from realtime.errors import TimedOutError
+from realtime.mongo.client import RAW, Client, Database
+from realtime.mongo.faults import RETRY_AFTER_SECONDS, Gate
+
+FIRST_BATCH, MAX_BATCH = 100, 2000
+REPLY_BYTES = 1024 * 1024
+"""What one reply is to hold, by the average size of the documents so far."""
+SLICE_BYTES, SLICE_DOCUMENTS = 64 * 1024, 250
+"""Decoded at once; the loop gets its turn in between."""
+KILL_SECONDS = 3.0
+
+
+class DocumentStream:
+    """A cursor of its own session. `close` kills whatever of it is still there, a command under way included."""
+
+    def __init__(self, client: Client, database: Database, gate: Gate, session: Any, collection: str) -> None:
+        self._client = client
+        self._database = database
+        self._gate = gate
+        self._session = session
+        self._collection = collection
+        self._cursor = 0
+        self._read: Sequence[RawBSONDocument] = ()
+        self._bytes = self._count = 0
+        self._whole = False
+
+    @classmethod
+    async def open(
+        cls, client: Client, database: Database, gate: Gate, collection: str, command: Mapping[str, Any]
+    ) -> DocumentStream:
+        """Run the `find` and take its first batch. Raises `ServiceError` only."""
+        session = await client.start_session(causal_consistency=False)
+        stream = cls(client, database, gate, session, collection)
+        # Without maxTimeMS, which counts all of a cursor's commands together: each has the gate's time.
+        concern = {"level": "majority"}
+        try:
+            await stream._run({"find": collection, **command, "batchSize": FIRST_BATCH, "readConcern": concern})
+        except BaseException:
+            await stream.close()
+            raise
+        return stream
+
+    async def slices(self) -> AsyncIterator[list[dict[str, Any]]]:
+        """The documents, in order, a few at a time. Raises `ServiceError` only."""
+        while True:
+            for part in _sliced(self._read):
+                yield part
+                await asyncio.sleep(0)
+            self._read = ()
+            if self._whole:
+                return
+            size = max(1, min(MAX_BATCH, REPLY_BYTES * self._count // max(self._bytes, 1)))
+            await self._run({"getMore": self._cursor, "collection": self._collection, "batchSize": size})
+
+    async def close(self) -> None:
+        """End the cursor at once. Safe to call twice, and where nothing was opened."""
+        session, self._session = self._session, None
+        if session is not None:
+            # In a task of its own, so that a client that is gone, or a service that stops, does not cut it short.
+            await asyncio.shield(asyncio.ensure_future(self._end(session)))
+
+    async def _end(self, session: Any) -> None:
+        try:
+            if not self._whole:
+                async with asyncio.timeout(KILL_SECONDS):
+                    # By session and not by cursor: a find under way has no cursor yet that could be named.
+                    await self._client.admin.command({"killSessions": [session.session_id]})
+        except (PyMongoError, TimeoutError):
+            return  # MongoDB is away; it closes idle cursors by itself
+        finally:
+            await session.end_session()
+
+    async def _run(self, command: dict[str, Any]) -> None:
+        async with self._gate.page():
+            try:
+                async with asyncio.timeout(self._gate.seconds):
+                    reply = await self._database.command(command, session=self._session, codec_options=RAW)
+            except TimeoutError:
+                raise TimedOutError("MongoDB took too long", retry_after=RETRY_AFTER_SECONDS) from None
+            except OperationFailure as error:
+                if error.code == 26:  # NamespaceNotFound
+                    self._whole = True
+                    return
+                raise
+        cursor = reply["cursor"]
+        self._cursor = cursor["id"]
+        self._whole = not self._cursor
+        self._read = cursor["firstBatch"] if "firstBatch" in cursor else cursor["nextBatch"]
+        self._count += len(self._read)
+        self._bytes += sum(len(document.raw) for document in self._read)
+
+
+def _sliced(read: Sequence[RawBSONDocument]) -> Iterator[list[dict[str, Any]]]:
+    part: list[dict[str, Any]] = []
+    size = 0
+    for document in read:
+        part.append(bson.decode(document.raw, CODEC))
+        size += len(document.raw)
+        if size > SLICE_BYTES or len(part) == SLICE_DOCUMENTS:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
