@@ -14,7 +14,7 @@ from fastapi import APIRouter, Depends, FastAPI
 from realtime import __version__, metrics
 from realtime.core.filters import Bounds
 from realtime.core.journal import Journal
-from realtime.core.protocol import Status
+from realtime.core.protocol import CLOSE_DRAINING, Status
 from realtime.core.query import GroupBounds
 from realtime.core.session import Limits
 from realtime.errors import ConfigurationError
@@ -29,7 +29,7 @@ from realtime.mongo.snapshot import MongoReader
 from realtime.mongo.writes import MongoWriter
 from realtime.pipe import Pipe
 from realtime.settings import Settings
-from realtime.web import listing, pages, rest, socket
+from realtime.web import listing, pages, rest, socket, sse
 from realtime.web.descriptions import descriptions
 from realtime.web.live import Entrance, Live
 from realtime.web.problems import answer_unknown_paths
@@ -58,7 +58,7 @@ class Realtime:
         self._feed: ChangeFeed | None = None
         self._degraded_since: float | None = None
         self.router = APIRouter(dependencies=[Depends(Entrance(self.live))])
-        for part in (listing.router, rest.router, socket.router, pages.router):
+        for part in (listing.router, rest.router, sse.router, socket.router, pages.router):
             self.router.include_router(part)
 
     def live(self) -> Live:
@@ -73,6 +73,11 @@ class Realtime:
     async def database(self) -> Any:
         """For `Depends`: Motor's database on the process's one client."""
         return self.live().database
+
+    def drain(self) -> None:
+        """Tell every client that this is a farewell and no fault. Event streams would keep a server from ending."""
+        for connection in list(self._live.connections) if self._live is not None else ():
+            connection.sink.close(CLOSE_DRAINING, "draining")
 
     @asynccontextmanager
     async def lifespan(self, _app: FastAPI) -> AsyncIterator[None]:
@@ -137,6 +142,7 @@ class Realtime:
                     yield self._live
                 finally:
                     self._live.ready = False
+                    self.drain()
             self._live = None
 
     @asynccontextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from fastapi import Depends, WebSocketException
@@ -16,10 +16,8 @@ from realtime.core.session import Limits
 from realtime.errors import ForbiddenError
 from realtime.hub import Hub
 from realtime.ports import Writer
+from realtime.roster import Owner
 from realtime.settings import Settings
-
-if TYPE_CHECKING:
-    from realtime.web.socket import Connection
 
 _POLICY_VIOLATION = 1008
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
@@ -36,7 +34,7 @@ class Live:
     reader: Any
     writer: Writer
     database: Any
-    connections: set[Connection] = field(default_factory=set)
+    connections: set[Owner] = field(default_factory=set)
     degraded: Status | None = None
     ready: bool = True
 
