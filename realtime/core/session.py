@@ -156,7 +156,7 @@ class Session:
 
     # -------------------------------------------------------------------------------------------------- requests
 
-    def open(self, request: protocol.Subscribe) -> OpenSubscription:
+    def subscribe(self, request: protocol.Subscribe) -> OpenSubscription:
         """What a subscribe frame does, for a transport whose request is one. Raises `ServiceError`."""
         if request.id in self.subscriptions:
             raise InvalidRequestError(
@@ -173,7 +173,7 @@ class Session:
         return OpenSubscription(request.id, query, after)
 
     def _subscribe(self, request: protocol.Subscribe) -> list[Effect]:
-        return [self.open(request)]
+        return [self.subscribe(request)]
 
     def _query(self, request: protocol.Subscribe) -> Query:
         _refuse_fields(request)

@@ -183,7 +183,7 @@ def opening(live: Live, fields: dict[str, Any], position: str | None) -> OpenSub
             )
         except ValidationError as invalid:
             raise invalid_request(invalid) from None
-        return Session(ID, live.limits, live.epoch).open(subscribe)
+        return Session(ID, live.limits, live.epoch).subscribe(subscribe)
 
     if position is None:
         return opened()
