@@ -225,10 +225,10 @@ TABLE = [
         f"{AFTER}::test_a_sort_key_of_another_type_anywhere_is_refused_and_never_left_out",
     ),
     Sabotage(
-        "the query's filter around the branches of after",
+        "after by an expression that no index serves",
         CURSOR,
-        'return branches[0] if len(branches) == 1 else {"$or": branches}',
-        'return {"$and": [{"$or": branches}, {"_id": {"$exists": True}}]}',
+        '["$_id", {"$literal": value}]',
+        '[{"$ifNull": ["$_id", None]}, {"$literal": value}]',
         f"{AFTER}::test_a_page_10_000_deep_examines_at_most_limit_and_one_key",
     ),
     Sabotage(
