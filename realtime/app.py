@@ -15,7 +15,7 @@ from realtime import __version__, metrics
 from realtime.core.collections import Collection, Collections
 from realtime.core.filters import Bounds
 from realtime.core.journal import Journal
-from realtime.core.protocol import Status
+from realtime.core.protocol import CLOSE_DRAINING, Status
 from realtime.core.query import GroupBounds
 from realtime.core.session import Limits
 from realtime.errors import ConfigurationError
@@ -30,7 +30,7 @@ from realtime.mongo.oplog import OplogReader
 from realtime.mongo.snapshot import MongoReader
 from realtime.pipe import Pipe
 from realtime.settings import Settings, load
-from realtime.web import descriptions, listing, pages, rest, socket
+from realtime.web import descriptions, listing, pages, rest, socket, sse
 from realtime.web.live import Entrance, Live
 from realtime.web.problems import answer_unknown_paths
 from realtime.web.typed import typed_routes
@@ -84,6 +84,7 @@ class Realtime:
             typed_routes(self.collections),
             listing.router,
             rest.router,
+            sse.router,
             socket.router,
             pages.router,
             descriptions.router,
@@ -103,6 +104,11 @@ class Realtime:
     async def database(self) -> Any:
         """For `Depends`: Motor's database on the process's one client."""
         return self.live().database
+
+    def drain(self) -> None:
+        """Tell every client that this is a farewell and no fault. Event streams would keep a server from ending."""
+        for connection in list(self._live.connections) if self._live is not None else ():
+            connection.sink.close(CLOSE_DRAINING, "draining")
 
     @asynccontextmanager
     async def lifespan(self, app: Any) -> AsyncIterator[Mapping[str, Any]]:
@@ -169,6 +175,7 @@ class Realtime:
                     yield self._live
                 finally:
                     self._live.ready = False
+                    self.drain()
 
     def _change_feed(self, client: Any, database: Any, start: int) -> ChangeFeed:
         return ChangeFeed(

@@ -158,7 +158,8 @@ class Session:
 
     # -------------------------------------------------------------------------------------------------- requests
 
-    def _subscribe(self, request: protocol.Subscribe) -> list[Effect]:
+    def subscribe(self, request: protocol.Subscribe) -> OpenSubscription:
+        """What a subscribe frame does, for a transport whose request is one. Raises `ServiceError`."""
         if request.id in self.subscriptions:
             raise InvalidRequestError(
                 f"id: {request.id!r} is a subscription already; unsubscribe it first", details={"field": "id"}
@@ -171,7 +172,10 @@ class Session:
         query = self._query(request)
         after = self._after(request) if request.mode == "events" else self._query_after(request, query)
         self.subscriptions.add(request.id)
-        return [OpenSubscription(request.id, query, after)]
+        return OpenSubscription(request.id, query, after)
+
+    def _subscribe(self, request: protocol.Subscribe) -> list[Effect]:
+        return [self.subscribe(request)]
 
     def _query(self, request: protocol.Subscribe) -> Query:
         _refuse_fields(request)

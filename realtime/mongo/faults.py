@@ -41,6 +41,8 @@ _NOT_A_COLLECTION = frozenset({73, 166})
 """InvalidNamespace, CommandNotSupportedOnView."""
 _TIMED_OUT = frozenset({50, 262})
 _NO_PRIMARY = frozenset({91, 189, 10107, 11600, 11602, 13435, 13436})
+_INTERRUPTED = frozenset({43, 175, 237, 11601})
+"""CursorNotFound, QueryPlanKilled (the collection was dropped), CursorKilled, Interrupted."""
 _NO_SNAPSHOT = frozenset({239, 246})
 
 
@@ -105,6 +107,8 @@ def _server_error(error: OperationFailure, intent: Intent, maybe: dict[str, Any]
         return _timed_out("MongoDB took too long", maybe)
     if code in _TOO_LARGE:
         return errors.TooLargeError(_TOO_LARGE_MESSAGE)
+    if intent == "read" and code in _INTERRUPTED:
+        return errors.UnavailableError("the read was cut off: begin again", retry_after=RETRY_AFTER_SECONDS)
     if code in _NO_SNAPSHOT:
         return errors.UnavailableError("MongoDB has no snapshot to read just now", retry_after=RETRY_AFTER_SECONDS)
     if code in _NOT_A_COLLECTION:

@@ -1,4 +1,4 @@
-"""A `Sink` for any ASGI server: a task per connection sends what waits. Slower than `frames`, and the same to see."""
+"""Sinks for any ASGI server: a task per connection sends what waits. Slower than `frames`, and the same to see."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from realtime.core.protocol import CLOSE_SLOW_CONSUMER, Closing
 from realtime.ports import Listener
 
 
-class AsgiSink:
-    """Queues frames in a bounded outbox; `run` sends them until `stop`."""
+class WaitingSink:
+    """Queues frames in a bounded outbox; `run` hands them to `write`, and in the end calls `finish`."""
 
-    def __init__(self, websocket: WebSocket, outbox_bytes: int, listener: Listener) -> None:
-        self._websocket = websocket
+    def __init__(self, outbox_bytes: int, listener: Listener) -> None:
         self._listener = listener
         self._outbox = Outbox(outbox_bytes, listener.lapsed)
         self._wake = asyncio.Event()
@@ -53,18 +52,46 @@ class AsgiSink:
 
     async def run(self) -> None:
         """Send until closed or cancelled by the connection that owns this."""
+        while True:
+            while (frame := self._outbox.pull()) is not None:
+                await self.write(frame)
+            if self._closing is not None:
+                await self.finish(*self._closing)
+                return
+            if lapsed := self._outbox.take_lapsed():
+                self._listener.drained(lapsed)
+                continue
+            self._wake.clear()
+            await self._wake.wait()
+
+    async def write(self, frame: bytes) -> None:
+        """Send one frame; waits while the peer takes nothing."""
+        raise NotImplementedError
+
+    async def finish(self, code: int, reason: str) -> None:
+        """End the connection."""
+        raise NotImplementedError
+
+
+class AsgiSink(WaitingSink):
+    """A WebSocket's."""
+
+    def __init__(self, websocket: WebSocket, outbox_bytes: int, listener: Listener) -> None:
+        super().__init__(outbox_bytes, listener)
+        self._websocket = websocket
+
+    async def write(self, frame: bytes) -> None:
+        """Send one text frame."""
+        await self._websocket.send_text(frame.decode())
+
+    async def finish(self, code: int, reason: str) -> None:
+        """Close the socket."""
+        await self._websocket.close(code, reason)
+
+    async def run(self) -> None:
+        """Send until closed or cancelled by the connection that owns this."""
         try:
-            while True:
-                while (frame := self._outbox.pull()) is not None:
-                    await self._websocket.send_text(frame.decode())
-                if self._closing is not None:
-                    await self._websocket.close(*self._closing)
-                    return
-                if lapsed := self._outbox.take_lapsed():
-                    self._listener.drained(lapsed)
-                    continue
-                self._wake.clear()
-                await self._wake.wait()
+            await super().run()
         except (WebSocketDisconnect, RuntimeError):
             # The peer is gone; the connection's own loop hears of it and ends.
             self._outbox.clear()

@@ -27,7 +27,21 @@ PAGE: Responses = {
         "content": {
             "application/json": {"example": {"documents": [ORDER], "next": None, "position": POSITION}},
             "application/x-ndjson": {"schema": {"type": "string"}, "example": '{"_id":"a1"}\n{"end":true}\n'},
+            "text/event-stream": {
+                "schema": {"type": "string"},
+                "example": f'id: {POSITION}\ndata: {{"type":"live","id":"s","position":"{POSITION}"}}\n\n',
+            },
         },
+    }
+}
+_EVENT = (
+    'id: 7C0FFEE0-6579F0C200000001\ndata: {"type":"events","channel":3,"events":[{"op":"delete","collection":"orders",'
+    '"key":"a1","position":"7C0FFEE0-6579F0C200000001"}],"position":"7C0FFEE0-6579F0C200000001"}\n\n'
+)
+EVENTS: Responses = {
+    200: {
+        "description": "a stream without end: the WebSocket's frames as `data:`, a position as `id:`",
+        "content": {"text/event-stream": {"schema": {"type": "string"}, "example": _EVENT}},
     }
 }
 ONE: Responses = {

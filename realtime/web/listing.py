@@ -13,7 +13,7 @@ from realtime.core.filters import compile_filter
 from realtime.core.projection import Projection, compile_projection
 from realtime.core.session import check_collection
 from realtime.errors import InvalidRequestError
-from realtime.web import examples, ndjson
+from realtime.web import examples, ndjson, sse
 from realtime.web.bodies import Collection, Text, answer, parameter, sort_of
 from realtime.web.live import Current, Live
 from realtime.web.problems import ProblemRoute, problems
@@ -66,19 +66,37 @@ async def list_documents(
     sort: Annotated[Text, Query(openapi_examples=examples.SORT)] = None,
     limit: Annotated[int | None, Query(ge=1, description="of a page: 100, at most 1000")] = None,
     skip: Annotated[int | None, Query(ge=0, le=MAX_SKIP)] = None,
-    after: Annotated[str | None, Query(max_length=65536, description="`next` of the page before")] = None,
+    after: Annotated[Text, Query(description="`next` of the page before")] = None,
+    throttle: Annotated[int | None, Query(ge=0, description="of the live query, in ms")] = None,
+    position: Annotated[Text, Query(description="of the live query, to go on from; `Last-Event-ID` wins")] = None,
 ) -> Response:
     """A page is a snapshot read; `position` is its time. `sort` is always followed by `_id`.
 
-    `Accept: application/x-ndjson` gives all documents, one a line.
+    `Accept: application/x-ndjson` gives all documents, one a line; `Accept: text/event-stream` is the live query.
     """
+    kinds = accepted(request)
+    if sse.MEDIA_TYPE in kinds:
+        _refuse("a live query", skip=skip, after=after)
+        return await sse.stream(
+            live,
+            request,
+            position,
+            collection=collection,
+            filter=parameter(filter, "filter"),
+            projection=parameter(projection, "projection"),
+            sort=parameter(sort, "sort"),
+            limit=limit,
+            throttle=throttle,
+        )
+    _refuse("a page", throttle=throttle, position=position)
     check_collection(collection)
     selection = compile_filter(parameter(filter, "filter"), live.limits.filter)
     shown = compile_projection(parameter(projection, "projection"))
     listing = Listing(collection, selection.source, shown, sort_of(sort), limit, skip)
     await live.reader.describe(collection)
-    if ndjson.MEDIA_TYPE in accepted(request):
-        return await _lines(live, listing, after)
+    if ndjson.MEDIA_TYPE in kinds:
+        _refuse("NDJSON", after=after)
+        return await _lines(live, request, listing)
     return await _page(live, listing, after)
 
 
@@ -91,9 +109,15 @@ def accepted(request: Request) -> set[str]:
 # ------------------------------------------------------------------------------------------------------------- inside
 
 
-async def _lines(live: Live, listing: Listing, after: str | None) -> Response:
-    if after is not None:
-        raise InvalidRequestError("after: NDJSON gives everything at once", details={"field": "after"})
+def _refuse(kind: str, **parameters: Any) -> None:
+    for name, value in parameters.items():
+        if value is not None:
+            raise InvalidRequestError(f"{name}: does not go with {kind}", details={"field": name})
+
+
+async def _lines(live: Live, request: Request, listing: Listing) -> Response:
+    if request.method == "HEAD":
+        return Response(None, 200, ndjson.HEADERS, ndjson.MEDIA_TYPE)
     command = listing.command(listing.filter, listing.limit, listing.projection.source)
     return ndjson.Lines(await live.reader.stream(listing.collection, command))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from fastapi import Depends, WebSocketException
@@ -17,11 +17,9 @@ from realtime.core.session import Limits
 from realtime.errors import ConfigurationError, ForbiddenError, ServiceError, UnavailableError
 from realtime.hub import Hub
 from realtime.ports import Writer
+from realtime.roster import Owner
 from realtime.settings import Settings
 from realtime.web.problems import problem
-
-if TYPE_CHECKING:
-    from realtime.web.socket import Connection
 
 _POLICY_VIOLATION = 1008
 _TRY_LATER = 1013
@@ -41,7 +39,7 @@ class Live:
     reader: Any
     writer: Writer
     database: Any
-    connections: set[Connection] = field(default_factory=set)
+    connections: set[Owner] = field(default_factory=set)
     degraded: Status | None = None
     ready: bool = True
 

@@ -13,13 +13,14 @@ from realtime.web.streaming import Streaming, Write
 log = logging.getLogger("realtime.http")
 
 MEDIA_TYPE = "application/x-ndjson"
+HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
 class Lines(Streaming):
     """The documents of a stream (`realtime.mongo.stream.DocumentStream`), then `{"end": true}` or `{"error": …}`."""
 
     def __init__(self, stream: Any) -> None:
-        super().__init__(MEDIA_TYPE, {"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+        super().__init__(MEDIA_TYPE, HEADERS)
         self._stream = stream
 
     async def produce(self, write: Write) -> None:

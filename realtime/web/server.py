@@ -12,7 +12,6 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
-from realtime.core.protocol import CLOSE_DRAINING
 from realtime.errors import ConfigurationError
 from realtime.settings import Settings
 from realtime.web.frames import FrameProtocol
@@ -23,8 +22,11 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class Server(uvicorn.Server):
     """A uvicorn server that ends without raising the signal again, which would end the process before its clean-up."""
 
-    def __init__(self, config: uvicorn.Config, on_started: Callable[[], Awaitable[None]] | None = None) -> None:
+    def __init__(
+        self, config: uvicorn.Config, drain: Callable[[], None], on_started: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
         super().__init__(config)
+        self._drain = drain
         self._on_started = on_started
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -35,10 +37,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Tell every client that this is a farewell and no fault, before uvicorn closes what is left."""
-        for connection in list(self.server_state.connections):
-            sink = getattr(connection, "sink", None)
-            if sink is not None:
-                sink.close(CLOSE_DRAINING, "draining")
+        self._drain()
         await super().shutdown(sockets)
 
     @contextlib.contextmanager
@@ -81,7 +80,7 @@ def make_server(app: FastAPI, settings: Settings, on_started: Callable[[], Await
         timeout_graceful_shutdown=int(settings.shutdown_seconds),
         timeout_keep_alive=75,
     )
-    return Server(config, on_started)
+    return Server(config, app.state.realtime.drain, on_started)
 
 
 def bind(settings: Settings) -> socket.socket:

@@ -12,6 +12,12 @@ Write = Callable[[bytes], Awaitable[None]]
 """Send a part of the body; waits while the client takes nothing."""
 
 
+async def gone(receive: Receive) -> None:
+    """Until the client is."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
 class Streaming(Response):
     """A body without a length. `produce` writes it; `close` is called in the end, whatever happened."""
 
@@ -40,11 +46,7 @@ class Streaming(Response):
         async def write(part: bytes) -> None:
             await send({"type": "http.response.body", "body": part, "more_body": True})
 
-        async def gone() -> None:
-            while (await receive())["type"] != "http.disconnect":
-                pass
-
-        work, watch = asyncio.ensure_future(self.produce(write)), asyncio.ensure_future(gone())
+        work, watch = asyncio.ensure_future(self.produce(write)), asyncio.ensure_future(gone(receive))
         try:
             await asyncio.wait({work, watch}, return_when=asyncio.FIRST_COMPLETED)
         finally:

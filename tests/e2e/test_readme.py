@@ -54,7 +54,8 @@ def test_every_block_is_run_by_a_test_here() -> None:
     marks = [
         "make demo",
         "new WebSocket",
-        "curl ",
+        "curl -X",
+        "curl -N",
         "rt.query",
         "realtime tail",
         "include_router",
@@ -65,7 +66,7 @@ def test_every_block_is_run_by_a_test_here() -> None:
 
 
 def test_the_snippets_of_the_first_screen_are_short() -> None:
-    for mark in ("new WebSocket", "curl ", "rt.query", "realtime tail", "include_router"):
+    for mark in ("new WebSocket", "curl -X", "curl -N", "rt.query", "realtime tail", "include_router"):
         assert len(block(mark).text.splitlines()) <= SNIPPET_LINES
 
 
@@ -140,7 +141,7 @@ async def test_the_browser_snippet_logs_snapshot_live_and_changes(browser: Brows
 async def test_the_curl_snippet_is_pushed_to_a_subscriber(service: Service) -> None:
     async with wired(service.url) as wire:
         view = await wire.subscribe("orders", filter={"status": "open"})
-        command = at(service.url, block("curl ").text)
+        command = at(service.url, block("curl -X").text)
         done = await asyncio.to_thread(
             subprocess.run, ["bash", "-ec", f"{command.strip()} -sS"], capture_output=True, text=True, check=True
         )
@@ -149,6 +150,32 @@ async def test_the_curl_snippet_is_pushed_to_a_subscriber(service: Service) -> N
     (document,) = view.documents.values()
     assert document == {"_id": answer["keys"][0], "status": "open", "total": 12.5}
     assert view.position >= answer["position"]
+
+
+async def test_the_curl_snippet_of_server_sent_events_shows_what_is_there_and_what_comes(service: Service) -> None:
+    service.database.orders.insert_many([{"_id": "before", "status": "open"}, {"_id": "other", "status": "paid"}])
+    command = at(service.url, block("curl -N").text)
+    child = await asyncio.create_subprocess_exec(
+        "bash", "-ec", f"exec {command.strip()} -sS", stdout=asyncio.subprocess.PIPE
+    )
+    assert child.stdout is not None
+    frames: list[dict[str, object]] = []
+    try:
+        async with asyncio.timeout(30):
+            while not frames or frames[-1]["type"] != "changes":
+                line = (await child.stdout.readline()).decode()
+                assert line
+                if line.startswith("data: "):
+                    frames.append(json.loads(line.removeprefix("data: ")))
+                    if frames[-1]["type"] == "live":
+                        await service.http.post(service.documents, json={"_id": "after", "status": "open"})
+    finally:
+        child.kill()
+        await child.wait()
+    assert [frame["type"] for frame in frames] == ["subscribed", "snapshot", "live", "changes"]
+    assert '"before"' in json.dumps(frames[1])
+    assert '"other"' not in json.dumps(frames)
+    assert '"after"' in json.dumps(frames[3])
 
 
 async def test_the_python_snippet_prints_the_documents_and_then_each_moment(service: Service) -> None:

@@ -134,8 +134,8 @@ async def test_a_sort_key_of_another_type_anywhere_is_refused_and_never_left_out
 ) -> None:
     """Among numbers: whoever pages to the end is told; nobody gets an end without the document."""
     service.database.orders.insert_many({"_id": n, "n": n // 3} for n in range(60))
-    value: dict[str, Any] = {} if odd == "missing" else {"n": odd}
-    service.database.orders.insert_one({"_id": "odd", **value})
+    document: dict[str, Any] = {"_id": "odd"} if odd == "missing" else {"_id": "odd", "n": odd}
+    service.database.orders.insert_one(document)
     after: dict[str, str] = {}
     for _ in range(20):
         answer = await service.http.get(
@@ -204,9 +204,8 @@ async def examined(service: Service, commands: Commands, parameters: dict[str, s
     assert answer.status_code == 200, answer.text
     (sent,) = commands.of("find")
     options = {name: sent[name] for name in ("filter", "sort", "limit", "projection", "hint") if name in sent}
-    explained = service.database.command({"explain": {"find": "orders", **options}, "verbosity": "executionStats"})[
-        "executionStats"
-    ]
+    explain: dict[str, Any] = {"explain": {"find": "orders", **options}, "verbosity": "executionStats"}
+    explained = service.database.command(explain)["executionStats"]
     assert explained["nReturned"] == len(answer.json()["documents"])
     return explained["totalKeysExamined"], explained["totalDocsExamined"]
 

@@ -1,0 +1,261 @@
+"""Server-sent events: one subscription per request, with the WebSocket's own frames as `data:`.
+
+`id:` is a position from which the browser's own reconnect, by `Last-Event-ID`, goes on without gap or repeat. It is
+the last one that a client which saw everything before may count on:
+
+    id: P     a frame that completes a moment, a snapshot or a replay at P; a heartbeat, but only while live
+    id:       the view is begun afresh (`subscribed` without `recovered`, `resync`), or the stream ends for good: no
+              older position may be taken up again
+    none      anything else, a frame with `more` among them
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from pydantic import ValidationError
+from starlette.types import Receive
+
+from realtime import metrics
+from realtime.core import ejson
+from realtime.core.outbox import Part
+from realtime.core.protocol import ErrorFrame, Subscribe, invalid_request
+from realtime.core.session import OpenSubscription, Session
+from realtime.errors import InternalError, ServiceError
+from realtime.ports import Listener, Sink
+from realtime.roster import Owner, Subscription
+from realtime.web import examples
+from realtime.web.asgi_sink import WaitingSink
+from realtime.web.bodies import Text, parameter
+from realtime.web.live import Current, Live
+from realtime.web.problems import ProblemRoute, problems
+from realtime.web.streaming import Streaming, Write, gone
+
+MEDIA_TYPE = "text/event-stream"
+ID = "s"
+"""The subscription's id: each stream has one."""
+RETRY_MS = (1000, 4000)
+"""After how long a browser reconnects; drawn by lot, so that a crowd does not come back in one moment."""
+ENDED_RETRY_MS = 30_000
+HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+_ENDED = 1000
+_POSITION = re.compile(rb',"position":"([0-9A-F]{8}-[0-9A-F]{16})"\}$')
+_KIND = re.compile(rb'\{"type":"(\w+)"')
+_COMPLETE = frozenset({b"snapshot", b"changes", b"events", b"live"})
+_FAREWELLS = frozenset({b"error", b"unsubscribed"})
+
+router = APIRouter(prefix="/v1/collections", route_class=ProblemRoute, tags=["live"])
+
+
+class EventSink(WaitingSink):
+    """Turns frames into events as they are sent, and ends after a subscription's farewell.
+
+    `first` is done when the subscription's first frame waits.
+    """
+
+    def __init__(self, outbox_bytes: int, listener: Listener) -> None:
+        super().__init__(outbox_bytes, listener)
+        self.first: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self.output: Write | None = None
+        self._live = False
+
+    def send(self, frame: bytes, part: Part | None = None) -> None:
+        """As for any sink."""
+        if not self.first.done():
+            self.first.set_result(frame)
+        super().send(frame, part)
+        if _kind(frame) in _FAREWELLS:
+            self.close(_ENDED, "ended")
+
+    async def write(self, frame: bytes) -> None:
+        """Send one event."""
+        if self.output is not None:
+            await self.output(self.event(frame))
+
+    async def finish(self, code: int, reason: str) -> None:
+        """The body's end is the stream's end."""
+
+    def event(self, frame: bytes) -> bytes:
+        """The event that carries a frame, with the `id:` that may be resumed from after it."""
+        kind = _kind(frame)
+        if kind in _FAREWELLS:
+            # What may succeed later is to be taken up where it was; anything else begins afresh.
+            again = b'"retry":true' in frame
+            return b"%bretry: %d\ndata: %b\n\n" % (b"" if again else b"id:\n", ENDED_RETRY_MS, frame)
+        self._live = kind == b"live" or (self._live and kind != b"resync")
+        if kind == b"resync" or (kind == b"subscribed" and b'"recovered":false' in frame):
+            return b"id:\ndata: %b\n\n" % frame
+        if kind in _COMPLETE or (kind == b"heartbeat" and self._live):
+            position = _POSITION.search(frame)
+            if position is not None:
+                return b"id: %b\ndata: %b\n\n" % (position[1], frame)
+        return b"data: %b\n\n" % frame
+
+
+class EventStream(Streaming):
+    """The answer to one request, and the owner of its subscription."""
+
+    sink: Sink
+
+    def __init__(self, live: Live) -> None:
+        super().__init__(MEDIA_TYPE, HEADERS)
+        self._live = live
+        self.sink = self._events = EventSink(live.settings.outbox_bytes, self)
+
+    def lapsed(self, channel: int) -> None:
+        """The outbox dropped what waited of the subscription."""
+        self._live.hub.slow.lapsed(self, channel)
+
+    def drained(self, lapsed: Mapping[int, int]) -> None:
+        """Everything else was taken."""
+        self._live.hub.slow.drained(self, lapsed)
+
+    def subscription_ended(self, subscription_id: str) -> None:
+        """The hub ended the subscription; the sink ends with its farewell, which follows."""
+
+    async def open(self, effect: OpenSubscription, receive: Receive) -> ServiceError | None:
+        """Attach, and wait until that is answered or the client is gone; the error where it is refused."""
+        self._live.hub.attach(Subscription(effect.id, self, effect.query, effect.after))
+        watch = asyncio.ensure_future(gone(receive))
+        first = self._events.first
+        try:
+            waiting: set[asyncio.Future[Any]] = {first, watch}
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        except BaseException:
+            await self.close()
+            raise
+        finally:
+            watch.cancel()
+            await asyncio.gather(watch, return_exceptions=True)
+        return error_of(first.result()) if first.done() and _kind(first.result()) == b"error" else None
+
+    def join(self) -> None:
+        """From now on it hears heartbeats and how the feed does."""
+        self._live.connections.add(self)
+        metrics.CONNECTIONS.inc()
+        if self._live.degraded is not None:
+            self.sink.send(self._live.degraded.encode())
+
+    async def produce(self, write: Write) -> None:
+        """Frames as they come, until the service ends the stream."""
+        self._events.output = write
+        await write(b"retry: %d\n\n" % random.randint(*RETRY_MS))  # noqa: S311 - a pause is no secret
+        await self._events.run()
+
+    async def close(self) -> None:
+        """Let the subscription go."""
+        self._live.hub.drop(self)
+        owner: Owner = self
+        if owner in self._live.connections:
+            self._live.connections.discard(owner)
+            metrics.CONNECTIONS.dec()
+
+
+async def stream(live: Live, request: Request, position: str | None, **fields: Any) -> Response:
+    """The event stream for a `subscribe` with these fields; `Last-Event-ID` wins over what the address says.
+
+    An error before it begins is an answer of its own. But not to a browser that reconnects, which would give up for
+    ever at any status but 200: it gets a stream that tells the error and ends.
+    """
+    if request.method == "HEAD":
+        return Response(None, 200, HEADERS, MEDIA_TYPE)
+    last = request.headers.get("last-event-id")
+    if last:
+        position = last
+        fields.pop("since", None)
+    answer = EventStream(live)
+    try:
+        refused = await answer.open(opening(live, fields, position), request.receive)
+    except ServiceError as error:
+        refused = error
+        answer.sink.send(ErrorFrame.of(error, ID).encode())
+    if refused is not None and not last:
+        await answer.close()
+        raise refused
+    answer.join()
+    return answer
+
+
+def opening(live: Live, fields: dict[str, Any], position: str | None) -> OpenSubscription:
+    """What to attach. The effective query of an address is its own, so a position of it goes with that query."""
+    given = {"type": "subscribe", "id": ID, **fields}
+
+    def opened(**more: Any) -> OpenSubscription:
+        try:
+            subscribe = Subscribe.model_validate(
+                {name: value for name, value in (given | more).items() if value is not None}
+            )
+        except ValidationError as invalid:
+            raise invalid_request(invalid) from None
+        return Session(ID, live.limits, live.epoch).subscribe(subscribe)
+
+    if position is None:
+        return opened()
+    if fields.get("mode") == "events":
+        return opened(position=position)
+    return opened(position=position, query=opened().query.key)
+
+
+def error_of(frame: bytes) -> ServiceError:
+    """The error that a frame tells."""
+    fields = json.loads(frame)
+    kinds = {kind.code: kind for kind in ServiceError.__subclasses__()}
+    kind = kinds.get(fields["code"], InternalError)
+    return kind(fields["message"], details=fields.get("details"), retry_after=fields.get("retry_after"))
+
+
+def _kind(frame: bytes) -> bytes:
+    matched = _KIND.match(frame)
+    return matched[1] if matched else b""
+
+
+# ------------------------------------------------------------------------------------------------------- events mode
+
+
+@router.head("/{collection}/events", include_in_schema=False)
+@router.get(
+    "/{collection}/events",
+    summary="What happens, as server-sent events",
+    responses=examples.EVENTS | problems(410, 422, 503, 504),
+)
+async def events(
+    live: Current,
+    request: Request,
+    collection: Annotated[str, Path(description="collection; `*` for all", min_length=1, max_length=200)],
+    filter: Annotated[Text, Query(openapi_examples=examples.FILTER)] = None,  # noqa: A002 - the protocol's own word
+    projection: Annotated[Text, Query(openapi_examples=examples.PROJECTION)] = None,
+    operations: Annotated[Text, Query(description="a list, or names with commas", examples=["insert,delete"])] = None,
+    since: Annotated[Text, Query(description="a date to begin at", examples=["2026-11-22T12:00:00Z"])] = None,
+    position: Annotated[Text, Query(description="to go on from; `Last-Event-ID` wins")] = None,
+) -> Response:
+    """Events mode: each matching event after the position once. The payloads are the WebSocket's frames."""
+    return await stream(
+        live,
+        request,
+        position,
+        mode="events",
+        collection=collection,
+        filter=parameter(filter, "filter"),
+        projection=parameter(projection, "projection"),
+        operations=_operations(operations),
+        since=_date(since),
+    )
+
+
+def _operations(text: str | None) -> Any:
+    if not text:
+        return None
+    return parameter(text, "operations") if text.startswith("[") else [name.strip() for name in text.split(",")]
+
+
+def _date(text: str | None) -> Any:
+    """A date as ISO 8601 or as Extended JSON."""
+    if not text:
+        return None
+    return parameter(text if text.startswith("{") else ejson.encode({"$date": text}).decode(), "since")
