@@ -42,12 +42,6 @@ async def test_what_is_not_there_is_a_problem_document(
     assert answer.json()["code"] == code
 
 
-@pytest.mark.parametrize("kind", ["text/event-stream", "application/x-ndjson"])
-async def test_streams_are_refused_by_name_and_not_answered_with_json(service: Service, kind: str) -> None:
-    answer = await service.http.get(service.documents, headers={"Accept": kind})
-    assert (answer.status_code, answer.json()["details"]) == (422, {"field": "Accept"})
-
-
 async def test_text_that_is_no_utf8_closes_with_a_code_word_and_no_traceback(
     service: Service, caplog: pytest.LogCaptureFixture
 ) -> None:
