@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import httpx
@@ -72,7 +72,7 @@ async def test_the_id_of_every_kind_of_frame() -> None:
         (protocol.ErrorFrame.of(TooLargeError("x"), "s"), ""),
         (protocol.ErrorFrame.of(UnavailableError("x"), "s"), None),
     ]
-    sink = EventSink(1000)
+    sink = EventSink(1000, Unheard())
     got: list[tuple[str | None, Any]] = []
     for frame, _ in told:
         lines = sink.event(frame.encode()).decode().split("\n")
@@ -81,6 +81,16 @@ async def test_the_id_of_every_kind_of_frame() -> None:
         got.append((ids[0] if ids else None, json.loads(lines[-3].removeprefix("data: "))["type"]))
         assert ("retry: 30000" in lines) == (frame.type in {"unsubscribed", "error"})
     assert got == [(wanted, frame.type) for frame, wanted in told]
+
+
+class Unheard:
+    """A listener for a sink that never fills."""
+
+    def lapsed(self, channel: int) -> None:
+        raise AssertionError(channel)
+
+    def drained(self, lapsed: Mapping[int, int]) -> None:
+        raise AssertionError(lapsed)
 
 
 # --------------------------------------------------------------------------------------------------------- both modes
