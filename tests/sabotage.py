@@ -37,6 +37,7 @@ SIZES = "tests/exact/test_join.py::test_transactions_of_any_size_are_one_moment_
 TOLD = "tests/exact/test_catalogue.py::test_catalogue_changes_under_load_are_told_and_followed"
 LATER = "tests/exact/test_catalogue.py::test_images_that_cannot_be_read_at_their_time_are_exact_at_a_later_one"
 REST = "tests/exact/test_history.py::test_resumed_at_any_position_it_is_exactly_the_rest"
+KILLED = "tests/exact/test_history.py::test_after_kill_9_any_position_is_still_exactly_the_rest"
 LOST = "tests/exact/test_lost.py"
 POISON = "tests/exact/test_poison.py"
 HUB, QUERY, PIPE = "realtime/hub.py", "realtime/core/query.py", "realtime/pipe.py"
@@ -107,6 +108,20 @@ TABLE = [
         JOURNAL,
         "            self.start = entry.time\n\n    def _clear",
         "            pass\n\n    def _clear",
+        f"{REST}[oplog-1000]",
+    ),
+    Sabotage(
+        "what is read back ends one moment short",
+        JOURNAL,
+        "for entry in entries if entry.time <= self.start]",
+        "for entry in entries if entry.time <= self.start][:-1]",
+        f"{KILLED}[7]",
+    ),
+    Sabotage(
+        "what is read back begins one moment late",
+        "realtime/mongo/oplog.py",
+        "start=after, batch_size",
+        "start=after + 1, batch_size",
         f"{REST}[oplog-1000]",
     ),
     Sabotage(
