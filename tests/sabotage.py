@@ -38,6 +38,8 @@ TOLD = "tests/exact/test_catalogue.py::test_catalogue_changes_under_load_are_tol
 LATER = "tests/exact/test_catalogue.py::test_images_that_cannot_be_read_at_their_time_are_exact_at_a_later_one"
 REST = "tests/exact/test_history.py::test_resumed_at_any_position_it_is_exactly_the_rest"
 KILLED = "tests/exact/test_history.py::test_after_kill_9_any_position_is_still_exactly_the_rest"
+CROWD = "tests/exact/test_crowd.py::test_2000_clients_of_20_queries_return_within_2_s"
+RETURN = "tests/exact/test_crowd.py::test_100_subscribers_of_a_service_killed_under_load_resume"
 LOST = "tests/exact/test_lost.py"
 POISON = "tests/exact/test_poison.py"
 HUB, QUERY, PIPE = "realtime/hub.py", "realtime/core/query.py", "realtime/pipe.py"
@@ -132,6 +134,41 @@ TABLE = [
         f"{REST}[oplog-7]",
     ),
     Sabotage(
+        "what is shared is another position's",
+        "realtime/resume.py",
+        "(group.channel, after, group.time), lambda",
+        "(group.channel, group.time), lambda",
+        f"{CROWD}[1000]",
+    ),
+    Sabotage(
+        "what is shared begins too early",
+        "realtime/resume.py",
+        "if not events or events[0].time <= after:",
+        "if not events:",
+        f"{REST}[journal-1000]",
+    ),
+    Sabotage(
+        "everybody has a group of their own",
+        HUB,
+        "group = self.router.find(subscription.query) or self._open(subscription.query)",
+        "group = self._open(subscription.query)",
+        f"{CROWD}[7]",
+    ),
+    Sabotage(
+        "who returns is not told the last second",
+        "realtime/resume.py",
+        "if touch.time > after)",
+        "if touch.time > after + (1 << 32))",
+        f"{RETURN}[1000]",
+    ),
+    Sabotage(
+        "a replay begins too late",
+        "realtime/core/query.py",
+        "if event.time <= after or not self._wants(event):",
+        "if event.time <= after + 9 or not self._wants(event):",
+        f"{RETURN}[7]",
+    ),
+    Sabotage(
         "resync not announced",
         HUB,
         "protocol.Resync(id=subscription.id, reason=reason).encode()",
@@ -164,21 +201,21 @@ TABLE = [
         FEED,
         "self._token, self._last_token, self._lost = None, None, True",
         "self._token, self._last_token, self._lost = None, None, False",
-        f"{LOST}::test_a_frozen_service_that_lost_the_oplog_says_so_once",
+        f"{LOST}::test_a_frozen_service_that_lost_the_oplog_says_so_once[7]",
     ),
     Sabotage(
         "post-batch tokens are not kept",
         FEED,
         "        if not self._assembler.holding:\n            # Never",
         "        if reply.documents and not self._assembler.holding:\n            # Never",
-        f"{LOST}::test_a_quiet_collection_survives_a_neighbour_that_turns_the_oplog_over",
+        f"{LOST}::test_a_quiet_collection_survives_a_neighbour_that_turns_the_oplog_over[7]",
     ),
     Sabotage(
         "one ancient position fails for all",
         "realtime/history.py",
         "            if oldest == time:\n",
         "            if oldest <= time:\n",
-        f"{LOST}::test_one_ancient_position_spoils_nobody_elses_history",
+        f"{LOST}::test_one_ancient_position_spoils_nobody_elses_history[7]",
     ),
     Sabotage(
         "images never come again",
@@ -192,7 +229,7 @@ TABLE = [
         "realtime/core/events.py",
         "if match[1] != epoch:",
         "if not match[1]:",
-        f"{POISON}::test_25_bad_positions_get_25_clear_answers_and_none_reaches_mongodb",
+        f"{POISON}::test_25_bad_positions_get_25_clear_answers_and_none_reaches_mongodb[7]",
     ),
 ]
 

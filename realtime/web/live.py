@@ -63,7 +63,7 @@ class Entrance:
             raise ForbiddenError(reason)
 
 
-def _current(connection: HTTPConnection) -> Live:
+async def _current(connection: HTTPConnection) -> Live:
     live: Live = connection.state.realtime
     return live
 

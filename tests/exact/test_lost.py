@@ -104,15 +104,17 @@ async def test_positions_older_than_the_oplog_are_answered_and_the_client_goes_o
     assert figures["enter"] == 1
 
 
+@BATCHES
 async def test_a_frozen_service_that_lost_the_oplog_says_so_once(
-    own_replica_set: ReplicaSet, tmp_path: Path, say: Say
+    own_replica_set: ReplicaSet, tmp_path: Path, batch_size: int, say: Say
 ) -> None:
     """6, up but frozen: one `resync` a query subscription, one `history_lost` an events subscription, no loop."""
     options = ("--port", "0", "--mongodb-uri", own_replica_set.uri, "--database", "t_frozen")
+    given = {"REALTIME_FEED_BATCH_SIZE": str(batch_size)}
     with Client(own_replica_set.uri) as client:
         ledger = Ledger(client["t_frozen"])
         ledger.bulk("docs", [{"_id": n, "n": n} for n in range(10)])
-        async with process("serve", *options, home=tmp_path) as service, listening(service.url) as ear:
+        async with process("serve", *options, home=tmp_path, **given) as service, listening(service.url) as ear:
             await subscribe(ear)
             service.process.send_signal(signal.SIGSTOP)
             try:
@@ -178,12 +180,15 @@ async def test_a_quiet_collection_survives_a_neighbour_that_turns_the_oplog_over
     assert figures["told"] == figures["expected"] == 3
 
 
-async def test_one_ancient_position_spoils_nobody_elses_history(own_replica_set: ReplicaSet, say: Say) -> None:
+@BATCHES
+async def test_one_ancient_position_spoils_nobody_elses_history(
+    own_replica_set: ReplicaSet, batch_size: int, say: Say
+) -> None:
     """Single flight begins at the oldest position that waits; where that one is lost the others are not."""
     asked: list[Asked] = []
     kinds: dict[str, list[str]] = {"ancient": [], "good": []}
     with Client(own_replica_set.uri) as client:
-        async with serving(own_replica_set, feed_await_ms=100, journal_bytes=0) as service:
+        async with serving(own_replica_set, feed_await_ms=100, journal_bytes=0, feed_batch_size=batch_size) as service:
             ledger = Ledger(service.database)
             first = ledger.one(insert("docs", "ancient", n=0))
             async with listening(service.url) as ear:
