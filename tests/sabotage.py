@@ -163,9 +163,9 @@ TABLE = [
     ),
     Sabotage(
         "a replay begins too late",
-        "realtime/core/query.py",
-        "if event.time <= after or not self._wants(event):",
-        "if event.time <= after + 9 or not self._wants(event):",
+        "realtime/resume.py",
+        "journal.after(after) or []\n        self._hub.accept",
+        "journal.after(after)[1:]\n        self._hub.accept",
         f"{RETURN}[7]",
     ),
     Sabotage(

@@ -242,6 +242,10 @@ def position_of_live_back(log: Log) -> None:
     find(log, "live", 70)["position"] = at(14)
 
 
+def position_of_a_heartbeat_back(log: Log) -> None:
+    log.append({"type": "heartbeat", "position": at(79)})
+
+
 def enter_of_held(log: Log) -> None:
     find(log, "changes", 55)["changes"][0]["op"] = "enter"
 
@@ -301,6 +305,7 @@ DOCTORED: list[tuple[str, Callable[[Log], None]]] = [
     ("resync_not_followed", resync_without_its_snapshot),
     ("position_back", position_back),
     ("position_back", position_of_live_back),
+    ("position_back", position_of_a_heartbeat_back),
     ("enter_of_held", enter_of_held),
     ("change_of_unheld", update_of_unheld),
     ("change_of_unheld", leave_of_unheld),

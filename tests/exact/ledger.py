@@ -146,6 +146,18 @@ class Ledger:
             self.commits.append(time)
         return time
 
+    def drop_database(self) -> int:
+        """`dropDatabase`: a `drop` of each collection and one more event; the oplog knows when."""
+        begin = self._clock()
+        self.database.client.drop_database(self.database.name)
+        oplog = self.database.client["local"]["oplog.rs"]
+        commands = list(oplog.find({"ns": f"{self.database.name}.$cmd", "ts": {"$gt": to_timestamp(begin)}}))
+        for entry in commands:
+            if "drop" in entry["o"]:
+                self.replaced("drop", entry["o"]["drop"], to_int(entry["ts"]))
+        (last,) = [entry for entry in commands if "dropDatabase" in entry["o"]]
+        return self.replaced("dropDatabase", "", to_int(last["ts"]))
+
     def made(self, collection: str, key: Any, document: Document, time: int) -> None:
         """Note an insert that was made by other hands."""
         self._note([Op("insert", collection, key, document)], time, None)
