@@ -111,6 +111,7 @@ class Realtime:
                 feed_database,
                 batch_size=settings.feed_batch_size,
                 max_bytes=settings.catch_up_bytes,
+                held_bytes=settings.transaction_bytes,
             )
             history = History(journal, oplog)
             hub = Hub(reader, history, epoch=deployment.epoch, time=deployment.time, bounds=bounds)
@@ -120,6 +121,7 @@ class Realtime:
                 start=deployment.time,
                 batch_size=settings.feed_batch_size,
                 await_ms=settings.feed_await_ms,
+                held_bytes=settings.transaction_bytes,
                 on_status=self._report,
             )
             self._live = Live(

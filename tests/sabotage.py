@@ -122,8 +122,8 @@ TABLE = [
     Sabotage(
         "what is read back begins one moment late",
         "realtime/mongo/oplog.py",
-        "start=after, batch_size",
-        "start=after + 1, batch_size",
+        "start=after,",
+        "start=after + 1,",
         f"{REST}[oplog-1000]",
     ),
     Sabotage(
@@ -202,6 +202,20 @@ TABLE = [
         "self._token, self._last_token, self._lost = None, None, True",
         "self._token, self._last_token, self._lost = None, None, False",
         f"{LOST}::test_a_frozen_service_that_lost_the_oplog_says_so_once[7]",
+    ),
+    Sabotage(
+        "a transaction too large to hold is left out",
+        MOMENTS,
+        "return Batch(tuple(ready), time, lost)",
+        "return Batch(tuple(ready), time, False)",
+        f"{LOST}::test_a_transaction_too_large_to_hold_is_told_as_lost[1000]",
+    ),
+    Sabotage(
+        "one too large to hold is left out of a replay",
+        "realtime/mongo/oplog.py",
+        "                if batch.lost:",
+        "                if not batch:",
+        f"{LOST}::test_a_transaction_too_large_to_hold_is_told_as_lost[7]",
     ),
     Sabotage(
         "post-batch tokens are not kept",

@@ -11,27 +11,42 @@ from realtime.core.upstream import Action, action_for
 from realtime.errors import HistoryLostError, UnavailableError
 from realtime.mongo.client import Client, Database
 from realtime.mongo.faults import RETRY_AFTER_SECONDS, short
-from realtime.mongo.feed import ChangeFeed
+from realtime.mongo.feed import HELD_BYTES, ChangeFeed
 
 
 class OplogReader:
     """A second change stream, opened for as long as it takes to come from one time to another."""
 
-    def __init__(self, client: Client, database: Database, *, batch_size: int, max_bytes: int) -> None:
+    def __init__(
+        self, client: Client, database: Database, *, batch_size: int, max_bytes: int, held_bytes: int = HELD_BYTES
+    ) -> None:
         self._client = client
         self._database = database
         self._batch_size = batch_size
         self._max_bytes = max_bytes
+        self._held_bytes = held_bytes
 
     async def read(self, after: int, until: int) -> list[Batch]:
         """Every event after `after`, up to `until` at least. `HistoryLostError` says how far back it would reach."""
         feed = ChangeFeed(
-            self._client, self._database, start=after, batch_size=self._batch_size, await_ms=100, patient=False
+            self._client,
+            self._database,
+            start=after,
+            batch_size=self._batch_size,
+            await_ms=100,
+            held_bytes=self._held_bytes,
+            patient=False,
         )
         batches: list[Batch] = []
         size = 0
         try:
             async for batch in feed.batches():
+                if batch.lost:
+                    feed.close()
+                    raise HistoryLostError(
+                        f"a transaction since then has over {self._held_bytes} bytes: subscribe without a position",
+                        details={"oldest": to_date(batch.time)},
+                    )
                 batches.append(batch)
                 size += sum(event.size for event in batch.events)
                 if batch.time >= until:

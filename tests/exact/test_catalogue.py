@@ -278,7 +278,10 @@ async def test_images_that_cannot_be_read_at_their_time_are_exact_at_a_later_one
         ledger.bulk("stock", [{"_id": n, "n": n % 10} for n in range(40)])
         ears = [await stack.enter_async_context(listening(service.url)) for _ in range(2)]
         await asyncio.gather(*map(subscribe, ears))
-        for number in range(ROUNDS):
+        number = 0
+        # Where the machine is busy the change may come after the read: such a round shows nothing and does not count.
+        while counted(metrics.LATER_READS) - before < ROUNDS and number < 3 * ROUNDS:
+            number += 1
             with spoiled(service.database.client, number):
                 await asyncio.to_thread(race, ledger, number)
                 await asyncio.gather(*(ear.settle(ledger.last) for ear in ears))

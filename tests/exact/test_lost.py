@@ -180,6 +180,57 @@ async def test_a_quiet_collection_survives_a_neighbour_that_turns_the_oplog_over
     assert figures["told"] == figures["expected"] == 3
 
 
+HELD = 256 * 1024
+LARGE = 2500
+"""Documents in one transaction, of some 300 bytes each as events: a full reply of them passes the bound."""
+
+
+@BATCHES
+async def test_a_transaction_too_large_to_hold_is_told_as_lost(
+    replica_set: ReplicaSet, batch_size: int, say: Say
+) -> None:
+    """Nothing of it is told by halves: queries are read again, events end, also for those who resume across it."""
+    settings = {"feed_await_ms": 100, "feed_batch_size": batch_size, "transaction_bytes": HELD}
+    async with (
+        serving(replica_set, **settings) as service,
+        listening(service.url) as ear,
+        listening(service.url) as late,
+    ):
+        ledger = Ledger(service.database)
+        ledger.bulk("docs", [{"_id": n, "n": n} for n in range(10)])
+        await subscribe(ear)
+        before, query = ear.of("live")[0]["position"], ear.of("subscribed")[0]["query"]
+        told = [ear.coming(of_type("resync", name)) for name in ("one", "two")]
+        told.append(ear.coming(of_type("unsubscribed", "events")))
+        large = ledger.together([insert("docs", f"large {n}", n=n) for n in range(LARGE)])
+        async with asyncio.timeout(TOLD_SECONDS):
+            await asyncio.gather(*told)
+        await ear.settle(large)
+        # It is a transaction of the ordinary size that comes through whole.
+        await ear.subscribe("again", "docs", mode="events")
+        ledger.together([insert("docs", f"after {n}", n=n) for n in range(20)])
+        await ear.settle(ledger.last)
+        asked = [*ASKED, EVENTS, Asked("again", ("docs",), "events")]
+        figures = judge(ear.frames, asked, ledger.truth()).accept()
+        # Across it nothing can be told one by one; after it everything can.
+        request = {"type": "subscribe", "id": "e", "mode": "events", "collection": "docs", "position": before}
+        across = await late.ask(**request)
+        await late.subscribe("one", "docs", position=before, query=query)
+        after = str(next(frame for frame in ear.of("live") if frame["id"] == "again")["position"])
+        await late.subscribe("e", "docs", mode="events", position=after)
+        resumed = [ASKED[0], Asked("e", ("docs",), "events", after=after)]
+        frames = [frame for frame in late.frames if frame is not across]
+        again = judge(frames, resumed, ledger.truth()).accept()
+    say(f"{dict(figures)}; across it {across['message']}; {dict(again)}")
+    assert sorted(frame["id"] for frame in ear.of("resync")) == ["one", "two"]
+    assert [(frame["id"], frame["code"]) for frame in ear.of("unsubscribed")] == [("events", "history_lost")]
+    assert figures["told"] == figures["expected"] == 20
+    assert figures["enter"] == 20 + 15
+    assert (across["type"], across["code"]) == ("error", "history_lost")
+    assert [frame["recovered"] for frame in late.of("subscribed")] == [False, True]
+    assert again["told"] == again["expected"] == 20
+
+
 @BATCHES
 async def test_one_ancient_position_spoils_nobody_elses_history(
     own_replica_set: ReplicaSet, batch_size: int, say: Say
