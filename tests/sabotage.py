@@ -197,6 +197,27 @@ TABLE = [
         f"{LATER}[refused-updates-7]",
     ),
     Sabotage(
+        "what is held for T' has no bound",
+        PIPE,
+        "if len(batch.events) > HELD_EVENTS or asyncio.get_running_loop().time() > deadline:",
+        "if len(batch.events) > 1 << 30:",
+        "tests/hub/test_pipe.py::test_what_is_held_for_later_images_is_bounded_then_queries_are_read_again",
+    ),
+    Sabotage(
+        "a large batch in one turn",
+        PIPE,
+        "cut(rest, self._slice)",
+        "cut(rest, 1 << 30)",
+        "tests/hub/test_pipe.py::test_a_large_batch_is_dispatched_in_parts_and_others_have_their_turn_between_them",
+    ),
+    Sabotage(
+        "a large moment is cut",
+        MOMENTS,
+        "    if not end:\n",
+        "    end = end or most\n    if not end:\n",
+        "tests/hub/test_pipe.py::test_a_large_batch_is_dispatched_in_parts_and_others_have_their_turn_between_them",
+    ),
+    Sabotage(
         "lost history is not told",
         FEED,
         "self._token, self._last_token, self._lost = None, None, True",

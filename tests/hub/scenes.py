@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import orjson
+from prometheus_client import REGISTRY
 
 from realtime.core.query import Query
 from realtime.roster import Subscription
@@ -11,6 +12,11 @@ from tests.hub.fakes import Peer, Service, Store
 from tests.hub.view import Held, View, check_exact, expected
 
 RED = {"team": "red"}
+
+
+def counter(name: str) -> float:
+    """A counter's value now."""
+    return REGISTRY.get_sample_value(name) or 0.0
 
 
 def watch(peer: Peer, what: Query, name: str = "s") -> Subscription:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 
+import orjson
 import pytest
 
 from realtime.errors import TooLargeError, UnavailableError
-from realtime.pipe import LATER_TRIES
+from realtime.pipe import LATER_TRIES, LEAST_SLICE, SLICE_EVENTS
 from realtime.ports import VoidReadError
 from tests.core.examples import query
 from tests.hub.fakes import Peer, Service, until
-from tests.hub.scenes import RED, exact, teams, two_collections, types, watch
+from tests.hub.scenes import RED, counter, exact, teams, two_collections, types, watch
 from tests.hub.view import View
 
 
@@ -116,3 +119,73 @@ async def test_a_catch_up_read_that_is_void_starts_with_a_new_snapshot(service: 
     assert types(peer) == ["subscribed", "snapshot", "live"]
     assert (len(store.reads_of("find")), len(store.reads_of("catch up"))) == (2, 1)
     exact(peer, store, what)
+
+
+async def far_ahead(service: Service, batches: int) -> Peer:
+    """Somebody live, an update whose time cannot be read, and `batches` more that lie before the T' of its images."""
+    store, peer = service.store, Peer()
+    teams(store)
+    await service.flow()
+    await service.subscribed(watch(peer, query(RED)))
+    store.faults["images"] = [VoidReadError("246") for _ in range(100)]
+    store.update("items", 1, n=1)
+    waiting = [store.batch()]
+    for number in range(batches):
+        store.insert("others", {"_id": f"later {number}", "team": "red"})
+        waiting.append(store.batch())
+    for batch in waiting:
+        service.stream.put(batch)
+    return peer
+
+
+@pytest.mark.parametrize("bound", ["events", "seconds"])
+async def test_what_is_held_for_later_images_is_bounded_then_queries_are_read_again(
+    service: Service, bound: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bound of ARCHITECTURE's T': 20,000 events or 60 s; not five tries, and not for ever."""
+    monkeypatch.setattr("realtime.pipe.HELD_EVENTS", 10 if bound == "events" else 20_000)
+    monkeypatch.setattr("realtime.pipe.HELD_SECONDS", 60.0 if bound == "events" else 0.0)
+    later = counter("realtime_later_reads_total")
+    peer = await far_ahead(service, batches=30)
+    await until(lambda: types(peer)[-1] == "live" and "resync" in types(peer))
+    assert counter("realtime_later_reads_total") - later == 1
+    assert service.store.faults["images"]
+    service.store.faults["images"].clear()
+    await service.flow()
+    assert exact(peer, service.store, query(RED)).resyncs == ["image_unavailable"]
+
+
+async def test_a_large_batch_is_dispatched_in_parts_and_others_have_their_turn_between_them(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("realtime.pipe.SLICE_SECONDS", 1e9)
+    store, peer, turns = service.store, Peer(), Counter[int]()
+    await service.subscribed(watch(peer, query(mode="events")))
+    for number in range(3 * SLICE_EVENTS):
+        store.insert("items", {"_id": number})
+    with store.transaction():
+        for number in range(2 * SLICE_EVENTS):
+            store.insert("items", {"_id": f"t{number}"})
+    store.insert("items", {"_id": "last"})
+    batch = service.put()
+    while service.hub.time < batch.time:
+        turns[service.hub.time] += 1
+        await asyncio.sleep(0)
+    told = [orjson.loads(frame) for frame in peer.moments()]
+    sizes = [len(frame["events"]) for frame in told]
+    assert sizes == [*[SLICE_EVENTS] * 3, 2 * SLICE_EVENTS, 1]
+    assert len({event["transaction"] for event in told[3]["events"]}) == 1
+    assert len(turns) >= len(sizes)
+
+
+async def test_where_a_part_takes_too_long_the_next_ones_are_smaller(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("realtime.pipe.SLICE_SECONDS", 0.0)
+    store, peer = service.store, Peer()
+    await service.subscribed(watch(peer, query(mode="events")))
+    for number in range(SLICE_EVENTS + 4 * LEAST_SLICE):
+        store.insert("items", {"_id": number})
+    await service.flow()
+    sizes = [len(orjson.loads(frame)["events"]) for frame in peer.moments()]
+    assert sizes == [SLICE_EVENTS, *[LEAST_SLICE] * 4]
