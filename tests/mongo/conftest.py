@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from realtime import settings
+from realtime.mongo import embedded
 from tests.mongo.commands import Documents, breakable, plain
 from tests.replica_set import ReplicaSet
 
@@ -30,3 +32,16 @@ async def own_uri() -> AsyncIterator[str]:
 def own(own_uri: str) -> Iterator[Documents]:
     with plain(own_uri) as found:
         yield found
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    """A data directory; each takes 300 MB, so none is kept."""
+    with tempfile.TemporaryDirectory(prefix="realtime-embedded-") as path:
+        yield Path(path)
+
+
+@pytest.fixture(scope="module")
+def binary() -> Path:
+    with tempfile.TemporaryDirectory() as unused:
+        return embedded.find_mongod(settings.load().mongod, Path(unused))
