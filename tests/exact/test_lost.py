@@ -250,6 +250,9 @@ async def test_one_ancient_position_spoils_nobody_elses_history(
                 await ear.fence(ledger.last)
                 epoch = ear.frames[0]["position"][:8]
                 waits = []
+                # Nobody's read begins before everybody waits.
+                flight = service.realtime.live().hub.history._flight
+                await flight.acquire()
                 # From new to old, so that each needs a read of its own unless another one's reaches back further.
                 for number, position in enumerate(sorted(ledger.commits[1:], reverse=True)):
                     for kind, at in (("good", position), ("ancient", first)):
@@ -258,6 +261,8 @@ async def test_one_ancient_position_spoils_nobody_elses_history(
                             asked.append(Asked(name, ("docs",), "events", after=text))
                         waits.append((kind, ear.coming(answer_to(name))))
                         await ear.send(type="subscribe", id=name, mode="events", collection="docs", position=text)
+                await ear.ask(type="ping")
+                flight.release()
                 async with asyncio.timeout(30):
                     for kind, wait in waits:
                         frame = await wait
