@@ -156,6 +156,7 @@ class Realtime:
                 batch_size=settings.feed_batch_size,
                 max_bytes=settings.catch_up_bytes,
                 collections=self.collections.names,
+                held_bytes=settings.transaction_bytes,
             )
             history = History(journal, oplog)
             hub = Hub(reader, history, epoch=deployment.epoch, time=deployment.time, bounds=bounds)
@@ -184,6 +185,7 @@ class Realtime:
             start=start,
             batch_size=self.settings.feed_batch_size,
             await_ms=self.settings.feed_await_ms,
+            held_bytes=self.settings.transaction_bytes,
             on_status=self._report,
             collections=self.collections.names,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import logging
 import os
 import signal
@@ -27,6 +28,8 @@ from realtime.tail import tail
 from realtime.web.server import bind, make_server
 
 CONFIGURATION_EXIT = 2
+GC_ALLOCATIONS = 20_000
+"""Objects made, and not freed, between two looks of the garbage collector at the young ones."""
 EXIT_SECONDS = 1.0
 Start = Callable[[AsyncExitStack, Realtime, str], Awaitable[None]]
 
@@ -149,9 +152,21 @@ async def _serve(settings: Settings, start: Start) -> None:
         async with realtime.started(), AsyncExitStack() as stack:
             address = f"http://{_shown(settings.host)}:{listening.getsockname()[1]}/"
             server = make_server(app, settings, functools.partial(start, stack, realtime, address))
+            _spare_the_collector()
             await server.serve(sockets=[listening])
     finally:
         listening.close()
+
+
+def _spare_the_collector() -> None:
+    """What is there now stays to the end: looking through it again and again stalls a crowd that connects.
+
+    Of 2,000 connections that came at once the collector took 40 % of the time. This process is ours; an application
+    that embeds the service decides for itself.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_ALLOCATIONS, 20, 50)
 
 
 def _shown(host: str) -> str:

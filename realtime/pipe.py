@@ -14,13 +14,17 @@ from typing import Any
 
 from realtime import metrics
 from realtime.core.events import Batch, identity
-from realtime.core.moments import Touch
+from realtime.core.moments import Touch, cut
 from realtime.errors import ServiceError
 from realtime.hub import Hub, Plan, backoff
 from realtime.ports import Feed, SnapshotReader, VoidReadError
 
 log = logging.getLogger("realtime.pipe")
 
+SLICE_EVENTS, LEAST_SLICE = 1000, 50
+"""Events that are dispatched in one turn of the loop, unless a single moment has more: as many as take `SLICE_SECONDS`,
+between these."""
+SLICE_SECONDS = 0.02
 LATER_TRIES = 5
 HELD_EVENTS = 20_000
 HELD_SECONDS = 60.0
@@ -35,6 +39,7 @@ class Pipe:
         self._hub = hub
         self._reader = reader
         self._closing = False
+        self._slice = SLICE_EVENTS
         self._batches: AsyncIterator[Batch]
 
     def close(self) -> None:
@@ -43,11 +48,29 @@ class Pipe:
 
     async def run(self, feed: Feed) -> None:
         """Until the feed is closed."""
-        self._batches = aiter(feed.batches())
+        self._batches = self._sliced(feed)
         async for batch in self._batches:
             rest: Batch | None = batch
             while rest is not None:
                 rest = await self._deliver(rest)
+
+    async def _sliced(self, feed: Feed) -> AsyncIterator[Batch]:
+        """The feed's batches, the large ones in parts, and the loop free for others between them."""
+        async for batch in feed.batches():
+            rest: Batch | None = batch
+            while rest is not None:
+                part, rest = cut(rest, self._slice)
+                yield part
+                await asyncio.sleep(0)
+
+    def _dispatch(self, plan: Plan, images: dict[str, Images | None]) -> None:
+        """Dispatch, and learn from it how much may be dispatched in one turn."""
+        clock = asyncio.get_running_loop().time
+        began, events = clock(), len(plan.settled.order)
+        self._hub.dispatch(plan, images)
+        if events >= LEAST_SLICE:
+            wanted = int(events * SLICE_SECONDS / max(clock() - began, 1e-6))
+            self._slice = min(SLICE_EVENTS, max(LEAST_SLICE, wanted))
 
     async def _deliver(self, batch: Batch) -> Batch | None:
         """Dispatch a batch, or more than it; returns what was read of the feed beyond that."""
@@ -58,7 +81,7 @@ class Pipe:
         void = [collection for collection, found in images.items() if found is None]
         if void and not batch.lost and not self._closing:
             return await self._deliver_later(batch, plan, void[0])
-        self._hub.dispatch(plan, images)
+        self._dispatch(plan, images)
         return None
 
     async def _deliver_later(self, batch: Batch, plan: Plan, collection: str) -> Batch | None:
@@ -81,7 +104,7 @@ class Pipe:
             collection = void[0]
             if len(batch.events) > HELD_EVENTS or asyncio.get_running_loop().time() > deadline:
                 break
-        self._hub.dispatch(plan, images)
+        self._dispatch(plan, images)
         return rest
 
     async def _complete(self, collection: str, touches: dict[str, Touch], known: Images, time: int) -> Images | None:

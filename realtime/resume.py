@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 from realtime.core import protocol
+from realtime.core.encodings import Encodings
 from realtime.core.events import format_position, identity
 from realtime.core.journal import Entry
 from realtime.core.query import EventGroup, Group, GroupBounds, QueryGroup
@@ -18,6 +19,8 @@ from realtime.roster import Subscription
 AHEAD_SECONDS = 30
 """How far after the feed a position may lie and still be waited for: a write's own, say, or another node's."""
 MAX_KEYS = 10_000
+SHARED_BYTES = 16 * 1024 * 1024
+"""What is kept encoded of what was told to one who resumed, for the next one."""
 _READ_KEYS = 1000
 
 
@@ -52,6 +55,7 @@ class Resumer:
     def __init__(self, hub: Desk) -> None:
         self._hub = hub
         self._completing = asyncio.Lock()
+        self._encoded = Encodings(SHARED_BYTES)
 
     async def resume(self, group: Group, subscription: Subscription, after: int) -> None:
         """Answer one subscription: recovered, a fresh snapshot (query mode), or the error (events mode)."""
@@ -98,17 +102,16 @@ class Resumer:
         if entries is None or not group.live or group.time > self._hub.time:
             return False
         collection = group.query.collection
-        names: dict[str, None] = {}
-        for entry in entries:
-            if entry.settled.was_replaced(collection):
-                return False
-            touches = entry.settled.touches.get(collection, {})
-            names.update((touch.identity, None) for touch in touches.values() if touch.time > after)
-        if len(names) > MAX_KEYS:
+        if any(entry.settled.was_replaced(collection) for entry in entries):
             return False
         group.time = max(group.time, self._hub.time)
+        # Whoever comes back from the same position while nothing happens is told the same.
+        changes = self._encoded.get(
+            (group.channel, after, group.time), lambda: group.since(_touched(entries, collection, after))
+        )
+        if len(changes) > MAX_KEYS:
+            return False
         self._hub.accept(group, subscription, recovered=True)
-        changes = group.since(names)
         if changes:
             target = protocol.id_target(subscription.id)
             frame_bytes = self._hub.bounds.frame_bytes
@@ -131,10 +134,18 @@ class Resumer:
         """One frame or more an entry, made when the transport takes them."""
         target = protocol.id_target(subscription.id)
         for entry in entries:
-            events = group.matching(entry, after=after)
+            events = self._matching(group, entry, after)
             if events:
                 position = format_position(self._hub.epoch, entry.time)
                 yield from protocol.moment_frames("events", target, events, position, self._hub.bounds.frame_bytes)
+
+    def _matching(self, group: EventGroup, entry: Entry, after: int) -> list[bytes]:
+        events = entry.settled.order
+        if not events or events[0].time <= after:
+            return group.matching(entry, after=after)
+        # The oplog may give the same events again in another entry, and documents that were lacking may have come.
+        key = (group.channel, events[0].time, entry.time, len(events), len(entry.late))
+        return self._encoded.get(key, lambda: group.matching(entry, after=after))
 
     async def _complete(self, group: EventGroup, after: int) -> None:
         """Read the documents that updates in the journal lack, once for all who resume; they name their later time."""
@@ -162,3 +173,12 @@ class Resumer:
             for document in snapshot.documents:
                 found[identity(document["_id"])] = (snapshot.time, dict(document))
         return found
+
+
+def _touched(entries: list[Entry], collection: str, after: int) -> dict[str, None]:
+    """The documents that changed after a time, in the order of their first change."""
+    names: dict[str, None] = {}
+    for entry in entries:
+        touches = entry.settled.touches.get(collection, {})
+        names.update((touch.identity, None) for touch in touches.values() if touch.time > after)
+    return names

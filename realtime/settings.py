@@ -93,6 +93,9 @@ class Settings(BaseSettings):
 
     feed_batch_size: int = Field(1000, ge=1, le=10_000, description="change events asked for at once")
     feed_await_ms: int = Field(1000, ge=10, le=1000, description="wait of the change stream for the next event")
+    transaction_bytes: int = Field(
+        64 * 1024 * 1024, ge=4096, description="bytes held of one transaction until its end is known"
+    )
     journal_seconds: float = Field(300, ge=0, description="age of the history kept in memory for resuming")
     journal_bytes: int = Field(64 * 1024 * 1024, ge=0, description="bytes of the history kept in memory")
     catch_up_bytes: int = Field(

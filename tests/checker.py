@@ -109,6 +109,8 @@ def judge(
         if kind in {"heartbeat", "pong"}:
             for follower in followers.values():
                 if follower.live and "position" in frame and follower.id not in frame.get("behind", ()):
+                    if kind == "heartbeat":
+                        follower.told(frame["position"])
                     follower.reach(frame["position"])
         elif kind in {"changes", "events"} and "channel" in frame:
             _by_channel(frame, followers.values(), channels, verdict)
@@ -239,10 +241,15 @@ class _Query(_Follower):
         if self.resync_from is not None:
             if not self.snapshot_since_resync:
                 self.say("resync_not_followed")
-            elif not self.truth.touches(self.collection, time_of(self.resync_from), time_of(self.position)):
+            elif not self._happened(time_of(self.resync_from), time_of(self.position)):
                 self.say("resync_for_nothing", f"since {self.resync_from}")
             self.resync_from = None
         self.compare_all()
+
+    def _happened(self, after: int, until: int) -> bool:
+        return bool(self.truth.touches(self.collection, after, until)) or self.truth.replaced(
+            self.collection, after, until
+        )
 
     def moment(self, entries: list[Any], position: str, *, by_id: bool) -> None:
         self.verdict.figures["moments"] += 1
@@ -406,6 +413,8 @@ class _Events(_Follower):
         self._documents()
 
     def _wants(self, write: Write) -> bool:
+        if write.op == "dropDatabase":
+            return True
         wanted = self.asked.collections
         if wanted and write.collection not in wanted and write.to not in wanted:
             return False

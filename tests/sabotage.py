@@ -37,6 +37,9 @@ SIZES = "tests/exact/test_join.py::test_transactions_of_any_size_are_one_moment_
 TOLD = "tests/exact/test_catalogue.py::test_catalogue_changes_under_load_are_told_and_followed"
 LATER = "tests/exact/test_catalogue.py::test_images_that_cannot_be_read_at_their_time_are_exact_at_a_later_one"
 REST = "tests/exact/test_history.py::test_resumed_at_any_position_it_is_exactly_the_rest"
+KILLED = "tests/exact/test_history.py::test_after_kill_9_any_position_is_still_exactly_the_rest"
+CROWD = "tests/exact/test_crowd.py::test_2000_clients_of_20_queries_return_within_2_s"
+RETURN = "tests/exact/test_crowd.py::test_100_subscribers_of_a_service_killed_under_load_resume"
 LOST = "tests/exact/test_lost.py"
 POISON = "tests/exact/test_poison.py"
 CUT = "tests/exact/test_client.py::test_over_500_cuts_the_client_says_what_happened_all_of_it_and_once"
@@ -116,11 +119,60 @@ TABLE = [
         f"{REST}[oplog-1000]",
     ),
     Sabotage(
+        "what is read back ends one moment short",
+        JOURNAL,
+        "for entry in entries if entry.time <= self.start]",
+        "for entry in entries if entry.time <= self.start][:-1]",
+        f"{KILLED}[7]",
+    ),
+    Sabotage(
+        "what is read back begins one moment late",
+        "realtime/mongo/oplog.py",
+        "start=after,",
+        "start=after + 1,",
+        f"{REST}[oplog-1000]",
+    ),
+    Sabotage(
         "catch-up ends too early",
         "realtime/mongo/oplog.py",
         "if batch.time >= until:",
         "if batch.events:",
         f"{REST}[oplog-7]",
+    ),
+    Sabotage(
+        "what is shared is another position's",
+        "realtime/resume.py",
+        "(group.channel, after, group.time), lambda",
+        "(group.channel, group.time), lambda",
+        f"{CROWD}[1000]",
+    ),
+    Sabotage(
+        "what is shared begins too early",
+        "realtime/resume.py",
+        "if not events or events[0].time <= after:",
+        "if not events:",
+        f"{REST}[journal-1000]",
+    ),
+    Sabotage(
+        "everybody has a group of their own",
+        HUB,
+        "group = self.router.find(subscription.query) or self._open(subscription.query)",
+        "group = self._open(subscription.query)",
+        f"{CROWD}[7]",
+    ),
+    Sabotage(
+        "who returns is not told the last second",
+        "realtime/resume.py",
+        "if touch.time > after)",
+        "if touch.time > after + (1 << 32))",
+        f"{RETURN}[1000]",
+    ),
+    Sabotage(
+        "a replay begins too late",
+        "realtime/resume.py",
+        "journal.after(after) or []\n        self._hub.accept",
+        "journal.after(after)[1:]\n        self._hub.accept",
+        f"{RETURN}[7]",
     ),
     Sabotage(
         "resync not announced",
@@ -151,25 +203,60 @@ TABLE = [
         f"{LATER}[refused-updates-7]",
     ),
     Sabotage(
+        "what is held for T' has no bound",
+        PIPE,
+        "if len(batch.events) > HELD_EVENTS or asyncio.get_running_loop().time() > deadline:",
+        "if len(batch.events) > 1 << 30:",
+        "tests/hub/test_pipe.py::test_what_is_held_for_later_images_is_bounded_then_queries_are_read_again",
+    ),
+    Sabotage(
+        "a large batch in one turn",
+        PIPE,
+        "cut(rest, self._slice)",
+        "cut(rest, 1 << 30)",
+        "tests/hub/test_pipe.py::test_a_large_batch_is_dispatched_in_parts_and_others_have_their_turn_between_them",
+    ),
+    Sabotage(
+        "a large moment is cut",
+        MOMENTS,
+        "    if not end:\n",
+        "    end = end or most\n    if not end:\n",
+        "tests/hub/test_pipe.py::test_a_large_batch_is_dispatched_in_parts_and_others_have_their_turn_between_them",
+    ),
+    Sabotage(
         "lost history is not told",
         FEED,
         "self._token, self._last_token, self._lost = None, None, True",
         "self._token, self._last_token, self._lost = None, None, False",
-        f"{LOST}::test_a_frozen_service_that_lost_the_oplog_says_so_once",
+        f"{LOST}::test_a_frozen_service_that_lost_the_oplog_says_so_once[7]",
+    ),
+    Sabotage(
+        "a transaction too large to hold is left out",
+        MOMENTS,
+        "return Batch(tuple(ready), time, lost)",
+        "return Batch(tuple(ready), time, False)",
+        f"{LOST}::test_a_transaction_too_large_to_hold_is_told_as_lost[1000]",
+    ),
+    Sabotage(
+        "one too large to hold is left out of a replay",
+        "realtime/mongo/oplog.py",
+        "                if batch.lost:",
+        "                if not batch:",
+        f"{LOST}::test_a_transaction_too_large_to_hold_is_told_as_lost[7]",
     ),
     Sabotage(
         "post-batch tokens are not kept",
         FEED,
         "        if not self._assembler.holding:\n            # Never",
         "        if reply.documents and not self._assembler.holding:\n            # Never",
-        f"{LOST}::test_a_quiet_collection_survives_a_neighbour_that_turns_the_oplog_over",
+        f"{LOST}::test_a_quiet_collection_survives_a_neighbour_that_turns_the_oplog_over[7]",
     ),
     Sabotage(
         "one ancient position fails for all",
         "realtime/history.py",
         "            if oldest == time:\n",
         "            if oldest <= time:\n",
-        f"{LOST}::test_one_ancient_position_spoils_nobody_elses_history",
+        f"{LOST}::test_one_ancient_position_spoils_nobody_elses_history[7]",
     ),
     Sabotage(
         "images never come again",
@@ -183,7 +270,7 @@ TABLE = [
         "realtime/core/events.py",
         "if match[1] != epoch:",
         "if not match[1]:",
-        f"{POISON}::test_25_bad_positions_get_25_clear_answers_and_none_reaches_mongodb",
+        f"{POISON}::test_25_bad_positions_get_25_clear_answers_and_none_reaches_mongodb[7]",
     ),
     Sabotage("client: events without position", FOLDS, "if self.received is None:", "if self.received:", CUT),
     Sabotage(

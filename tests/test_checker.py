@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests import checker, truth
+from tests import checker, rest, truth
 from tests.checker import Asked, Frame, Verdict, judge
 from tests.truth import Document, Truth, View, Write
 
@@ -242,6 +242,10 @@ def position_of_live_back(log: Log) -> None:
     find(log, "live", 70)["position"] = at(14)
 
 
+def position_of_a_heartbeat_back(log: Log) -> None:
+    log.append({"type": "heartbeat", "position": at(79)})
+
+
 def enter_of_held(log: Log) -> None:
     find(log, "changes", 55)["changes"][0]["op"] = "enter"
 
@@ -301,6 +305,7 @@ DOCTORED: list[tuple[str, Callable[[Log], None]]] = [
     ("resync_not_followed", resync_without_its_snapshot),
     ("position_back", position_back),
     ("position_back", position_of_live_back),
+    ("position_back", position_of_a_heartbeat_back),
     ("enter_of_held", enter_of_held),
     ("change_of_unheld", update_of_unheld),
     ("change_of_unheld", leave_of_unheld),
@@ -366,7 +371,7 @@ def test_a_resumed_query_is_exact_from_what_it_held() -> None:
 
 
 def test_the_judge_imports_nothing_of_the_service() -> None:
-    for module in (checker, truth):
+    for module in (checker, rest, truth):
         tree = ast.parse(Path(str(module.__file__)).read_text())
         names: set[Any] = set()
         for node in ast.walk(tree):
@@ -376,4 +381,4 @@ def test_the_judge_imports_nothing_of_the_service() -> None:
                 names.add(node.module)
         assert names
         assert {str(name).split(".")[0] for name in names} <= STANDARD | {"tests"}
-        assert {name for name in names if name.startswith("tests")} <= {"tests.truth"}
+        assert {name for name in names if name.startswith("tests")} <= {"tests.truth", "tests.checker"}

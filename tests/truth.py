@@ -10,7 +10,7 @@ from typing import Any
 
 Document = dict[str, Any]
 View = dict[str, Document]
-CATALOGUE = ("drop", "rename")
+CATALOGUE = ("drop", "rename", "dropDatabase")
 
 
 def name_of(key: Any) -> str:
@@ -96,6 +96,15 @@ class Truth:
         """A collection at a time."""
         found = {name: self.state(collection, name, time) for name in self._states.get(collection, {})}
         return {name: document for name, document in found.items() if document is not None}
+
+    def replaced(self, collection: str, after: int, until: int) -> bool:
+        """Whether a collection was dropped, renamed or renamed onto between two times, or all of them dropped."""
+        return any(
+            after < write.time <= until
+            and write.op in CATALOGUE
+            and (collection in {write.collection, write.to} or write.op == "dropDatabase")
+            for write in self.writes
+        )
 
     def touches(self, collection: str, after: int, until: int) -> list[tuple[int, str, str | None]]:
         """Time, key and transaction of what changed after one time and up to another."""

@@ -70,6 +70,24 @@ class MomentAssembler:
         return ready, ready[-1].time if ready else 0
 
 
+def cut(batch: Batch, most: int) -> tuple[Batch, Batch | None]:
+    """The first part of a batch, of at most `most` events, and the rest: cut between moments, never within one.
+
+    A batch that lost a moment stays whole: which of its events lie after that one is not known any more.
+    """
+    events = batch.events
+    if batch.lost or len(events) <= most:
+        return batch, None
+    end = most
+    while end and events[end - 1].time == events[end].time:
+        end -= 1
+    if not end:
+        end = next((at for at in range(most, len(events)) if events[at].time != events[0].time), len(events))
+    if end == len(events):
+        return batch, None
+    return Batch(events[:end], events[end - 1].time), Batch(events[end:], batch.time)
+
+
 @dataclass(slots=True)
 class Touch:
     """What a batch did to one document.

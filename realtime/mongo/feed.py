@@ -88,6 +88,7 @@ class ChangeFeed:
         start: int,
         batch_size: int = 1000,
         await_ms: int = 1000,
+        held_bytes: int = HELD_BYTES,
         on_status: Callable[[FeedStatus], None] = lambda _: None,
         patient: bool = True,
         collections: Collection[str] | None = None,
@@ -100,7 +101,8 @@ class ChangeFeed:
         self._patient = patient
         # Never changed while running: a token is good for the stream that it came from.
         self._match = _matching(collections)
-        self._assembler = MomentAssembler(start, HELD_BYTES)
+        self._held_bytes = held_bytes
+        self._assembler = MomentAssembler(start, held_bytes)
         self._token: dict[str, Any] | None = None
         self._last_token: dict[str, Any] | None = None
         self._opened_at = 0
@@ -293,7 +295,7 @@ class ChangeFeed:
         log.error("history lost: the oplog no longer reaches back to where the stream was; going on from now")
         self._token, self._last_token, self._lost = None, None, True
         self._inside, self._care = False, Care.NONE
-        self._assembler = MomentAssembler(max(now, self._assembler.time), HELD_BYTES)
+        self._assembler = MomentAssembler(max(now, self._assembler.time), self._held_bytes)
 
     def _degrade(self, reason: str) -> None:
         if not self._degraded:

@@ -12,7 +12,7 @@ from realtime.core.upstream import Action, action_for
 from realtime.errors import HistoryLostError, UnavailableError
 from realtime.mongo.client import Client, Database
 from realtime.mongo.faults import RETRY_AFTER_SECONDS, short
-from realtime.mongo.feed import ChangeFeed
+from realtime.mongo.feed import HELD_BYTES, ChangeFeed
 
 
 class OplogReader:
@@ -25,12 +25,14 @@ class OplogReader:
         *,
         batch_size: int,
         max_bytes: int,
+        held_bytes: int = HELD_BYTES,
         collections: Collection[str] | None = None,
     ) -> None:
         self._client = client
         self._database = database
         self._batch_size = batch_size
         self._max_bytes = max_bytes
+        self._held_bytes = held_bytes
         self._collections = collections
 
     async def read(self, after: int, until: int) -> list[Batch]:
@@ -41,6 +43,7 @@ class OplogReader:
             start=after,
             batch_size=self._batch_size,
             await_ms=100,
+            held_bytes=self._held_bytes,
             patient=False,
             collections=self._collections,
         )
@@ -48,6 +51,12 @@ class OplogReader:
         size = 0
         try:
             async for batch in feed.batches():
+                if batch.lost:
+                    feed.close()
+                    raise HistoryLostError(
+                        f"a transaction since then has over {self._held_bytes} bytes: subscribe without a position",
+                        details={"oldest": to_date(batch.time)},
+                    )
                 batches.append(batch)
                 size += sum(event.size for event in batch.events)
                 if batch.time >= until:

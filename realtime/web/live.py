@@ -89,7 +89,7 @@ async def _refuse(connection: HTTPConnection, error: ServiceError) -> None:
         await connection.close(_TRY_LATER, error.code)
 
 
-def _current(connection: HTTPConnection) -> Live | None:
+async def _current(connection: HTTPConnection) -> Live | None:
     live: Live | None = connection.state.realtime
     return live
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from realtime.core.events import Batch, ChangeEvent
-from realtime.core.moments import MomentAssembler, settle
+from realtime.core.moments import MomentAssembler, cut, settle
 from tests.core.examples import delete, insert, replace, settled, update
 
 LARGE = 1 << 30
@@ -238,3 +238,42 @@ def test_a_batch_that_lost_a_moment_says_so_when_settled() -> None:
     batch = Batch((insert(1, {"_id": 1}),), 5)
     assert settle(but(batch, lost=True)).lost
     assert not settle(batch).lost
+
+
+def parts_of(batch: Batch, most: int) -> list[Batch]:
+    """All of them."""
+    parts: list[Batch] = []
+    rest: Batch | None = batch
+    while rest is not None:
+        part, rest = cut(rest, most)
+        parts.append(part)
+    return parts
+
+
+def test_a_large_batch_is_cut_between_moments_into_parts_of_a_bounded_size() -> None:
+    for sizes, most, parts in [
+        ([1] * 10, 4, [4, 4, 2]),
+        ([1] * 8, 4, [4, 4]),
+        ([1] * 4, 4, [4]),
+        ([], 4, [0]),
+        ([3, 3, 3], 4, [3, 3, 3]),
+        ([2, 2, 3], 4, [4, 3]),
+        ([9], 4, [9]),
+        ([9, 1, 1], 4, [9, 2]),
+        ([1, 9], 4, [1, 9]),
+        ([1, 1, 9, 1], 4, [2, 9, 1]),
+    ]:
+        events = tuple(
+            insert(10 + moment, {"_id": f"{moment} {n}"}) for moment, size in enumerate(sizes) for n in range(size)
+        )
+        found = parts_of(Batch(events, 99), most)
+        assert [len(part.events) for part in found] == parts
+        assert tuple(event for part in found for event in part.events) == events
+        assert [part.time for part in found[:-1]] == [part.events[-1].time for part in found[:-1]]
+        assert found[-1].time == 99
+        assert all(one.time < other.events[0].time for one, other in pairwise(found))
+
+
+def test_a_batch_that_lost_a_moment_is_not_cut() -> None:
+    batch = Batch(tuple(insert(10 + n, {"_id": n}) for n in range(9)), 99, lost=True)
+    assert parts_of(batch, 4) == [batch]

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import orjson
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
@@ -31,8 +32,9 @@ class Ear:
     async def listen(self) -> None:
         """Receive until the connection ends."""
         try:
-            async for text in self.socket:
-                frame = json.loads(text)
+            while True:
+                text = await self.socket.recv(decode=False)
+                frame = orjson.loads(text)
                 self.frames.append(frame)
                 for future in [future for future, wanted in self._waiting.items() if wanted(frame)]:
                     del self._waiting[future]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
 import os
 import struct
 from typing import Any
 from urllib.parse import urlsplit
+
+import orjson
 
 from tests.checker import Frame
 
@@ -19,7 +20,7 @@ class Bird(asyncio.Protocol):
     def __init__(self, url: str, request: dict[str, Any]) -> None:
         address = urlsplit(url)
         self.host, self.port = str(address.hostname), int(address.port or 80)
-        self.request = json.dumps(request).encode()
+        self.request = orjson.dumps(request)
         self.frames: list[Frame] = []
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._transport: asyncio.Transport | None = None
@@ -88,5 +89,5 @@ class Bird(asyncio.Protocol):
         del buffer[: start + length]
         if opcode != 1:
             return self._next()
-        frame: Frame = json.loads(payload)
+        frame: Frame = orjson.loads(payload)
         return frame

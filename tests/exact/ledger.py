@@ -13,6 +13,7 @@ import bson
 from bson import json_util
 from bson.raw_bson import RawBSONDocument
 from bson.timestamp import Timestamp
+from pymongo import UpdateOne
 from pymongo.client_session import ClientSession
 from pymongo.synchronous.database import Database
 
@@ -81,8 +82,11 @@ class Ledger:
             changed = self._carry_out(op, session)
             return self._note([op] if changed else [], _time(session), None)
 
-    def together(self, ops: Sequence[Op]) -> int:
-        """A transaction of them. Its events share the time of its commit."""
+    def together(self, ops: Sequence[Op], *, fast: bool = False) -> int:
+        """A transaction of them. Its events share the time of its commit.
+
+        `fast`: neighbouring updates are one command, and each of them must change something.
+        """
         with self.database.client.start_session() as session:
             changed: list[Op] = []
             with session.start_transaction():
@@ -90,6 +94,11 @@ class Ledger:
                     if run[0].op == "insert" and len(run) > 1:
                         documents = [{**(op.document or {})} for op in run]
                         self.database[run[0].collection].insert_many(documents, session=session)
+                        changed += run
+                    elif run[0].op == "update" and fast:
+                        asked = [UpdateOne({"_id": op.key}, {"$set": op.document}) for op in run]
+                        result = self.database[run[0].collection].bulk_write(asked, session=session)
+                        assert result.modified_count == len(run)
                         changed += run
                     else:
                         changed += [op for op in run if self._carry_out(op, session)]
@@ -136,6 +145,18 @@ class Ledger:
             self.writes.append(Write(time, collection, op, to=to))
             self.commits.append(time)
         return time
+
+    def drop_database(self) -> int:
+        """`dropDatabase`: a `drop` of each collection and one more event; the oplog knows when."""
+        begin = self._clock()
+        self.database.client.drop_database(self.database.name)
+        oplog = self.database.client["local"]["oplog.rs"]
+        commands = list(oplog.find({"ns": f"{self.database.name}.$cmd", "ts": {"$gt": to_timestamp(begin)}}))
+        for entry in commands:
+            if "drop" in entry["o"]:
+                self.replaced("drop", entry["o"]["drop"], to_int(entry["ts"]))
+        (last,) = [entry for entry in commands if "dropDatabase" in entry["o"]]
+        return self.replaced("dropDatabase", "", to_int(last["ts"]))
 
     def made(self, collection: str, key: Any, document: Document, time: int) -> None:
         """Note an insert that was made by other hands."""

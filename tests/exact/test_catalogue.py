@@ -6,6 +6,7 @@ Sabotage: `make sabotage`, rows "catalogue".
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import threading
 from collections import Counter
@@ -37,23 +38,25 @@ class Load:
     """Updates, inserts, deletes and transactions on the collections under test, as fast as MongoDB takes them.
 
     `gate` keeps the order of the ledger that of MongoDB: a catalogue change takes it too, and follows within a
-    millisecond on the writes whose images the service has still to read.
+    millisecond on the writes whose images the service has still to read. A neighbour, with a gate of its own, goes on.
     """
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
         self.gate = threading.Lock()
+        self.neighbour = threading.Lock()
         self.stopping = threading.Event()
         self.news = threading.Condition()
         self.counts: Counter[str] = Counter()
 
-    def run(self, collection: str, gate: threading.Lock | None = None) -> None:
+    def run(self, collection: str) -> None:
         """Until told to stop, in a thread."""
+        gate = self.neighbour if collection == "neighbour" else self.gate
         dice = random.Random(collection)
         number = 0
         while not self.stopping.is_set():
             number += 1
-            with self.gate if gate is None else gate:
+            with gate:
                 self._write(collection, dice, number)
             with self.news:
                 self.counts[collection] += 1
@@ -79,9 +82,9 @@ class Load:
         with self.news:
             assert self.news.wait_for(lambda: all(self.counts[name] >= goal[name] for name in goal), timeout=30)
 
-    def alone(self, change: Callable[[], Any]) -> Any:
-        """Carry out a catalogue change between two writes."""
-        with self.gate:
+    def alone(self, change: Callable[[], Any], *, everywhere: bool = False) -> Any:
+        """Carry out a catalogue change between two writes; `everywhere`: the neighbour waits too."""
+        with self.gate, self.neighbour if everywhere else contextlib.nullcontext():
             return change()
 
 
@@ -114,6 +117,7 @@ class Step:
     change: Callable[[Ledger], Any]
     event: tuple[str, str] | None
     again: tuple[str, ...]
+    everywhere: bool = False
 
 
 def _create(ledger: Ledger) -> None:
@@ -132,6 +136,7 @@ STEPS = [
     Step("rename onto", lambda ledger: ledger.catalogue("rename", "spare", "stock"), ("rename", "spare"), ("all",)),
     Step("$out", lambda ledger: ledger.out("source", "stock"), ("rename", ""), ("all", "high")),
     Step("drop again", lambda ledger: ledger.catalogue("drop", "stock"), ("drop", "stock"), ("all", "high")),
+    Step("dropDatabase", Ledger.drop_database, ("dropDatabase", ""), ("all", "high"), everywhere=True),
 ]
 
 
@@ -152,7 +157,7 @@ async def carry_out(step: Step, load: Load, ear: Ear) -> float:
     for name in step.again:
         told.append(ear.coming(lambda frame, name=name: frame["type"] == "resync" and frame["id"] == name))  # type: ignore[misc]  # reason: its default binds it now
     await asyncio.to_thread(load.more)
-    await asyncio.to_thread(load.alone, lambda: step.change(load.ledger))
+    await asyncio.to_thread(load.alone, lambda: step.change(load.ledger), everywhere=step.everywhere)
     began = loop.time()
     if told:
         await asyncio.wait_for(asyncio.gather(*told), 5)
@@ -177,18 +182,20 @@ async def test_catalogue_changes_under_load_are_told_and_followed(
         ledger = Ledger(service.database)
         for name in ("stock", "spare", "source"):
             ledger.bulk(name, [{"_id": f"{name} {n}", "n": n % 10} for n in range(30)])
-        load, neighbour = Load(ledger), threading.Lock()
+        load = Load(ledger)
         ears = [await stack.enter_async_context(listening(service.url)) for _ in range(3)]
         await asyncio.gather(*map(subscribe, ears))
         working = [
             asyncio.create_task(asyncio.to_thread(load.run, "stock")),
-            asyncio.create_task(asyncio.to_thread(load.run, "neighbour", neighbour)),
+            asyncio.create_task(asyncio.to_thread(load.run, "neighbour")),
         ]
         try:
             waits = {step.name: round(await carry_out(step, load, ears[0]), 3) for step in STEPS}
         finally:
             load.stopping.set()
             await asyncio.gather(*working)
+        for name in ("away", "fresh"):
+            ledger.one(insert(name, "made anew", n=7))
         await asyncio.gather(*(ear.settle(ledger.last) for ear in ears))
         verdicts = [judge(ear.frames, ASKED, ledger.truth()).accept() for ear in ears]
         assert_final(service, ledger)
@@ -271,7 +278,10 @@ async def test_images_that_cannot_be_read_at_their_time_are_exact_at_a_later_one
         ledger.bulk("stock", [{"_id": n, "n": n % 10} for n in range(40)])
         ears = [await stack.enter_async_context(listening(service.url)) for _ in range(2)]
         await asyncio.gather(*map(subscribe, ears))
-        for number in range(ROUNDS):
+        number = 0
+        # Where the machine is busy the change may come after the read: such a round shows nothing and does not count.
+        while counted(metrics.LATER_READS) - before < ROUNDS and number < 3 * ROUNDS:
+            number += 1
             with spoiled(service.database.client, number):
                 await asyncio.to_thread(race, ledger, number)
                 await asyncio.gather(*(ear.settle(ledger.last) for ear in ears))

@@ -104,15 +104,17 @@ async def test_positions_older_than_the_oplog_are_answered_and_the_client_goes_o
     assert figures["enter"] == 1
 
 
+@BATCHES
 async def test_a_frozen_service_that_lost_the_oplog_says_so_once(
-    own_replica_set: ReplicaSet, tmp_path: Path, say: Say
+    own_replica_set: ReplicaSet, tmp_path: Path, batch_size: int, say: Say
 ) -> None:
     """6, up but frozen: one `resync` a query subscription, one `history_lost` an events subscription, no loop."""
     options = ("--port", "0", "--mongodb-uri", own_replica_set.uri, "--database", "t_frozen")
+    given = {"REALTIME_FEED_BATCH_SIZE": str(batch_size)}
     with Client(own_replica_set.uri) as client:
         ledger = Ledger(client["t_frozen"])
         ledger.bulk("docs", [{"_id": n, "n": n} for n in range(10)])
-        async with process("serve", *options, home=tmp_path) as service, listening(service.url) as ear:
+        async with process("serve", *options, home=tmp_path, **given) as service, listening(service.url) as ear:
             await subscribe(ear)
             service.process.send_signal(signal.SIGSTOP)
             try:
@@ -178,12 +180,66 @@ async def test_a_quiet_collection_survives_a_neighbour_that_turns_the_oplog_over
     assert figures["told"] == figures["expected"] == 3
 
 
-async def test_one_ancient_position_spoils_nobody_elses_history(own_replica_set: ReplicaSet, say: Say) -> None:
+HELD = 256 * 1024
+LARGE = 2500
+"""Documents in one transaction, of some 300 bytes each as events: a full reply of them passes the bound."""
+
+
+@BATCHES
+async def test_a_transaction_too_large_to_hold_is_told_as_lost(
+    replica_set: ReplicaSet, batch_size: int, say: Say
+) -> None:
+    """Nothing of it is told by halves: queries are read again, events end, also for those who resume across it."""
+    settings = {"feed_await_ms": 100, "feed_batch_size": batch_size, "transaction_bytes": HELD}
+    async with (
+        serving(replica_set, **settings) as service,
+        listening(service.url) as ear,
+        listening(service.url) as late,
+    ):
+        ledger = Ledger(service.database)
+        ledger.bulk("docs", [{"_id": n, "n": n} for n in range(10)])
+        await subscribe(ear)
+        before, query = ear.of("live")[0]["position"], ear.of("subscribed")[0]["query"]
+        told = [ear.coming(of_type("resync", name)) for name in ("one", "two")]
+        told.append(ear.coming(of_type("unsubscribed", "events")))
+        large = ledger.together([insert("docs", f"large {n}", n=n) for n in range(LARGE)])
+        async with asyncio.timeout(TOLD_SECONDS):
+            await asyncio.gather(*told)
+        await ear.settle(large)
+        # It is a transaction of the ordinary size that comes through whole.
+        await ear.subscribe("again", "docs", mode="events")
+        ledger.together([insert("docs", f"after {n}", n=n) for n in range(20)])
+        await ear.settle(ledger.last)
+        asked = [*ASKED, EVENTS, Asked("again", ("docs",), "events")]
+        figures = judge(ear.frames, asked, ledger.truth()).accept()
+        # Across it nothing can be told one by one; after it everything can.
+        request = {"type": "subscribe", "id": "e", "mode": "events", "collection": "docs", "position": before}
+        across = await late.ask(**request)
+        await late.subscribe("one", "docs", position=before, query=query)
+        after = str(next(frame for frame in ear.of("live") if frame["id"] == "again")["position"])
+        await late.subscribe("e", "docs", mode="events", position=after)
+        resumed = [ASKED[0], Asked("e", ("docs",), "events", after=after)]
+        frames = [frame for frame in late.frames if frame is not across]
+        again = judge(frames, resumed, ledger.truth()).accept()
+    say(f"{dict(figures)}; across it {across['message']}; {dict(again)}")
+    assert sorted(frame["id"] for frame in ear.of("resync")) == ["one", "two"]
+    assert [(frame["id"], frame["code"]) for frame in ear.of("unsubscribed")] == [("events", "history_lost")]
+    assert figures["told"] == figures["expected"] == 20
+    assert figures["enter"] == 20 + 15
+    assert (across["type"], across["code"]) == ("error", "history_lost")
+    assert [frame["recovered"] for frame in late.of("subscribed")] == [False, True]
+    assert again["told"] == again["expected"] == 20
+
+
+@BATCHES
+async def test_one_ancient_position_spoils_nobody_elses_history(
+    own_replica_set: ReplicaSet, batch_size: int, say: Say
+) -> None:
     """Single flight begins at the oldest position that waits; where that one is lost the others are not."""
     asked: list[Asked] = []
     kinds: dict[str, list[str]] = {"ancient": [], "good": []}
     with Client(own_replica_set.uri) as client:
-        async with serving(own_replica_set, feed_await_ms=100, journal_bytes=0) as service:
+        async with serving(own_replica_set, feed_await_ms=100, journal_bytes=0, feed_batch_size=batch_size) as service:
             ledger = Ledger(service.database)
             first = ledger.one(insert("docs", "ancient", n=0))
             async with listening(service.url) as ear:
@@ -194,6 +250,9 @@ async def test_one_ancient_position_spoils_nobody_elses_history(own_replica_set:
                 await ear.fence(ledger.last)
                 epoch = ear.frames[0]["position"][:8]
                 waits = []
+                # Nobody's read begins before everybody waits.
+                flight = service.realtime.live().hub.history._flight
+                await flight.acquire()
                 # From new to old, so that each needs a read of its own unless another one's reaches back further.
                 for number, position in enumerate(sorted(ledger.commits[1:], reverse=True)):
                     for kind, at in (("good", position), ("ancient", first)):
@@ -202,6 +261,8 @@ async def test_one_ancient_position_spoils_nobody_elses_history(own_replica_set:
                             asked.append(Asked(name, ("docs",), "events", after=text))
                         waits.append((kind, ear.coming(answer_to(name))))
                         await ear.send(type="subscribe", id=name, mode="events", collection="docs", position=text)
+                await ear.ask(type="ping")
+                flight.release()
                 async with asyncio.timeout(30):
                     for kind, wait in waits:
                         frame = await wait

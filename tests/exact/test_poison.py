@@ -106,12 +106,13 @@ def bad_positions(good: str) -> list[str]:
     return [*malformed, *foreign, ahead, f"{epoch}-{'F' * 16}", f"{epoch}-7FFFFFFF00000001"]
 
 
+@BATCHES
 async def test_25_bad_positions_get_25_clear_answers_and_none_reaches_mongodb(
-    own_replica_set: ReplicaSet, say: Say
+    own_replica_set: ReplicaSet, batch_size: int, say: Say
 ) -> None:
     """11: and nobody else notices."""
     async with (
-        serving(own_replica_set, feed_await_ms=100, journal_bytes=0) as service,
+        serving(own_replica_set, feed_await_ms=100, feed_batch_size=batch_size, journal_bytes=0) as service,
         listening(service.url) as witness,
         listening(service.url) as ear,
     ):

@@ -9,16 +9,13 @@ import orjson
 import pytest
 
 from realtime.core.events import format_position
-from realtime.core.query import Query
-from realtime.errors import TooLargeError, UnavailableError, UnsupportedCollectionError
-from realtime.pipe import LATER_TRIES
+from realtime.errors import UnavailableError, UnsupportedCollectionError
 from realtime.ports import CollectionFacts, VoidReadError
 from realtime.roster import Subscription
 from tests.core.examples import EPOCH, query
-from tests.hub.fakes import START, Peer, Service, Store, rest, until
-from tests.hub.view import Held, View, check_exact, expected
-
-RED = {"team": "red"}
+from tests.hub.fakes import START, Peer, Service, rest, until
+from tests.hub.scenes import RED, exact, teams, two_collections, types, watch
+from tests.hub.view import View
 
 
 @pytest.fixture
@@ -26,138 +23,6 @@ async def service(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Service]:
     monkeypatch.setattr("realtime.hub.RETRY_SECONDS", (0.0, 0.0))
     async with Service() as running:
         yield running
-
-
-def watch(peer: Peer, what: Query, name: str = "s") -> Subscription:
-    return Subscription(name, peer, what)
-
-
-def teams(store: Store, collection: str = "items", count: int = 5) -> None:
-    for number in range(1, count + 1):
-        store.insert(collection, {"_id": number, "team": "red" if number % 2 else "blue", "n": 0})
-
-
-def types(peer: Peer) -> list[str]:
-    return [orjson.loads(frame)["type"] for frame in peer.frames]
-
-
-def exact(peer: Peer, store: Store, what: Query, name: str = "s") -> Held:
-    """The subscription's view is `find`'s at every position, and it is at the end of all that happened."""
-    held = View(peer.frames)[name]
-    check_exact(held, store, what)
-    assert held.live
-    assert held.documents == expected(store, what, store.now)
-    return held
-
-
-async def two_collections(service: Service) -> tuple[Peer, Peer]:
-    """Somebody live on `items`, somebody else on `others`, five documents in each."""
-    teams(service.store)
-    teams(service.store, "others")
-    await service.flow()
-    concerned, neighbour = Peer(), Peer()
-    await service.subscribed(watch(concerned, query(RED)))
-    await service.subscribed(watch(neighbour, query(RED, collections="others")))
-    return concerned, neighbour
-
-
-# ------------------------------------------------------------------------------------------------------- void reads
-
-
-async def test_images_that_cannot_be_read_at_their_time_are_read_at_a_later_one_and_nobody_notices(
-    service: Service,
-) -> None:
-    store = service.store
-    concerned, neighbour = await two_collections(service)
-    store.faults["images"] = [VoidReadError("246")]
-    before = len(store.reads_of("find"))
-    store.update("items", 1, n=1)
-    store.insert("others", {"_id": 9, "team": "red"})
-    await service.flow()
-    assert len(store.reads_of("find")) == before + 1
-    assert exact(concerned, store, query(RED)).resyncs == []
-    assert exact(neighbour, store, query(RED, collections="others")).resyncs == []
-    store.update("items", 1, n=2)
-    await service.flow()
-    assert exact(concerned, store, query(RED)).documents["1"]["n"] == 2
-
-
-async def test_images_in_which_a_document_is_missing_are_void(service: Service) -> None:
-    """Its last event is no delete, so it must be there: the collection is another one by now."""
-    store = service.store
-    concerned, _ = await two_collections(service)
-    store.update("items", 1, n=1)
-    batch = store.batch()
-    store.lose("items", 1)
-    service.stream.put(batch)
-    await until(lambda: types(concerned)[-3:] == ["resync", "snapshot", "live"])
-    assert exact(concerned, store, query(RED)).resyncs == ["image_unavailable"]
-
-
-async def test_while_mongodb_is_away_the_images_are_asked_for_again_and_nothing_is_lost(service: Service) -> None:
-    store = service.store
-    concerned, _ = await two_collections(service)
-    store.faults["images"] = [UnavailableError("away") for _ in range(3)]
-    store.update("items", 1, n=1)
-    await service.flow()
-    assert len(store.reads_of("images")) == 4
-    assert exact(concerned, store, query(RED)).resyncs == []
-
-
-async def test_images_that_are_refused_for_good_are_void(service: Service) -> None:
-    store = service.store
-    concerned, _ = await two_collections(service)
-    store.faults["images"] = [TooLargeError("no") for _ in range(LATER_TRIES + 1)]
-    store.faults["find"] = [TooLargeError("no") for _ in range(LATER_TRIES)]
-    store.update("items", 1, n=1)
-    await service.flow()
-    await until(lambda: types(concerned)[-1] == "live")
-    assert exact(concerned, store, query(RED)).resyncs == ["image_unavailable"]
-
-
-async def test_an_event_whose_image_is_void_has_the_document_of_a_later_time(service: Service) -> None:
-    store, peer = service.store, Peer()
-    teams(store)
-    await service.flow()
-    await service.subscribed(watch(peer, query(mode="events")))
-    store.faults["images"] = [VoidReadError("246")]
-    store.update("items", 1, n=1)
-    await service.flow()
-    (event,) = View(peer.frames)["s"].events
-    assert event["document"]["n"] == 1
-    assert event["as_of"] >= event["position"]
-
-
-async def test_an_event_whose_document_can_no_longer_be_had_is_partial(service: Service) -> None:
-    store, peer = service.store, Peer()
-    teams(store)
-    await service.flow()
-    await service.subscribed(watch(peer, query(mode="events")))
-    store.update("items", 1, n=1)
-    batch = store.batch()
-    store.lose("items", 1)
-    service.stream.put(batch)
-    await until(lambda: bool(View(peer.frames)["s"].events))
-    (event,) = View(peer.frames)["s"].events
-    assert event["partial"] is True
-
-
-async def test_a_catch_up_read_that_is_void_starts_with_a_new_snapshot(service: Service) -> None:
-    store, peer, what = service.store, Peer(), query(RED)
-    teams(store)
-    await service.flow()
-    store.lead = 0
-    store.faults["catch up"] = [VoidReadError("239")]
-    store.hold("find")
-    service.attach(watch(peer, what))
-    await until(lambda: store.waits("find"))
-    store.update("items", 1, n=1)
-    await service.flow()
-    store.let_go("find")
-    await until(lambda: "live" in types(peer))
-    assert types(peer) == ["subscribed", "snapshot", "live"]
-    assert (len(store.reads_of("find")), len(store.reads_of("catch up"))) == (2, 1)
-    exact(peer, store, what)
 
 
 # -------------------------------------------------------------------------------------- lost, dropped and renamed

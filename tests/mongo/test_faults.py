@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import tempfile
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Any
 
 import pymongo.errors as driver
@@ -18,7 +15,7 @@ from realtime import errors
 from realtime.mongo import client as clients
 from realtime.mongo import faults
 from realtime.mongo.faults import Gate, Intent, short, translate
-from tests.mongo.commands import Documents, breakable, failing, plain, until
+from tests.mongo.commands import Documents, failing, until
 
 APP = "realtime"
 PATIENCE = 5.0
@@ -147,20 +144,6 @@ def test_the_line_for_a_log_is_short_and_one() -> None:
 
 
 # ----------------------------------------------------------------------------------------------------------------- gate
-
-
-@pytest.fixture(scope="module")
-async def own_uri() -> AsyncIterator[str]:
-    """A replica set whose commands may be made to fail."""
-    with tempfile.TemporaryDirectory(prefix="realtime-faults-") as directory:
-        async with breakable(Path(directory)) as uri:
-            yield uri
-
-
-@pytest.fixture
-def own(own_uri: str) -> Iterator[Documents]:
-    with plain(own_uri) as found:
-        yield found
 
 
 async def test_what_goes_wrong_inside_comes_out_as_ours_and_what_is_ours_stays() -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Any
 
 import bson
@@ -17,7 +15,7 @@ from realtime.mongo import client as clients
 from realtime.mongo.faults import Gate
 from realtime.mongo.snapshot import SNAPSHOT_TRIES, MongoReader
 from realtime.ports import Snapshot, VoidReadError
-from tests.mongo.commands import SECONDS, Documents, breakable, failing, now, plain, watch_commands
+from tests.mongo.commands import SECONDS, Documents, failing, now, watch_commands
 from tests.replica_set import ReplicaSet
 
 APP = "realtime"
@@ -30,29 +28,9 @@ def reader_of(uri: str, database: Documents) -> Iterator[MongoReader]:
 
 
 @pytest.fixture
-def database(replica_set: ReplicaSet) -> Iterator[Documents]:
-    with plain(replica_set.uri) as found:
-        yield found
-
-
-@pytest.fixture
 async def reader(replica_set: ReplicaSet, database: Documents) -> AsyncIterator[MongoReader]:
     for made in reader_of(replica_set.uri, database):
         yield made
-
-
-@pytest.fixture(scope="module")
-async def own_uri() -> AsyncIterator[str]:
-    """A replica set whose commands may be made to fail."""
-    with tempfile.TemporaryDirectory(prefix="realtime-snapshot-") as directory:
-        async with breakable(Path(directory)) as uri:
-            yield uri
-
-
-@pytest.fixture
-def own(own_uri: str) -> Iterator[Documents]:
-    with plain(own_uri) as found:
-        yield found
 
 
 @pytest.fixture

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from pathlib import Path
 from typing import Any
 
 import bson
@@ -25,7 +23,7 @@ from realtime.mongo import client as clients
 from realtime.mongo.faults import Gate
 from realtime.mongo.writes import MongoWriter
 from realtime.ports import Written
-from tests.mongo.commands import Commands, Documents, breakable, failing, now, plain, watch_commands
+from tests.mongo.commands import Commands, Documents, failing, now, watch_commands
 from tests.replica_set import ReplicaSet
 
 APP = "realtime"
@@ -39,29 +37,9 @@ def writer_of(uri: str, database: Documents) -> Iterator[MongoWriter]:
 
 
 @pytest.fixture
-def database(replica_set: ReplicaSet) -> Iterator[Documents]:
-    with plain(replica_set.uri) as found:
-        yield found
-
-
-@pytest.fixture
 async def writer(replica_set: ReplicaSet, database: Documents) -> AsyncIterator[MongoWriter]:
     for made in writer_of(replica_set.uri, database):
         yield made
-
-
-@pytest.fixture(scope="module")
-async def own_uri() -> AsyncIterator[str]:
-    """A replica set whose commands may be made to fail."""
-    with tempfile.TemporaryDirectory(prefix="realtime-writes-") as directory:
-        async with breakable(Path(directory)) as uri:
-            yield uri
-
-
-@pytest.fixture
-def own(own_uri: str) -> Iterator[Documents]:
-    with plain(own_uri) as found:
-        yield found
 
 
 @pytest.fixture
