@@ -29,10 +29,10 @@ demo: $(STAMP) ## embedded MongoDB, the service, this machine's own figures, liv
 serve: $(STAMP) ## the service alone, on an embedded MongoDB unless REALTIME_MONGODB_URI is set
 	@exec $(BIN)/realtime serve $(ARGS)
 
-# The page is tested in a real browser, its modules in Node; both are Debian packages.
+# The page is tested in a real browser, its modules in Node, as npm packs them; all are Debian packages.
 tools:
-	@missing=; for tool in chromium node; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
-	test -z "$$missing" && exit 0; packages=$$(echo $$missing fonts-dejavu-core | sed 's/node/nodejs/'); \
+	@missing=; for tool in chromium node npm; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+	test -z "$$missing" && exit 0; packages=$$(echo $$missing fonts-dejavu-core | sed 's/node\b/nodejs/'); \
 	if command -v apt-get >/dev/null && test "$$(id -u)" = 0; then \
 	  echo "installing $$packages"; \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$packages >/dev/null; \

@@ -29,14 +29,15 @@ def installed() -> Path:
     if not kept.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
         # Beside it and then renamed: a run that is interrupted, or another one, never sees half of it.
-        with tempfile.TemporaryDirectory(dir=CACHE) as making:
-            shutil.copy(wanted, making)
-            run(["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts"], Path(making))
-            try:
-                (Path(making) / "node_modules").rename(kept)
-            except OSError:
-                assert kept.exists()
-    return kept
+        making = Path(tempfile.mkdtemp(dir=CACHE))
+        shutil.copy(wanted, making)
+        run(["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts"], making)
+        try:
+            making.rename(kept)
+        except OSError:
+            shutil.rmtree(making)
+            assert kept.exists()
+    return kept / "node_modules"
 
 
 def run(command: list[str], folder: Path, *, seconds: float = 120) -> str:

@@ -1,5 +1,7 @@
 // One kind of error, with the fields of PROTOCOL section 7.
 
+import { decode } from "./ejson.js";
+
 /**
  * `code`: a code of the protocol, or `closed`, `connection_lost` (this client's own). `retry`: whether the same request may
  * succeed later. `details`: what a program can use; `details.maybe_written` where a write may have happened.
@@ -11,7 +13,7 @@ export class RealtimeError extends Error {
     this.code = code;
     this.retry = retry;
     this.retryAfter = retryAfter ?? null;
-    this.details = details;
+    this.details = decode(details ?? {});
   }
 }
 

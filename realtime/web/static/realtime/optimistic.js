@@ -52,9 +52,9 @@ export class Edits {
     return this.#edits.size > 0 && this.#keep((edit) => edit.position === null || edit.position > position);
   }
 
+  /** Takes all back; whether there was anything. */
   clear() {
-    this.#edits.clear();
-    this.#memo.clear();
+    return this.#keep(() => false);
   }
 
   /** The rows with the edits, as an array. */

@@ -14,6 +14,7 @@ export class Query extends Subscription {
   #request;
   #edits;
   #snapshot = null;
+  #shown = null; // the rows of the snapshot, for as long as only the state changes
 
   constructor(client, collection, options) {
     super(client);
@@ -43,11 +44,8 @@ export class Query extends Subscription {
 
   /** `{documents, state, error}`, the same object until something of it changed. */
   getSnapshot = () => {
-    this.#snapshot ??= Object.freeze({
-      documents: Object.freeze(this.#edits.shown(this.#view.rows)),
-      state: this.state,
-      error: this.error,
-    });
+    this.#shown ??= Object.freeze(this.#edits.shown(this.#view.rows));
+    this.#snapshot ??= Object.freeze({ documents: this.#shown, state: this.state, error: this.error });
     return this.#snapshot;
   };
 
@@ -103,7 +101,7 @@ export class Query extends Subscription {
     const effect = this.#view.receive(frame);
     switch (effect?.kind) {
       case "live":
-        this.#edits.reach(this.#view.position);
+        if (this.#edits.reach(this.#view.position) || effect.changes.length > 0) this.#shown = null;
         this.reached(effect.changes);
         break;
       case "moment":
@@ -132,8 +130,7 @@ export class Query extends Subscription {
   }
 
   ended() {
-    this.#edits.clear();
-    this.#snapshot = null;
+    if (this.#edits.clear()) this.#shown = null;
   }
 
   #settle() {
@@ -142,7 +139,7 @@ export class Query extends Subscription {
   }
 
   #redraw(changes = NOTHING) {
-    this.#snapshot = null;
+    this.#shown = this.#snapshot = null;
     this.notify(changes);
   }
 }
