@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: tools help demo serve test test-core sabotage check lint types install clean
+.PHONY: tools help demo serve test test-core sabotage screenshots check lint types install clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -48,6 +48,9 @@ test-core: $(STAMP) ## the pure tests: no MongoDB, no event loop, 100 % of the b
 
 sabotage: $(STAMP) ## one-line changes of the source, each of which must turn a test red (half an hour)
 	$(BIN)/python -m tests.sabotage $(ARGS)
+
+screenshots: $(STAMP) tools ## the dashboard, light and dark, wide and narrow, in every state, to docs/img
+	$(BIN)/python -m tests.screenshots
 
 check: lint types test ## all that CI runs
 
