@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: tools help demo serve test test-core sabotage check lint types schema install clean
+.PHONY: tools help demo serve test test-core sabotage screenshots check lint types schema install clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -32,7 +32,7 @@ serve: $(STAMP) ## the service alone, on an embedded MongoDB unless REALTIME_MON
 # The page is tested in a real browser, its modules in Node, AsyncAPI by its own schema from npm; all Debian packages.
 tools:
 	@missing=; for tool in chromium node npm; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
-	test -z "$$missing" && exit 0; packages=$$(echo $$missing fonts-dejavu-core | sed 's/node/nodejs/'); \
+	test -z "$$missing" && exit 0; packages=$$(echo $$missing fonts-dejavu-core | sed 's/node\b/nodejs/'); \
 	if command -v apt-get >/dev/null && test "$$(id -u)" = 0; then \
 	  echo "installing $$packages"; \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$packages >/dev/null; \
@@ -48,6 +48,9 @@ test-core: $(STAMP) ## the pure tests: no MongoDB, no event loop, 100 % of the b
 
 sabotage: $(STAMP) ## one-line changes of the source, each of which must turn a test red (half an hour)
 	$(BIN)/python -m tests.sabotage $(ARGS)
+
+screenshots: $(STAMP) tools ## the dashboard, light and dark, wide and narrow, in every state, to docs/img
+	$(BIN)/python -m tests.screenshots
 
 check: lint types test ## all that CI runs
 

@@ -79,7 +79,7 @@ class Realtime:
         self._live: Live | None = None
         self._feed: ChangeFeed | None = None
         self._degraded_since: float | None = None
-        self.router = APIRouter(dependencies=[Depends(Entrance(self.live))])
+        self.router = APIRouter()
         for part in (
             typed_routes(self.collections),
             listing.router,
@@ -89,7 +89,9 @@ class Realtime:
             pages.router,
             descriptions.router,
         ):
-            self.router.include_router(part)
+            self.router.include_router(part, dependencies=[Depends(Entrance(self.live))])
+        open_to_all = Depends(Entrance(self.live, any_origin=True))
+        self.router.include_router(pages.client_router, dependencies=[open_to_all])
 
     def live(self) -> Live:
         """The running service; `ConfigurationError` where its lifespan does not run."""

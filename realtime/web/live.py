@@ -51,8 +51,9 @@ Provide = Callable[[], Live]
 class Entrance:
     """The dependency of every route: checks who calls, then hands the running service on."""
 
-    def __init__(self, provide: Provide) -> None:
+    def __init__(self, provide: Provide, *, any_origin: bool = False) -> None:
         self._provide = provide
+        self._any_origin = any_origin
 
     async def __call__(self, connection: HTTPConnection) -> None:
         try:
@@ -60,7 +61,7 @@ class Entrance:
         except ConfigurationError as error:
             await _refuse(connection, UnavailableError(str(error)))
             return
-        reason = refusal(connection, live.settings)
+        reason = refusal(connection, live.settings, any_origin=self._any_origin)
         if reason is None:
             connection.state.realtime = live
             _check_collection(connection, live)
@@ -99,8 +100,8 @@ Perhaps = Annotated[Live | None, Depends(_current)]
 """None where a socket has been refused: its endpoint ends without a word."""
 
 
-def refusal(connection: HTTPConnection, settings: Settings) -> str | None:
-    """Why this request is not let in, or None.
+def refusal(connection: HTTPConnection, settings: Settings, *, any_origin: bool = False) -> str | None:
+    """Why this request is not let in, or None. `any_origin`: for what holds nothing of the visitor's.
 
     A page of another origin must not use this service with the visitor's network (Origin), and a foreign name that
     resolves to this machine must not make it same-origin (Host: DNS rebinding). Addresses cannot be rebound.
@@ -112,7 +113,9 @@ def refusal(connection: HTTPConnection, settings: Settings) -> str | None:
     if not _known_host(host, settings):
         return f"host {host[:100]!r} is not allowed: add it to REALTIME_ALLOWED_HOSTS"
     origin = origins[0] if origins else None
-    if origin is None or origin in settings.allowed_origins or _same_origin(origin, host, connection.url.scheme):
+    if any_origin or origin is None or origin in settings.allowed_origins:
+        return None
+    if _same_origin(origin, host, connection.url.scheme):
         return None
     return f"origin {origin[:100]!r} is not allowed: add it to REALTIME_ALLOWED_ORIGINS"
 

@@ -1,4 +1,4 @@
-"""The page and its files, health, metrics."""
+"""The page and its files, the browser client, health, metrics."""
 
 from __future__ import annotations
 
@@ -27,31 +27,50 @@ HEADERS = {
 }
 _TYPES = {".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 
+CLIENT_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-cache",
+    # Any page may load the client, as from any other place of packages. Connecting with it is another matter.
+    "Access-Control-Allow-Origin": "*",
+    "Cross-Origin-Resource-Policy": "cross-origin",
+}
+_CLIENT_ENTRY = 'export * from "./static/realtime/realtime.js";\n'
+
 router = APIRouter(route_class=ProblemRoute)
+client_router = APIRouter(route_class=ProblemRoute)
+"""What pages of every origin may load."""
 
 
-def _files() -> dict[str, Path]:
-    return {file.name: file for file in STATIC.iterdir() if file.suffix in _TYPES}
+@client_router.get("/realtime.js", include_in_schema=False)
+async def client_entry() -> Response:
+    """The browser client, at an address for people. Its own path is relative, so that any prefix is kept."""
+    return Response(_CLIENT_ENTRY, media_type="text/javascript", headers=CLIENT_HEADERS)
+
+
+@client_router.get("/static/realtime/{name}", include_in_schema=False)
+async def client_file(name: str) -> FileResponse:
+    """A module of the browser client."""
+    return _file(STATIC / "realtime", name, CLIENT_HEADERS)
 
 
 @router.get("/", include_in_schema=False)
 async def page() -> FileResponse:
     """The page."""
-    return _file("index.html")
+    return _file(STATIC, "index.html", HEADERS)
 
 
 @router.get("/static/{name}", include_in_schema=False)
 async def static(name: str) -> FileResponse:
     """A file of the page."""
-    return _file(name)
+    return _file(STATIC, name, HEADERS)
 
 
-def _file(name: str) -> FileResponse:
+def _file(folder: Path, name: str, headers: dict[str, str]) -> FileResponse:
     # Only names that are there can be asked for, so no path leads anywhere else.
-    found = _files().get(name)
+    found = next((file for file in folder.iterdir() if file.name == name and file.suffix in _TYPES), None)
     if found is None:
         raise NotFoundError(f"no file {name[:100]!r}")
-    return FileResponse(found, headers=HEADERS, media_type=_TYPES[found.suffix])
+    return FileResponse(found, headers=headers, media_type=_TYPES[found.suffix])
 
 
 @router.get("/healthz", tags=["health"], summary="Alive")

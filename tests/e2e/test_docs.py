@@ -274,7 +274,7 @@ def test_every_fence_that_is_opened_is_closed() -> None:
 
 
 def test_every_module_is_named_in_the_architecture() -> None:
-    files = [*(ROOT / "realtime").rglob("*.py"), *(ROOT / "realtime" / "web" / "static").glob("*.js")]
+    files = [*(ROOT / "realtime").rglob("*.py"), *(ROOT / "realtime" / "web" / "static").rglob("*.js")]
     wanted = {str(path.relative_to(ROOT)) for path in files if "__pycache__" not in path.parts}
     table = rows(read("architecture"), "| path | what it is for |")
     shown = [unquoted(row[0]) for row in table]

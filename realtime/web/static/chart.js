@@ -58,7 +58,8 @@ function nearest(points, at) {
 }
 
 /**
- * `series`: `[{name, style}]`, style a class. `ceiling(most)`: top of the axis. `tick(value, top)`: its text.
+ * `series`: `[{name, style}]`, style a class. `ceiling(most)`: top of an axis from 0; or `range(least, most)`: its bottom
+ * and top. `tick(value, top)`: its text.
  * `value(number)`: a reading's text. `hover(at or null)` is called when the pointer chooses a time.
  */
 export class LineChart {
@@ -112,21 +113,24 @@ export class LineChart {
     if (this.#width === 0) return;
     const { series, now } = this.#data;
     const shown = series.map((points) => points.filter((point) => point.at >= now - WINDOW && point.at <= now));
-    const most = Math.max(0, ...shown.flat().map((point) => (Number.isFinite(point.value) ? point.value : 0)));
-    const top = this.#options.ceiling(most);
-    const y = (value) => this.#height - BOTTOM - (Math.min(value, top) / top) * (this.#height - TOP - BOTTOM);
-    const ticks = GRID.map((part) => this.#options.tick(part * top, top));
+    const values = shown.flat().map((point) => point.value).filter((value) => Number.isFinite(value));
+    const most = values.reduce((greatest, value) => Math.max(greatest, value), 0);
+    const { range } = this.#options;
+    const [bottom, top] = range ? range(values.reduce((least, value) => Math.min(least, value), 0), most) : [0, this.#options.ceiling(most)];
+    const part = (value) => (Math.max(bottom, Math.min(value, top)) - bottom) / (top - bottom);
+    const y = (value) => this.#height - BOTTOM - part(value) * (this.#height - TOP - BOTTOM);
+    const ticks = GRID.map((share) => this.#options.tick(bottom + share * (top - bottom), top));
     this.#left = Math.max(...ticks.map((text) => text.length)) * 6.4 + 10;
-    this.#drawGrid(ticks, y, top);
+    this.#drawGrid(ticks, (share) => y(bottom + share * (top - bottom)));
     put(this.#rule, "y2", String(this.#height - BOTTOM));
     this.#drawLines(shown, y);
     this.#mark();
   }
 
-  #drawGrid(ticks, y, top) {
+  #drawGrid(ticks, height) {
     const right = this.#width - RIGHT;
     const rows = GRID.flatMap((part, index) => {
-      const at = y(part * top);
+      const at = height(part);
       return [
         drawn("line", { x1: this.#left, x2: right, y1: at, y2: at, class: part === 0 ? "axis" : "" }),
         drawn("text", { x: this.#left - 8, y: at + 3.5, "text-anchor": "end" }, ticks[index]),
@@ -140,8 +144,9 @@ export class LineChart {
   #drawLines(shown, y) {
     const style = (index) => this.#options.series[index]?.style ?? "faint";
     const path = (points, index) => drawn("path", { class: `line ${style(index)}`, d: linePath(points, this.#x, y) });
+    const alone = this.#options.range === undefined;
     put(this.#area, "class", `area ${style(0)}`);
-    put(this.#area, "d", areaPath(shown[0] ?? [], this.#x, y));
+    put(this.#area, "d", alone ? areaPath(shown[0] ?? [], this.#x, y) : "");
     // The faint ones first, so that the named ones lie on top of them.
     this.#lines.replaceChildren(...shown.map(path).reverse());
     const ends = shown.slice(0, this.#options.series.length).map((points, index) => [points.at(-1), index]);

@@ -23,6 +23,4 @@ export function put(node, name, value) {
   if (node.getAttribute(name) !== value) node.setAttribute(name, value);
 }
 
-const motion = window.matchMedia("(prefers-reduced-motion: reduce)");
-
-export const calm = () => motion.matches;
+export const calm = () => window.matchMedia("(prefers-reduced-motion: reduce)").matches;

@@ -1,74 +1,115 @@
-// The explorer: a collection, a filter, and the documents that match, kept true as they change.
+// The documents of a collection, those that match a filter, kept true as they change; and the way to change them.
 
+import { show } from "./display.js";
 import { element, find, put, say } from "./dom.js";
-import { parseFilter } from "./ejson.js";
 import { clock, count, plural } from "./format.js";
-import { LiveQuery } from "./query.js";
+import { parse } from "./realtime/realtime.js";
 import { ChangeLog, DocumentTable, MOST_COLUMNS, MOST_ROWS } from "./table.js";
 
 const MOST_MARKED = 5_000; // nobody can follow more; a hidden page must not collect them for ever
 const MOST_LOGGED = 200; // changes kept between two drawings: more than the log has lines
+const NOTHING_CHOSEN = "Choose a collection to see its documents, and every change to them as it is committed.";
+const OPTIONS = ["filter", "projection", "sort", "limit"];
+
+/** What was typed as the options of a query; `{problem, field}` for what cannot be one. */
+export function optionsOf(typed) {
+  const options = {};
+  for (const name of OPTIONS) {
+    const text = (typed[name] ?? "").trim();
+    if (text === "") continue;
+    try {
+      options[name] = parse(text);
+    } catch (error) {
+      return { problem: `The ${name} is not valid JSON: ${error.message}`, field: name };
+    }
+  }
+  for (const name of ["filter", "projection"]) {
+    const value = options[name];
+    if (value !== undefined && (typeof value !== "object" || value === null || Array.isArray(value))) {
+      return { problem: `A ${name} is a JSON object, like {"status": "open"}.`, field: name };
+    }
+  }
+  if (options.limit !== undefined && !Number.isSafeInteger(options.limit)) return { problem: "A limit is a whole number.", field: "limit" };
+  return { options };
+}
 
 /**
- * `host.counted(changes)`, `host.sign()` as for the machine's panel; `host.chosen(collection, filter)`: what is watched
- * from now on.
+ * `host.counted(changes)`, `host.sign()` as for the machine's panel; `host.chosen(typed)`: what is watched from now on;
+ * `host.editor`: the dialog.
  */
 export class ExplorerPanel {
-  #connection;
+  #client;
   #host;
-  #table = new DocumentTable(find("table"), () => this.#redraw());
+  #table = new DocumentTable(find("table"), () => this.#redraw(), (id) => this.#edit(id));
   #log = new ChangeLog(find("log"));
-  #current = null; // {query, collection, filter}: what is shown
+  #current = null; // {query, typed, ordered}: what is shown
   #candidate = null; // the same, until it is live and takes its place
-  #ops = new Map(); // key text → op, since the last drawing
+  #ops = new Map(); // id → op, since the last drawing
   #lines = [];
   #scheduled = false;
 
-  constructor(connection, host) {
-    this.#connection = connection;
+  constructor(client, host) {
+    this.#client = client;
     this.#host = host;
     find("query").addEventListener("submit", (event) => {
       event.preventDefault();
-      this.watch(find("collection").value.trim(), find("filter").value);
+      this.watch(this.#typed());
     });
-    find("filter").addEventListener("keydown", (event) => {
-      if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
-      event.preventDefault();
-      find("query").requestSubmit();
-    });
-    for (const id of ["filter", "collection"]) find(id).addEventListener("input", () => this.#grow());
+    for (const name of ["filter", "projection", "sort"]) {
+      find(name).addEventListener("keydown", (event) => {
+        if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+        event.preventDefault();
+        find("query").requestSubmit();
+      });
+    }
+    find("filter").addEventListener("input", () => this.#grow());
     find("order").addEventListener("change", () => this.#redraw());
+    find("insert").addEventListener("click", () => {
+      host.editor.insert(this.#current.typed.collection, () => find("insert").focus());
+    });
   }
 
   get live() {
-    return this.#current !== null && this.#current.query.live;
+    return this.#current !== null && this.#current.query.state === "live";
   }
 
   get filled() {
     return this.#current !== null;
   }
 
-  /** Asks for a collection with a filter as typed. What is shown stays until the new query is live. */
-  watch(collection, typed) {
-    find("collection").value = collection;
-    find("filter").value = typed;
+  /** Asks for a collection with a filter and so on as typed. What is shown stays until the new query is live. */
+  watch(typed) {
+    for (const name of ["collection", ...OPTIONS]) find(name).value = typed[name] ?? "";
+    find("more").open ||= ["projection", "sort", "limit"].some((name) => (typed[name] ?? "") !== "");
     this.#grow();
-    const { text, problem } = parseFilter(typed);
-    if (collection === "") return this.#complain("Which collection? Choose one above, or type its name.", "collection");
-    if (problem !== undefined) return this.#complain(problem, "filter");
+    const { options, problem, field } = optionsOf(typed);
+    if (typed.collection === "") return this.#complain("Which collection? Choose one above, or type its name.", "collection");
+    if (problem !== undefined) return this.#complain(problem, field);
     this.#complain(null);
     this.#dropCandidate();
-    const candidate = { collection, filter: typed.trim() };
-    this.#candidate = candidate;
-    candidate.query = new LiveQuery(this.#connection, { collection, filterText: text }, this.#observer(candidate));
-    this.#tellLoading(candidate, 0);
+    const watched = { typed, ordered: options.sort !== undefined || options.limit !== undefined };
+    try {
+      watched.query = this.#client.query(typed.collection, options);
+    } catch (error) {
+      return this.#complain(error.message, "filter");
+    }
+    this.#candidate = watched;
+    watched.query.subscribe((changes) => this.#hear(watched, changes));
+    this.#tellLoading(watched);
     this.#markNames();
     return undefined;
   }
 
+  /** The address asks for something: watch it, unless it is what is shown. */
+  follow(typed) {
+    const { typed: now } = this.#candidate ?? this.#current;
+    const same = ["collection", ...OPTIONS].every((name) => (typed[name] ?? "") === (now[name] ?? ""));
+    if (!same) this.watch(typed);
+  }
+
   stop() {
     this.#dropCandidate();
-    this.#current?.query.cancel();
+    this.#current?.query.close();
     this.#current = null;
     find("result").hidden = true;
     find("no-query").hidden = false;
@@ -92,20 +133,22 @@ export class ExplorerPanel {
     this.#markNames();
   }
 
+  #typed() {
+    return Object.fromEntries(["collection", ...OPTIONS].map((name) => [name, find(name).value.trim()]));
+  }
+
   #nameButton(name) {
     const button = element("button", { type: "button", "data-name": name }, element("span", {}, name), element("small"));
-    button.addEventListener("click", () => this.watch(name, name === this.#asked()?.collection ? find("filter").value : ""));
+    button.addEventListener("click", () => {
+      const same = name === (this.#candidate ?? this.#current)?.typed.collection;
+      this.watch(same ? this.#typed() : { collection: name });
+    });
     return button;
   }
 
-  #asked() {
-    return this.#candidate ?? this.#current;
-  }
-
   #markNames() {
-    for (const item of find("names").children) {
-      put(item.firstChild, "aria-pressed", String(item.firstChild.dataset.name === this.#asked()?.collection));
-    }
+    const asked = (this.#candidate ?? this.#current)?.typed.collection;
+    for (const item of find("names").children) put(item.firstChild, "aria-pressed", String(item.firstChild.dataset.name === asked));
   }
 
   #grow() {
@@ -116,81 +159,85 @@ export class ExplorerPanel {
   #complain(text, field) {
     find("query-problem").hidden = text === null;
     say(find("query-problem"), text ?? "");
-    for (const id of ["filter", "collection"]) put(find(id), "aria-invalid", String(text !== null && id === field));
+    for (const id of ["collection", ...OPTIONS]) put(find(id), "aria-invalid", String(text !== null && id === field));
   }
 
   #dropCandidate() {
-    if (this.#candidate === null || this.#candidate === this.#current) return;
-    this.#candidate.query?.cancel();
+    if (this.#candidate === null) return;
+    const { query } = this.#candidate;
     this.#candidate = null;
+    query.close();
     find("loading").hidden = true;
+    if (this.#current === null) say(find("no-query"), NOTHING_CHOSEN);
   }
 
-  #observer(watched) {
-    return {
-      live: (view) => this.#live(watched, view),
-      moment: (view, changes) => this.#moment(watched, changes),
-      progress: (view) => this.#tellLoading(watched, view.documents.size),
-      behind: () => this.#host.sign(),
-      failed: (error, delay) => this.#failed(watched, error, delay),
-    };
+  // ------------------------------------------------------------------------------------------------------- hearing
+
+  #hear(watched, changes) {
+    if (watched !== this.#candidate && watched !== this.#current) return;
+    const { query } = watched;
+    if (query.error !== null) this.#fail(watched, query.error);
+    if (watched === this.#candidate && query.state === "live") this.#takeOver(watched);
+    else if (watched === this.#current && query.state === "live") this.#note(changes);
+    this.#host.sign();
   }
 
-  #live(watched) {
-    const renewed = watched === this.#current;
-    if (!renewed) {
-      this.#current?.query.cancel();
-      this.#current = watched;
-      this.#candidate = null;
-      this.#table.clear();
-      this.#log.clear();
-      this.#lines = [];
-      find("log-empty").hidden = false;
-      this.#host.chosen(watched.collection, watched.filter);
-    }
+  #takeOver(watched) {
+    this.#current?.query.close();
+    this.#current = watched;
+    this.#candidate = null;
+    this.#table.clear();
+    this.#log.clear();
+    this.#lines = [];
     this.#ops.clear();
+    find("log-empty").hidden = false;
     this.#complain(null);
     find("loading").hidden = true;
     find("no-query").hidden = true;
     find("result").hidden = false;
+    find("order-field").hidden = watched.ordered;
+    this.#host.chosen(watched.typed);
     this.#redraw();
-    this.#host.sign();
   }
 
-  #moment(watched, changes) {
-    if (watched !== this.#current) return;
+  #note(changes) {
     this.#host.counted(changes);
     if (this.#ops.size > MOST_MARKED) this.#ops.clear();
-    for (const change of changes) this.#ops.set(change.key, change.op);
-    this.#lines = [...this.#lines, ...changes.slice(-MOST_LOGGED)].slice(-MOST_LOGGED);
+    for (const { op, id, row } of changes) {
+      this.#ops.set(id, op);
+      this.#host.editor.follow(id, row);
+    }
+    const lines = changes.map(({ op, row, before }) => ({ op, key: (row ?? before)?.key }));
+    this.#lines = [...this.#lines, ...lines].slice(-MOST_LOGGED);
+    if (find("query-problem").hidden === false && this.#candidate === null) this.#complain(null);
     this.#redraw();
   }
 
-  /** An error that names no request: while a query waits for its answer, it can only be about that one. */
-  stray(error) {
-    if (this.#candidate !== null && this.#candidate.query.view.state === "waiting") this.#failed(this.#candidate, error, null);
-  }
-
-  #failed(watched, error, delay) {
-    const next = delay === null ? "." : `. Trying again in ${Math.ceil(delay / 1000)} s.`;
-    const kept = watched !== this.#current && this.#current !== null ? " The view below is still the former one." : "";
-    const field = error.code === "unsupported_collection" || error.code === "too_large" ? "collection" : "filter";
+  #fail(watched, error) {
+    const closed = watched.query.state === "closed";
+    const next = closed ? "." : ". It is tried again.";
+    const kept = watched === this.#candidate && this.#current !== null ? " The view below is still the former one." : "";
+    const field = ["unsupported_collection", "too_large"].includes(error.code) ? "collection"
+      : OPTIONS.find((name) => String(error.details.path ?? error.details.field ?? "").startsWith(name)) ?? "filter";
     this.#complain(`${error.code}: ${error.message.replace(/\.$/, "")}${next}${kept}`, field);
-    if (watched === this.#candidate && delay === null) this.#dropCandidate();
+    if (watched === this.#candidate && closed) this.#dropCandidate();
     this.#markNames();
-    this.#host.sign();
   }
 
-  #tellLoading(watched, documents) {
-    if (watched === this.#current) return;
-    const so = documents > 0 ? ` (${plural(documents, "document", "documents")} so far)` : "";
-    say(find("loading"), `Reading ${watched.collection}…${so}`);
+  #tellLoading(watched) {
+    const text = `Reading ${watched.typed.collection}…`;
+    say(find("loading"), text);
     find("loading").hidden = false;
-    if (this.#current === null) {
-      say(find("no-query"), `Reading ${watched.collection}…${so}`);
-      find("no-query").hidden = false;
-    }
+    if (this.#current === null) say(find("no-query"), text);
   }
+
+  #edit(id) {
+    const { query, typed } = this.#current;
+    const row = query.documents.find((each) => each.id === id);
+    if (row !== undefined) this.#host.editor.edit(typed.collection, row, typed.projection !== undefined && typed.projection !== "", () => this.#table.focus(id));
+  }
+
+  // ------------------------------------------------------------------------------------------------------- drawing
 
   // At most once a frame, however many moments come; hidden pages have no frames, and nothing to see.
   #redraw() {
@@ -198,21 +245,21 @@ export class ExplorerPanel {
     this.#scheduled = true;
     requestAnimationFrame(() => {
       this.#scheduled = false;
-      if (this.#current?.query.live) this.#draw(this.#current);
+      if (this.live) this.#draw(this.#current);
     });
   }
 
-  #draw({ query, collection, filter }) {
-    const { documents } = query.view;
-    const keys = [...documents.keys()];
-    const drawn = find("order").value === "newest" ? keys.slice(-MOST_ROWS).reverse() : keys.slice(0, MOST_ROWS);
-    this.#table.draw(drawn.map((key) => documents.get(key)), this.#ops);
+  #draw({ query, typed, ordered }) {
+    const rows = query.documents;
+    const newest = !ordered && find("order").value === "newest";
+    const drawn = newest ? rows.slice(-MOST_ROWS).reverse() : rows.slice(0, MOST_ROWS);
+    this.#table.draw(drawn, this.#ops);
     this.#ops.clear();
     if (this.#lines.length > 0) this.#log.add(this.#lines, clock(Date.now()));
     this.#lines = [];
     find("log-empty").hidden = !this.#log.empty;
-    this.#tell(documents.size, drawn.length);
-    this.#tellEmpty(documents.size, collection, filter);
+    this.#tell(rows.length, drawn.length);
+    this.#tellEmpty(rows.length, typed);
   }
 
   #tell(total, drawn) {
@@ -224,13 +271,13 @@ export class ExplorerPanel {
     say(find("more-columns"), hidden > 0 ? `The first ${MOST_COLUMNS} fields are shown, ${plural(hidden, "more is", "more are")} not.` : "");
   }
 
-  #tellEmpty(total, collection, filter) {
+  #tellEmpty(total, { collection, filter }) {
     const empty = total === 0 && !this.#table.leaving; // the last row fades in its place
     find("no-documents").hidden = !empty;
     find("table-scroll").hidden = empty;
-    const text = filter === "" || filter === "{}"
+    const text = ["", "{}", undefined].includes(filter)
       ? `${collection} has no documents. The first one appears here as soon as it is committed.`
-      : `No document of ${collection} matches this filter. The first one that does appears here.`;
+      : `No document of ${show(collection, 80)} matches this filter. The first one that does appears here.`;
     say(find("no-documents"), text);
   }
 }

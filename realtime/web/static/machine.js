@@ -2,16 +2,15 @@
 
 import { BarList, ChartCard, WINDOW, stretch } from "./chart.js";
 import { element, find, put, say } from "./dom.js";
-import { dateOf, numberOf, show } from "./ejson.js";
+import { numberOf, show, timeOf } from "./display.js";
 import { byteCeiling, byteTick, bytes, percent, perSecond, plural } from "./format.js";
-import { LiveQuery } from "./query.js";
 
 const SILENT = 3_000; // ms without a new sample after which the writer counts as stopped
 const CORES_DRAWN = 16; // more lines than that are a blur, and more bars a wall
 
 /** A document of `machine` as numbers; null where it is no sample. */
 export function sampleOf(document) {
-  const at = dateOf(document.at);
+  const at = timeOf(document.at);
   if (at === null) return null;
   const cores = Array.isArray(document.cpu?.per_core) ? document.cpu.per_core : [];
   return {
@@ -63,7 +62,7 @@ const NOTES = {
 export class MachinePanel {
   silentFor = null; // ms since the last new sample, while the writer counts as stopped
   #host;
-  #connection;
+  #client;
   #queries = [];
   #samples = new WeakMap();
   #shown = [];
@@ -76,8 +75,8 @@ export class MachinePanel {
   #listed = null; // the processes as last told
   #scheduled = false;
 
-  constructor(connection, host) {
-    this.#connection = connection;
+  constructor(client, host) {
+    this.#client = client;
     this.#host = host;
     for (const options of CARDS) {
       const card = new ChartCard({ ...options, hover: (at) => this.#choose(at) });
@@ -94,7 +93,7 @@ export class MachinePanel {
   }
 
   get live() {
-    return this.running && this.#queries.every((query) => query.live);
+    return this.running && this.#queries.every((query) => query.state === "live");
   }
 
   get filled() {
@@ -104,36 +103,32 @@ export class MachinePanel {
   start() {
     if (this.running) return;
     this.#queries = [
-      this.#watch("machine", (view) => this.#takeSamples(view), "machine-empty"),
-      this.#watch("processes", (view) => this.#takeProcesses(view), "processes-empty"),
+      this.#watch("machine", (documents) => this.#takeSamples(documents), "machine-empty"),
+      this.#watch("processes", (documents) => this.#takeProcesses(documents), "processes-empty"),
     ];
   }
 
   stop() {
-    for (const query of this.#queries) query.cancel();
+    for (const query of this.#queries) query.close();
     this.#queries = [];
     this.silentFor = null;
   }
 
   #watch(collection, draw, place) {
-    return new LiveQuery(this.#connection, { collection }, {
-      live: (view) => {
-        draw(view);
-        this.#host.sign();
-      },
-      moment: (view, changes) => {
-        this.#host.counted(changes);
-        draw(view);
-      },
-      progress: () => {},
-      behind: () => this.#host.sign(),
-      failed: (error, delay) => {
-        const next = delay === null ? "." : `. Trying again in ${Math.ceil(delay / 1000)} s.`;
-        say(find(place), `${collection} cannot be watched: ${error.message} (${error.code})${next}`);
-        find(place).hidden = false;
-        this.#host.sign();
-      },
+    const query = this.#client.query(collection);
+    query.subscribe((changes) => {
+      if (query.error !== null) this.#tellFailure(collection, query, place);
+      this.#host.counted(changes);
+      if (query.state === "live") draw(query.documents.map((row) => row.document));
+      this.#host.sign();
     });
+    return query;
+  }
+
+  #tellFailure(collection, { error, state }, place) {
+    const next = state === "closed" ? "." : "; it is tried again.";
+    say(find(place), `${collection} cannot be watched: ${error.message} (${error.code})${next}`);
+    find(place).hidden = false;
   }
 
   #sample(document) {
@@ -141,8 +136,8 @@ export class MachinePanel {
     return this.#samples.get(document);
   }
 
-  #takeSamples(view) {
-    const samples = [...view.documents.values()].map((document) => this.#sample(document)).filter((each) => each !== null);
+  #takeSamples(documents) {
+    const samples = documents.map((document) => this.#sample(document)).filter((each) => each !== null);
     this.#shown = samples.sort((one, other) => one.at - other.at);
     const newest = this.#shown.at(-1);
     find("machine-board").hidden = newest === undefined;
@@ -220,14 +215,14 @@ export class MachinePanel {
     });
   }
 
-  #takeProcesses(view) {
-    this.#listed = view.documents;
+  #takeProcesses(documents) {
+    this.#listed = documents;
     this.#schedule();
   }
 
   #drawProcesses() {
-    const items = [...this.#listed.values()].map((document) => ({
-      key: JSON.stringify(document._id),
+    const items = this.#listed.map((document) => ({
+      key: show(document._id, 60),
       name: show(document.name ?? "?", 60),
       note: show(document._id, 20),
       value: numberOf(document.cpu_percent) || 0,
@@ -250,7 +245,7 @@ export class MachinePanel {
 
   #tick() {
     if (!this.running || this.#arrival === null) return;
-    const live = this.#host.current() && this.#queries[0].live;
+    const live = this.#host.current() && this.#queries[0].state === "live";
     // What is stale stands still; while the link is alive time goes on, with or without samples.
     if (live) this.#frozen = null;
     else this.#frozen ??= this.#now();
@@ -260,7 +255,7 @@ export class MachinePanel {
 
   // What was missed while the link or the feed was down may still be on its way when it is up again.
   #tellSilence() {
-    const live = this.running && this.#host.current() && this.#queries[0].live;
+    const live = this.running && this.#host.current() && this.#queries[0].state === "live";
     const now = performance.now();
     this.#liveSince = live ? this.#liveSince ?? now : null;
     const silent = live && now - this.#liveSince > SILENT && this.#arrival !== null ? now - this.#arrival.here : 0;

@@ -1,46 +1,56 @@
-// Joins connection, panels and status line, and decides which panel is shown.
+// Joins client, panels and status line, and decides which panel is shown.
 
-import { Connection } from "./connection.js";
+import { CollectionCounts } from "./counts.js";
 import { find, put } from "./dom.js";
+import { Editor } from "./editor.js";
+import { EventsPanel } from "./events.js";
 import { ExplorerPanel } from "./explorer.js";
+import { Inspector } from "./inspector.js";
 import { MachinePanel } from "./machine.js";
+import { PlotsPanel } from "./plots.js";
+import { connect, decode } from "./realtime/realtime.js";
 import { StatusLine } from "./status.js";
 
-const LIST_EVERY = 10_000; // ms between two readings of the list of collections
+const PATHS = { machine: "machine", collections: "explorer", events: "events", charts: "plots", frames: "frames" };
 
-// Relative to the document, so that the service may live under any prefix.
-function socketUrl() {
-  const url = new URL("v1/ws", document.baseURI);
-  url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
-  return url;
-}
+// The service that served this page, whatever prefix it lives under.
+const client = connect(document.baseURI);
+const status = new StatusLine(client);
+const inspector = new Inspector(client);
+const editor = new Editor(client, decode);
 
-const status = new StatusLine();
-const connection = new Connection(socketUrl(), {
-  state: (state) => {
-    status.link(state);
-    if (state.name === "live") readCollections();
-    refresh();
-  },
-  frame: (frame) => {
-    status.frame(frame);
-    if (frame.type === "error" && frame.id === undefined) panels.explorer.stray(frame);
-  },
-});
-
-const host = {
+const host = (path) => ({
+  editor,
   counted: (changes) => status.rate.add(changes.length, performance.now()),
   sign: () => refresh(),
   current: () => status.current,
-  chosen: (collection, filter) => rememberQuery(collection, filter),
-};
+  chosen: (typed) => remember(path, typed),
+});
 
-const panels = { machine: new MachinePanel(connection, host), explorer: new ExplorerPanel(connection, host) };
-let shown = null; // "machine", "explorer" or null while it is not known
+const panels = {
+  machine: new MachinePanel(client, host("machine")),
+  explorer: new ExplorerPanel(client, host("collections")),
+  events: new EventsPanel(client, host("events")),
+  plots: new PlotsPanel(client, host("charts")),
+  frames: inspector,
+};
+let shown = null; // the name of a panel, or null while it is not known
 let listed = null; // the collections as last read
 
+const counts = new CollectionCounts(client, (collections, problem) => {
+  listed = collections ?? listed;
+  find("tab-machine").hidden = !hasMachine() && shown !== "machine";
+  panels.explorer.offer(listed ?? [], problem);
+  if (listed !== null || problem !== null) settle();
+});
+
+client.subscribe(({ state }) => {
+  if (state === "live") counts.read();
+  refresh();
+});
+
 function refresh() {
-  const panel = shown === null ? null : panels[shown];
+  const panel = shown === null || shown === "frames" ? null : panels[shown];
   const silent = shown === "machine" ? panels.machine.silentFor : null;
   status.refresh({ silent, panel });
 }
@@ -48,28 +58,24 @@ function refresh() {
 // --- which panel: the address says so, or what there is ---------------------------------------------------------
 
 function route() {
-  const [path, search = ""] = location.hash.replace(/^#/, "").split(/\?(.*)/s);
-  if (path === "/machine") return { panel: "machine" };
-  if (path === "/collections") return { panel: "explorer", query: new URLSearchParams(search) };
-  return null;
+  const [path, search = ""] = location.hash.replace(/^#\/?/, "").split(/\?(.*)/s);
+  if (!Object.hasOwn(PATHS, path)) return null;
+  return { panel: PATHS[path], asked: Object.fromEntries(new URLSearchParams(search)) };
 }
 
 function show(name) {
   if (shown === name) return;
+  if (shown !== null && shown !== "explorer") panels[shown].stop();
   shown = name;
   if (name === "machine") find("tab-machine").hidden = false;
+  if (name === "machine") panels.explorer.stop();
   find("opening").hidden = true;
-  for (const each of ["machine", "explorer"]) {
+  for (const each of Object.keys(panels)) {
     find(each).hidden = each !== name;
     if (each === name) put(find(`tab-${each}`), "aria-current", "page");
     else find(`tab-${each}`).removeAttribute("aria-current");
   }
-  if (name === "machine") {
-    panels.explorer.stop();
-    panels.machine.start();
-  } else {
-    panels.machine.stop();
-  }
+  panels[name].start?.();
   refresh();
 }
 
@@ -79,36 +85,22 @@ function follow() {
     if (listed !== null) show(hasMachine() ? "machine" : "explorer");
     return;
   }
-  show(wanted.panel);
-  const collection = wanted.query?.get("collection");
-  if (collection) panels.explorer.watch(collection, wanted.query.get("filter") ?? "");
+  const { panel, asked } = wanted;
+  show(panel);
+  if (panel === "explorer" && asked.collection && !panels.explorer.filled) panels.explorer.watch(asked);
+  else if (panel === "explorer" && asked.collection) panels.explorer.follow(asked);
+  if (panel === "events" && !panels.events.running) panels.events.watch({ collection: "*", ...asked });
+  if (panel === "plots" && asked.collection && !panels.plots.running) panels.plots.watch(asked);
 }
 
-function rememberQuery(collection, filter) {
-  const search = new URLSearchParams(filter === "" ? { collection } : { collection, filter });
-  const wanted = `#/collections?${search}`;
-  if (shown === "explorer" && location.hash !== wanted) history.replaceState(null, "", wanted);
-  find("tab-explorer").setAttribute("href", wanted); // so that the way back from the other panel leads to it
+function remember(path, typed) {
+  const given = Object.entries(typed).filter(([, text]) => text !== "" && text !== undefined);
+  const wanted = `#/${path}?${new URLSearchParams(given)}`;
+  if (PATHS[path] === shown && location.hash !== wanted) history.replaceState(null, "", wanted);
+  find(`tab-${PATHS[path]}`).setAttribute("href", wanted); // so that the way back from another panel leads to it
 }
-
-// --- the list of collections --------------------------------------------------------------------------------------
 
 const hasMachine = () => (listed ?? []).some(({ name }) => name === "machine");
-
-async function readCollections() {
-  let problem = null;
-  try {
-    const response = await fetch(new URL("v1/collections", document.baseURI), { cache: "no-store" });
-    const body = await response.json();
-    if (!response.ok) throw new Error(body.detail ?? body.message ?? body.title ?? `the service answered ${response.status}`);
-    listed = body.collections;
-  } catch (error) {
-    problem = `The list of collections cannot be read: ${error.message}. A name can be typed below.`;
-  }
-  find("tab-machine").hidden = !hasMachine() && shown !== "machine";
-  panels.explorer.offer(listed ?? [], problem);
-  if (listed !== null || connection.state.name === "live") settle();
-}
 
 // Nobody chose a panel: the demo's, as soon as there is something of it; else the explorer.
 function settle() {
@@ -118,19 +110,11 @@ function settle() {
 
 // --- start ----------------------------------------------------------------------------------------------------------
 
-find("retry").addEventListener("click", () => connection.retryNow());
+find("retry").addEventListener("click", () => client.retryNow());
 document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault(); // the address's fragment names the panel
   find("main").focus();
 });
 window.addEventListener("hashchange", follow);
-window.addEventListener("online", () => connection.retryNow());
-document.addEventListener("visibilitychange", () => {
-  if (!document.hidden && connection.state.name === "reconnecting") connection.retryNow();
-});
 setInterval(refresh, 500);
-setInterval(() => {
-  if (connection.state.name === "live" && !document.hidden && (shown === "explorer" || !hasMachine())) readCollections();
-}, LIST_EVERY);
-connection.open();
 follow();

@@ -29,36 +29,34 @@ export class Rate {
 export class StatusLine {
   rate = new Rate();
   staleSince = null;
-  #link = { name: "connecting", reason: "" };
-  #feed = { feed: "up" };
+  #client;
   #position = null;
   #positionHere = 0;
   #heard = 0;
-  #heartbeat = null;
   #announced = "";
 
-  link(state) {
-    this.#link = state;
-    if (state.name !== "live") return;
-    this.#feed = { feed: "up" }; // a degraded one is told right after `welcome`
+  constructor(client) {
+    this.#client = client;
+    client.onframe(({ direction }) => direction === "in" && this.#frame());
   }
 
-  frame(frame) {
+  #frame() {
     this.#heard = performance.now();
-    if (frame.type === "welcome") this.#heartbeat = frame.heartbeat ?? null;
-    if (frame.type === "status") this.#feed = frame;
-    if (typeof frame.position === "string" && !(frame.position <= this.#position)) {
-      this.#position = frame.position;
-      this.#positionHere = performance.now();
-    }
+    if (this.#client.position === this.#position) return;
+    this.#position = this.#client.position;
+    this.#positionHere = this.#heard;
+  }
+
+  get #link() {
+    return this.#client.getSnapshot();
   }
 
   get linked() {
-    return this.#link.name === "live";
+    return this.#link.state === "live";
   }
 
   get current() {
-    return this.linked && this.#feed.feed !== "degraded";
+    return this.linked && this.#link.feed !== "degraded";
   }
 
   /** `silent`: ms since the last sample where the writer has stopped, else null; `panel`: {live, filled} or null. */
@@ -73,11 +71,11 @@ export class StatusLine {
   }
 
   #wait() {
-    return Math.max(0, Math.ceil((this.#link.retryAt - performance.now()) / 1000));
+    return Math.max(0, Math.ceil((this.#link.retryAt - Date.now()) / 1000));
   }
 
   #tellLink() {
-    const { name, reason } = this.#link;
+    const { state: name, reason } = this.#link;
     const text = name === "reconnecting" ? `reconnecting in ${this.#wait()} s` : name === "closed" ? `closed: ${reason}` : name;
     say(find("status-connection"), text);
     put(find("status-connection"), "data-state", name);
@@ -93,13 +91,14 @@ export class StatusLine {
   }
 
   #tellFeed() {
-    const degraded = this.linked && this.#feed.feed === "degraded";
-    say(find("status-feed"), this.linked ? this.#feed.feed : "unknown");
-    put(find("status-feed"), "data-state", this.linked ? this.#feed.feed : "unknown");
+    const { feed, feedReason, feedSince } = this.#link;
+    const degraded = this.linked && feed === "degraded";
+    say(find("status-feed"), this.linked ? feed : "unknown");
+    put(find("status-feed"), "data-state", this.linked ? feed : "unknown");
     find("notice-feed").hidden = !degraded;
     if (!degraded) return;
-    const reason = this.#feed.reason ? `: ${this.#feed.reason}` : "";
-    const since = this.#feed.since ? ` since ${sinceText(this.#feed.since)}` : "";
+    const reason = feedReason === "" ? "" : `: ${feedReason}`;
+    const since = feedSince === null ? "" : ` since ${clock(feedSince.getTime())}`;
     say(find("notice-feed").firstElementChild,
       `The service cannot read MongoDB's changes${since}${reason}. What you see may be behind; it catches up by itself.`);
   }
@@ -121,7 +120,8 @@ export class StatusLine {
     find("notice-writer").hidden = silent === null;
     if (silent === null) return;
     const heard = Math.floor((performance.now() - this.#heard) / 1000);
-    const beat = this.#heartbeat === null ? "" : `, a heartbeat comes every ${this.#heartbeat} s`;
+    const { heartbeat } = this.#link;
+    const beat = heartbeat === null ? "" : `, a heartbeat comes every ${heartbeat} s`;
     const last = heard < 1 ? "just now" : `${heard} s ago`;
     say(find("notice-writer").firstElementChild,
       `No new sample for ${Math.floor(silent / 1000)} s: the writer has stopped. The connection itself is alive (last frame ${last}${beat}).`);
@@ -146,15 +146,10 @@ export class StatusLine {
 
   // Only what changes rarely: a countdown read aloud every second would be noise.
   #announce() {
-    const { name, reason } = this.#link;
-    const text = name === "live" ? `Connection ${name}, feed ${this.#feed.feed}` : `Connection ${name}. ${reason}`;
+    const { state: name, reason } = this.#link;
+    const text = name === "live" ? `Connection ${name}, feed ${this.#link.feed}` : `Connection ${name}. ${reason}`;
     if (text === this.#announced) return;
     this.#announced = text;
     say(find("announcement"), text);
   }
-}
-
-function sinceText(since) {
-  const time = Date.parse(since?.$date ?? since);
-  return Number.isNaN(time) ? String(since) : clock(time);
 }

@@ -1,8 +1,7 @@
 // Documents as rows. What entered, changed or left is marked for a second; a left row fades before it goes.
 
 import { element, put, say } from "./dom.js";
-import { describe, show } from "./ejson.js";
-import { keyText } from "./view.js";
+import { describe, show } from "./display.js";
 
 export const MOST_ROWS = 200;
 export const MOST_COLUMNS = 12;
@@ -28,15 +27,17 @@ export class DocumentTable {
   #head;
   #body;
   #columns = [];
-  #rows = new Map(); // key text → {node, document}
+  #rows = new Map(); // id → {node, row}
   #leaving = new Set(); // nodes
   #marked = new Map(); // node → {until, gone}
   #timer = null;
   #settled;
+  #edit;
 
-  /** `settled()` is called when the last row that was leaving is gone. */
-  constructor(table, settled) {
+  /** `settled()` is called when the last row that was leaving is gone; `edit(id)` when somebody wants to change one. */
+  constructor(table, settled, edit) {
     this.#settled = settled;
+    this.#edit = edit;
     this.#head = table.tHead;
     this.#body = table.tBodies[0];
   }
@@ -53,25 +54,30 @@ export class DocumentTable {
     this.#body.replaceChildren();
   }
 
-  /** `ops`: key text → "enter" or "update" for those to be marked; what is missing from `documents` fades out. */
-  draw(documents, ops) {
-    const columns = columnsOf(documents, this.#columns);
+  /** `rows` of a query; `ops`: id → "enter" or "update" for those to be marked; what is missing fades out. */
+  draw(rows, ops) {
+    const columns = columnsOf(rows.map((row) => row.document), this.#columns);
     this.hiddenColumns = Math.max(0, columns.length - MOST_COLUMNS);
     this.#setColumns(columns.slice(0, MOST_COLUMNS));
-    const keys = documents.map((document) => keyText(document._id));
-    const kept = new Set(keys);
-    for (const [key, row] of this.#rows) if (!kept.has(key)) this.#retire(key, row, ops.get(key) === "leave");
-    documents.forEach((document, index) => this.#put(keys[index], document, ops.get(keys[index])));
-    this.#arrange(keys);
-    this.#alignHead(documents[0] ?? {});
+    const kept = new Set(rows.map((row) => row.id));
+    for (const [id, held] of this.#rows) if (!kept.has(id)) this.#retire(id, held, ops.get(id) === "leave");
+    for (const row of rows) this.#put(row, ops.get(row.id));
+    this.#arrange(rows);
+    this.#alignHead(rows[0]?.document ?? {});
+  }
+
+  /** Puts the keyboard's focus on a row's button, where it is drawn. */
+  focus(id) {
+    this.#rows.get(id)?.node.lastChild.firstChild.focus();
   }
 
   #setColumns(columns) {
     if (columns.join("\u0000") === this.#columns.join("\u0000")) return;
     this.#columns = columns;
     const names = columns.map((name) => element("th", { scope: "col", title: name }, name));
-    this.#head.replaceChildren(element("tr", {}, element("th", { class: "mark", "aria-label": "Mark" }), ...names));
-    for (const row of this.#rows.values()) this.#fill(row, false);
+    const act = element("th", { scope: "col", class: "act" }, element("span", { class: "unseen" }, "Edit"));
+    this.#head.replaceChildren(element("tr", {}, element("th", { class: "mark" }, element("span", { class: "unseen" }, "Mark")), ...names, act));
+    for (const held of this.#rows.values()) this.#fill(held, false);
     for (const node of this.#leaving) node.remove();
     this.#leaving.clear();
   }
@@ -83,25 +89,33 @@ export class DocumentTable {
     });
   }
 
-  #put(key, document, op) {
-    let row = this.#rows.get(key);
-    if (row === undefined) {
-      row = { node: element("tr", { "data-key": key }), document };
-      this.#rows.set(key, row);
-      this.#fill(row, false);
-      if (op !== undefined) this.#mark(row.node, "entered");
-    } else if (row.document !== document) {
-      row.document = document;
-      this.#fill(row, op !== undefined);
-      if (op !== undefined) this.#mark(row.node, op === "enter" ? "entered" : "changed");
+  #put(row, op) {
+    let held = this.#rows.get(row.id);
+    if (held === undefined) {
+      held = { node: element("tr", { "data-key": row.id }, element("td", { class: "mark" }), this.#act(row.id)), row };
+      this.#rows.set(row.id, held);
+      this.#fill(held, false);
+      if (op !== undefined) this.#mark(held.node, "entered");
+    } else if (held.row !== row) {
+      held.row = row;
+      this.#fill(held, op !== undefined);
+      if (op !== undefined) this.#mark(held.node, op === "enter" ? "entered" : "changed");
     }
   }
 
-  #fill(row, compare) {
-    const { node, document } = row;
-    while (node.children.length > this.#columns.length + 1) node.lastChild.remove();
-    while (node.children.length < this.#columns.length + 1) node.append(element("td"));
-    put(node.firstChild, "class", "mark");
+  #act(id) {
+    const button = element("button", { type: "button", class: "edit" }, "Edit");
+    button.addEventListener("click", () => this.#edit(id));
+    return element("td", { class: "act" }, button);
+  }
+
+  #fill(held, compare) {
+    const { node, row: { document, pending } } = held;
+    const cells = () => node.children.length - 2; // between the mark and the button
+    while (cells() > this.#columns.length) node.lastChild.previousSibling.remove();
+    while (cells() < this.#columns.length) node.lastChild.before(element("td"));
+    node.classList.toggle("pending", pending);
+    put(node.lastChild.firstChild, "aria-label", `Edit ${show(document._id, 60)}`);
     this.#columns.forEach((name, index) => {
       const cell = node.children[index + 1];
       const { kind, text, full } = cellText(Object.hasOwn(document, name) ? document[name] : undefined);
@@ -115,24 +129,25 @@ export class DocumentTable {
     });
   }
 
-  #retire(key, row, fade) {
-    this.#rows.delete(key);
+  #retire(id, { node }, fade) {
+    this.#rows.delete(id);
     if (!fade || this.#leaving.size >= MOST_LEAVING) {
-      row.node.remove();
-      this.#marked.delete(row.node);
+      node.remove();
+      this.#marked.delete(node);
       return;
     }
-    this.#leaving.add(row.node);
-    row.node.removeAttribute("data-key");
-    this.#mark(row.node, "left", true);
+    this.#leaving.add(node);
+    node.removeAttribute("data-key");
+    node.lastChild.replaceChildren();
+    this.#mark(node, "left", true);
   }
 
   // Rows that stay are not touched; those that leave keep the place they had.
-  #arrange(keys) {
+  #arrange(rows) {
     let place = this.#body.firstChild;
-    for (const key of keys) {
+    for (const { id } of rows) {
       while (place !== null && this.#leaving.has(place)) place = place.nextSibling;
-      const { node } = this.#rows.get(key);
+      const { node } = this.#rows.get(id);
       if (node === place) place = place.nextSibling;
       else this.#body.insertBefore(node, place);
     }
@@ -184,11 +199,11 @@ export class ChangeLog {
     this.#list.replaceChildren();
   }
 
-  /** `changes` in the order in which they happened. */
+  /** `changes`, `{op, key}`, in the order in which they happened. */
   add(changes, time) {
     const lines = changes.slice(-MOST_LINES).reverse().map(({ op, key }) =>
       element("li", { "data-op": op }, element("time", {}, time), element("span", { class: "op" }, OPS[op]),
-        element("span", { class: "key", title: show(JSON.parse(key), 400) }, element("bdi", { dir: "ltr" }, show(JSON.parse(key), 60)))));
+        element("span", { class: "key", title: show(key, 400) }, element("bdi", { dir: "ltr" }, show(key, 60)))));
     this.#list.prepend(...lines);
     while (this.#list.children.length > MOST_LINES) this.#list.lastChild.remove();
   }

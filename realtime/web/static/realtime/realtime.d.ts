@@ -1,0 +1,265 @@
+/** The browser client of realtime. README.md beside this file says how to use it. */
+
+export declare function connect(url?: string | URL, options?: ConnectOptions): Client;
+
+export interface ConnectOptions {
+  /** Called at each (re)connect; what it gives is sent as the token. Nothing is sent for null or undefined. */
+  getToken?: () => string | null | undefined | Promise<string | null | undefined>;
+  /** Where there is no global one, as in Node 20: that of the package "ws". */
+  WebSocket?: unknown;
+  /** Milliseconds of the first wait before reconnecting (500) and of the longest (10,000). */
+  backoff?: { first?: number; longest?: number };
+  /** Milliseconds for an answer after the page or its network came back (3,000). */
+  probeTimeout?: number;
+}
+
+// ---------------------------------------------------------------------------------------------------------- client
+
+export declare class Client {
+  private constructor();
+  readonly state: ConnectionState;
+  /** The newest position that any frame told. */
+  readonly position: string | null;
+  readonly limits: Readonly<Record<string, number>> | null;
+  /** How many writes are not answered yet. */
+  readonly pending: number;
+
+  query<T extends Document = Document>(collection: string, options?: QueryOptions): Query<T>;
+  events<T extends Document = Document>(collection: string | string[], options?: EventOptions): Events<T>;
+
+  insert(collection: string, document: object, options?: { optimistic?: boolean }): Promise<Written>;
+  update(collection: string, key: unknown, update: object, options?: WriteOptions): Promise<Written>;
+  replace(collection: string, key: unknown, document: object, options?: WriteOptions): Promise<Written>;
+  delete(collection: string, key: unknown, options?: Omit<WriteOptions, "upsert">): Promise<Written>;
+
+  /** Resolves when every open query, and all events, are live and at or after `position`; rejects after 30 s. */
+  settled(position: string): Promise<void>;
+
+  getSnapshot(): ConnectionStatus;
+  subscribe(listener: (status: ConnectionStatus) => void): () => void;
+  /** Every frame, before anything is made of it. */
+  onframe(listener: (tapped: TappedFrame) => void): () => void;
+  retryNow(): void;
+  close(): void;
+}
+
+export type ConnectionState = "connecting" | "live" | "reconnecting" | "closed";
+
+export interface ConnectionStatus {
+  readonly state: ConnectionState;
+  /** Why it is not live; empty when it is. */
+  readonly reason: string;
+  /** When it will be tried again, in milliseconds since 1970. */
+  readonly retryAt: number | null;
+  /** Whether the service can read MongoDB's changes. While degraded, views may be behind; nothing is lost. */
+  readonly feed: "up" | "degraded";
+  readonly feedReason: string;
+  readonly feedSince: Date | null;
+  /** When this status was made; `client.position` is the newest. */
+  readonly position: string | null;
+  readonly session: string | null;
+  readonly principal: string | null;
+  /** Seconds. */
+  readonly heartbeat: number | null;
+  readonly limits: Readonly<Record<string, number>> | null;
+}
+
+export interface TappedFrame {
+  readonly direction: "in" | "out";
+  readonly frame: Readonly<Record<string, unknown>>;
+  /** Milliseconds since 1970. */
+  readonly at: number;
+}
+
+// ----------------------------------------------------------------------------------------------------- subscriptions
+
+/** `stale`: it was live, and what it shows is not kept true now. */
+export type SubscriptionState = "connecting" | "syncing" | "live" | "stale" | "closed";
+
+export type Document = Record<string, any>;
+
+export interface QueryOptions {
+  filter?: object;
+  projection?: object;
+  sort?: ReadonlyArray<readonly [path: string, direction: 1 | -1]> | Record<string, 1 | -1>;
+  limit?: number;
+  /** Milliseconds: at most one moment in that time. */
+  throttle?: number;
+}
+
+/** Frozen, and the same object for as long as nothing of it changes. */
+export interface Row<T = Document> {
+  /** The JSON text of `key`; always the same for the same key. */
+  readonly id: string;
+  /** The document's `_id`. */
+  readonly key: any;
+  readonly document: Readonly<T>;
+  /** Whether something of it was written here and is not known yet. */
+  readonly pending: boolean;
+}
+
+export interface QuerySnapshot<T = Document> {
+  readonly documents: ReadonlyArray<Row<T>>;
+  readonly state: SubscriptionState;
+  readonly error: RealtimeError | null;
+}
+
+export interface RowChange<T = Document> {
+  readonly op: "enter" | "update" | "leave";
+  readonly id: string;
+  /** As it is now; null when it left. */
+  readonly row: Row<T> | null;
+  readonly before: Row<T> | undefined;
+}
+
+export declare class Query<T = Document> {
+  private constructor();
+  readonly collection: string;
+  readonly documents: ReadonlyArray<Row<T>>;
+  readonly state: SubscriptionState;
+  readonly error: RealtimeError | null;
+  /** What the documents are exact at. Moves with every heartbeat, without a call of the listeners. */
+  readonly position: string | null;
+  /** Resolves when it is live first; rejects when it never will be. */
+  readonly ready: Promise<Query<T>>;
+  /** `changes` is empty where only state, error or a pending row changed. */
+  subscribe: (listener: (changes: ReadonlyArray<RowChange<T>>) => void) => () => void;
+  /** The same object until something of it changed. */
+  getSnapshot: () => QuerySnapshot<T>;
+  close(): void;
+}
+
+export type Operation = "insert" | "update" | "replace" | "delete" | "drop" | "rename" | "dropDatabase";
+
+export interface EventOptions {
+  filter?: object;
+  projection?: object;
+  operations?: Operation[];
+  /** Everything after it; else `since`; else from now on. */
+  position?: string;
+  since?: Date;
+  /** How many events may wait for the iterator before the service is asked to hold on (10,000). */
+  buffer?: number;
+}
+
+/** The fields of PROTOCOL 4.2. */
+export interface ChangeEvent<T = Document> {
+  readonly op: Operation;
+  readonly collection: string;
+  readonly key?: any;
+  /** The JSON text of `key`. */
+  readonly id?: string;
+  readonly document?: Readonly<T>;
+  readonly before?: Readonly<T>;
+  readonly partial?: true;
+  readonly updated?: readonly string[];
+  readonly removed?: readonly string[];
+  readonly as_of?: string;
+  readonly position: string;
+  readonly wall_time: Date;
+  readonly transaction?: number;
+  readonly to?: string;
+}
+
+/** For one consumer: the iterator, or callbacks. The iterator throws what ends it; leaving its loop closes it. */
+export declare class Events<T = Document> implements AsyncIterable<ChangeEvent<T>> {
+  private constructor();
+  readonly state: SubscriptionState;
+  readonly error: RealtimeError | null;
+  /** Everything at or before it was handed out: what to go on from. */
+  readonly position: string | null;
+  readonly buffered: number;
+  readonly ready: Promise<Events<T>>;
+  subscribe: (listener: (event: ChangeEvent<T>) => void, failed?: (error: RealtimeError) => void) => () => void;
+  [Symbol.asyncIterator](): AsyncIterableIterator<ChangeEvent<T>>;
+  close(): void;
+}
+
+// ------------------------------------------------------------------------------------------------------------- writes
+
+export interface WriteOptions {
+  /** A filter that the document must match as well, else `precondition_failed`. */
+  where?: object;
+  upsert?: boolean;
+  /** Show it at once, as far as it can be foreseen. */
+  optimistic?: boolean;
+}
+
+export interface Written {
+  /** Null in one case: the answer to an insert was lost, and its document has been deleted since. */
+  readonly position: string | null;
+  readonly key: any;
+  readonly matched?: number;
+  readonly modified?: number;
+  readonly upserted?: boolean;
+}
+
+export declare class RealtimeError extends Error {
+  /** A code of the protocol, or `closed`, `connection_lost` or `unknown_op`. */
+  readonly code: string;
+  readonly retry: boolean;
+  /** Seconds. */
+  readonly retryAfter: number | null;
+  readonly details: Readonly<Record<string, any>> & { readonly maybe_written?: boolean };
+}
+
+// ------------------------------------------------------------------------------------------------------------- values
+
+/** The text under which a document of this `_id`, in Extended JSON as received, is held. */
+export declare function idOf(key: unknown): string;
+/** JavaScript values of parsed Extended JSON, deeply frozen. */
+export declare function decode(value: unknown): any;
+/** What `JSON.stringify` makes Extended JSON of. */
+export declare function encode(value: unknown): any;
+export declare function stringify(value: unknown, space?: number | string): string;
+/** Extended JSON as typed, ready to be sent; integers keep all their digits. */
+export declare function parse(text: string): any;
+export declare function equal(one: unknown, other: unknown): boolean;
+
+export declare abstract class Value {
+  equals(other: unknown): boolean;
+  toString(): string;
+  toJSON(): Record<string, unknown>;
+}
+export declare class ObjectId extends Value {
+  constructor(text?: string);
+  readonly hex: string;
+  readonly date: Date;
+}
+export declare class Long extends Value {
+  constructor(value: bigint | number | string);
+  readonly value: bigint;
+  valueOf(): number;
+}
+export declare class Decimal128 extends Value {
+  constructor(text: string);
+  readonly text: string;
+  valueOf(): number;
+}
+export declare class LongDate extends Value {
+  constructor(milliseconds: bigint | number | string);
+  readonly milliseconds: bigint;
+}
+export declare class Binary extends Value {
+  constructor(base64: string | Iterable<number>, subType?: string);
+  readonly base64: string;
+  readonly subType: string;
+  readonly bytes: Uint8Array;
+}
+export declare class Timestamp extends Value {
+  constructor(t: number, i: number);
+  readonly t: number;
+  readonly i: number;
+}
+export declare class RegularExpression extends Value {
+  constructor(pattern: string, options?: string);
+  readonly pattern: string;
+  readonly options: string;
+}
+export declare class Code extends Value {
+  constructor(code: string, scope?: object);
+  readonly code: string;
+  readonly scope?: object;
+}
+export declare class MinKey extends Value {}
+export declare class MaxKey extends Value {}

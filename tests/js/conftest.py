@@ -1,0 +1,69 @@
+"""A folder in which Node finds the client as npm would install it, and what its tests need beside it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.serving import service
+
+__all__ = ["service"]
+
+HERE = Path(__file__).parent
+CLIENT = HERE.parents[1] / "realtime" / "web" / "static" / "realtime"
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "realtime-tests"
+
+
+def installed() -> Path:
+    """`node_modules` of package.json, installed once a machine."""
+    wanted = HERE / "package.json"
+    kept = CACHE / f"node-{hashlib.sha256(wanted.read_bytes()).hexdigest()[:12]}"
+    if not kept.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        # Beside it and then renamed: a run that is interrupted, or another one, never sees half of it.
+        making = Path(tempfile.mkdtemp(dir=CACHE))
+        shutil.copy(wanted, making)
+        run(["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts"], making)
+        try:
+            making.rename(kept)
+        except OSError:
+            shutil.rmtree(making)
+            assert kept.exists()
+    return kept / "node_modules"
+
+
+def run(command: list[str], folder: Path, *, seconds: float = 120) -> str:
+    """What a command printed. `AssertionError` with all of it where the command failed."""
+    ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=seconds, check=False)
+    assert ended.returncode == 0, f"{command}: {ended.returncode}\n{ended.stdout}\n{ended.stderr}"
+    return ended.stdout
+
+
+def packed(folder: Path) -> Path:
+    """The tarball that `npm publish` would send."""
+    (report,) = json.loads(run(["npm", "pack", "--json", "--pack-destination", str(folder)], CLIENT))
+    return folder / str(report["filename"])
+
+
+@pytest.fixture(scope="session")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The test files, with `mongo-realtime` unpacked from its tarball into their `node_modules`."""
+    folder = tmp_path_factory.mktemp("js")
+    modules = folder / "node_modules"
+    modules.mkdir()
+    for package in installed().iterdir():
+        (modules / package.name).symlink_to(package)
+    with tarfile.open(packed(folder)) as tarball:
+        tarball.extractall(folder, filter="data")
+    (folder / "package").rename(modules / "mongo-realtime")
+    for file in [*HERE.glob("*.mjs"), *HERE.glob("*.mts")]:
+        shutil.copy(file, folder)
+    return folder

@@ -1,0 +1,89 @@
+// The page's own rules, where they need no browser.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { at, describe, numberOf, pathsOf, show, timeOf } from "./page/display.js";
+import { changesBetween } from "./page/editor.js";
+import { optionsOf } from "./page/explorer.js";
+import { gist } from "./page/inspector.js";
+import { MEASURES, axis, grouped } from "./page/plots.js";
+import { decode, parse } from "./page/realtime/realtime.js";
+
+const typed = (text) => decode(parse(text));
+
+test("every type of BSON is shown for what it is", () => {
+  const cases = [
+    ["null", "null", "null"], ["true", "boolean", "true"], ["1.5", "number", "1.5"], ['"text"', "string", "text"],
+    ['{"$oid": "6579f0c2a1b2c3d4e5f60718"}', "id", "6579f0c2a1b2c3d4e5f60718"],
+    ['{"$date": "2026-11-22T10:00:00Z"}', "date", "2026-11-22T10:00:00.000Z"],
+    ['{"$numberLong": "9007199254740993"}', "number", "9007199254740993"],
+    ['{"$numberDecimal": "0.10"}', "number", "0.10"],
+    ['{"$binary": {"base64": "AAECAwQFBgcICQoLDA0ODw==", "subType": "04"}}', "id", "00010203-0405-0607-0809-0a0b0c0d0e0f"],
+    ['{"$binary": {"base64": "AAEC", "subType": "00"}}', "other", "Binary(3 bytes)"],
+    ['{"a": [1, "b"]}', "nested", '{"a": [1, "b"]}'],
+  ];
+  for (const [text, kind, told] of cases) assert.deepEqual(describe(typed(text)), { kind, text: told }, text);
+  assert.deepEqual(describe(undefined), { kind: "missing", text: "" });
+});
+
+test("a long value is cut where the room ends", () => {
+  assert.equal(show("x".repeat(200), 10), `${"x".repeat(9)}…`);
+  assert.ok(describe(Array.from({ length: 1000 }, (_, n) => n), 40).text.length < 60);
+});
+
+test("numbers and dates are found in all their forms, and in no others", () => {
+  assert.equal(numberOf(typed('{"$numberDecimal": "2.5"}')), 2.5);
+  assert.equal(numberOf(typed('{"$numberLong": "7"}')), 7);
+  for (const text of ['"7"', "null", "true", "[]"]) assert.ok(Number.isNaN(numberOf(typed(text))), text);
+  assert.equal(timeOf(typed('{"$date": "1970-01-01T00:00:01Z"}')), 1000);
+  assert.equal(timeOf("1970"), null);
+});
+
+test("paths lead to values, also through arrays by number", () => {
+  const document = typed('{"a": {"b": [10, {"c": 20}]}, "d": 1}');
+  assert.equal(at(document, "a.b.1.c"), 20);
+  assert.equal(at(document, "a.x.y"), undefined);
+  assert.equal(at(document, "constructor"), undefined);
+  assert.deepEqual(pathsOf(document).map(([path]) => path), ["a.b", "d"]);
+});
+
+test("an edit becomes the update that makes it, and nothing more", () => {
+  const before = typed('{"_id": 1, "a": {"$numberLong": "9007199254740993"}, "b": 2, "c": 3}');
+  assert.equal(changesBetween(before, before), null);
+  assert.deepEqual(changesBetween(before, { ...before, b: 5 }), { $set: { b: 5 } });
+  const { c: _, ...without } = before;
+  assert.deepEqual(changesBetween(before, without), { $unset: { c: "" } });
+  assert.equal(changesBetween(before, { ...before, _id: 2 }).field, "_id");
+  assert.equal(changesBetween(before, { ...before, "a.b": 1 }).field, "a.b");
+  assert.equal(changesBetween(before, { ...before, $x: 1 }).field, "$x");
+});
+
+test("the fields of the form are a query's options, or say what they are not", () => {
+  assert.deepEqual(optionsOf({ collection: "c", filter: '{"a": 1}', limit: "5", sort: '[["a", -1]]', projection: "" }),
+    { options: { filter: { a: 1 }, limit: 5, sort: [["a", -1]] } });
+  assert.equal(optionsOf({ filter: "{" }).field, "filter");
+  assert.equal(optionsOf({ projection: "[1]" }).field, "projection");
+  assert.equal(optionsOf({ limit: "1.5" }).field, "limit");
+});
+
+test("numbers are grouped by another field, those without one left out", () => {
+  const documents = [{ n: 1, g: "a" }, { n: 3, g: "a" }, { n: "x", g: "a" }, { n: 2 }, { g: "b" }];
+  assert.deepEqual([...grouped(documents, "n", "g")], [["a", [1, 3]], ["null", [2]]]);
+  assert.deepEqual([...grouped(documents, "n", "")], [["all documents", [1, 3, 2]]]);
+  assert.deepEqual([...grouped(documents, "", "g")].map(([name, numbers]) => [name, numbers.length]), [["a", 3], ["null", 1], ["b", 1]]);
+  const told = Object.fromEntries(Object.entries(MEASURES).map(([name, measure]) => [name, measure([4, 1, 7])]));
+  assert.deepEqual(told, { latest: 7, average: 4, sum: 12, least: 1, greatest: 7, count: 3 });
+});
+
+test("an axis holds what is drawn", () => {
+  for (const [least, most] of [[0, 0], [0, 7], [-3, 7], [-3, 0], [0, 1e9]]) {
+    const [bottom, top] = axis(least, most);
+    assert.ok(bottom <= least && top >= most && bottom < top, `${least} ${most}`);
+  }
+});
+
+test("a frame is told in a few words", () => {
+  assert.equal(gist({ type: "changes", channel: 3, changes: [1, 2], more: true }), "channel 3 · 2 changes · more follows");
+  assert.equal(gist({ type: "error", id: "w1", code: "duplicate_key" }), "w1 · duplicate_key");
+});

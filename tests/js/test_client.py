@@ -1,0 +1,42 @@
+"""The browser client in Node, as npm would install it, against a service whose every frame the test decides."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+LEAST = {
+    "ejson.test.mjs": 12,
+    "events.test.mjs": 12,
+    "link.test.mjs": 14,
+    "optimistic.test.mjs": 14,
+    "query.test.mjs": 20,
+    "react.test.mjs": 4,
+    "view.test.mjs": 30,
+    "writes.test.mjs": 14,
+}
+"""How many tests each file has at least: a file that lost its tests has not passed."""
+
+
+def test_every_test_file_is_run() -> None:
+    assert sorted(file.name for file in HERE.glob("*.test.mjs")) == sorted(LEAST)
+
+
+@pytest.mark.parametrize("name", LEAST)
+def test_the_client_does_as_its_tests_say(workshop: Path, name: str) -> None:
+    ended = subprocess.run(
+        ["node", "--test", "--test-reporter=tap", name],
+        cwd=workshop,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    passed = re.search(r"^# pass (\d+)", ended.stdout, re.MULTILINE)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert passed is not None
+    assert int(passed[1]) >= LEAST[name]
