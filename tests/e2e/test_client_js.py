@@ -12,11 +12,13 @@ from typing import Any
 
 import pymongo
 import pytest
+from fastapi import FastAPI
 from playwright.async_api import Browser, CDPSession, Page
 
+from realtime.web.server import bind, make_server
 from tests.e2e.browser import browser, opened
 from tests.replica_set import ReplicaSet
-from tests.serving import Service, process, service
+from tests.serving import Service, process, service, serving
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 __all__ = ["browser", "service"]
@@ -105,6 +107,77 @@ async def test_two_pages_are_live_within_a_second_of_a_write(browser: Browser, s
     for page in pages:
         await page.evaluate("(position) => client.settled(position)", written["position"])
         await told_once(page, [*(f"insert o{number}" for number in range(5)), "insert mine"])
+
+
+@asynccontextmanager
+async def elsewhere() -> AsyncIterator[str]:
+    """A page of another origin, which has nothing to do with the service."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        page = b"<!doctype html><title>elsewhere</title>"
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {len(page)}\r\nConnection: close\r\n\r\n"
+        writer.write(head.encode() + page)
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+@asynccontextmanager
+async def mounted(service: Service, prefix: str) -> AsyncIterator[str]:
+    """The running service in another application too, under a prefix."""
+    app = FastAPI()
+    app.include_router(service.realtime.router, prefix=prefix)
+    settings = service.realtime.settings
+    listening = bind(settings)
+    started = asyncio.Event()
+
+    async def on_started() -> None:
+        started.set()
+
+    server = make_server(app, settings, on_started)
+    serve = asyncio.create_task(server.serve(sockets=[listening]))
+    try:
+        await started.wait()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}{prefix}"
+    finally:
+        server.should_exit = True
+        await serve
+        listening.close()
+
+
+FOREIGN = """async (root) => {
+    const { connect } = await import(`${root}/realtime.js`);
+    const client = connect();
+    window.query = client.query("orders");
+    const frames = [];
+    client.onframe(({ frame }) => frames.push(frame.type));
+    const refused = new Promise((done) => client.subscribe(({ state }) => state === "reconnecting" && done()));
+    await Promise.race([query.ready, refused]);
+    return [client.state, query.documents.length, frames[0] ?? null];
+}"""
+
+
+async def test_a_page_of_another_origin_loads_it_under_a_prefix_and_connects_where_that_is_allowed(
+    browser: Browser, replica_set: ReplicaSet
+) -> None:
+    async with (
+        elsewhere() as origin,
+        elsewhere() as stranger,
+        serving(replica_set, feed_await_ms=100, allowed_origins=(origin,)) as service,
+        mounted(service, "/some/where") as root,
+    ):
+        service.database.orders.insert_one({"_id": 1})
+        page, _ = await opened(browser, origin)
+        assert await page.evaluate(FOREIGN, root) == ["live", 1, "welcome"]
+        other, _ = await opened(browser, stranger)
+        assert await other.evaluate(FOREIGN, root) == ["reconnecting", 0, None]
+        await page.close()
+        await other.close()
 
 
 async def test_a_killed_and_restarted_service_is_healed_from(
