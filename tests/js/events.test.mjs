@@ -156,6 +156,24 @@ describe("the buffer", () => {
     assert.equal((await iterator.next()).value.key, 5);
   }));
 
+  test("lets go of what was handed out, also to a consumer that never catches up", () => scene({}, async (service, client, connection) => {
+    const { events } = await live(client, connection, { buffer: 5_000 });
+    const iterator = events[Symbol.asyncIterator]();
+    const handed = [];
+    let time = 11;
+    for (let round = 0; round < 30; round += 1) {
+      tell(connection, time, ...Array.from({ length: 100 }, () => event(time, time)));
+      time += 1;
+      await caughtUp(client, connection);
+      for (let count = 0; count < 90; count += 1) handed.push(new WeakRef((await iterator.next()).value));
+    }
+    assert.equal(events.buffered, 300);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    globalThis.gc();
+    const kept = handed.filter((reference) => reference.deref() !== undefined).length;
+    assert.ok(kept <= 1_000, `${kept} of ${handed.length} are still held`);
+  }));
+
   test("stays stopped over a lost link until it is empty", () => scene({}, async (service, client, connection) => {
     const { events } = await live(client, connection, { buffer: 1 });
     tell(connection, 11, event(1, 11));

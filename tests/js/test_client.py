@@ -10,14 +10,14 @@ import pytest
 
 HERE = Path(__file__).parent
 LEAST = {
-    "ejson.test.mjs": 12,
-    "events.test.mjs": 12,
-    "link.test.mjs": 14,
-    "optimistic.test.mjs": 14,
-    "query.test.mjs": 20,
+    "ejson.test.mjs": 24,
+    "events.test.mjs": 14,
+    "link.test.mjs": 27,
+    "optimistic.test.mjs": 15,
+    "query.test.mjs": 21,
     "react.test.mjs": 4,
-    "view.test.mjs": 30,
-    "writes.test.mjs": 14,
+    "view.test.mjs": 32,
+    "writes.test.mjs": 17,
 }
 """How many tests each file has at least: a file that lost its tests has not passed."""
 
@@ -29,7 +29,7 @@ def test_every_test_file_is_run() -> None:
 @pytest.mark.parametrize("name", LEAST)
 def test_the_client_does_as_its_tests_say(workshop: Path, name: str) -> None:
     ended = subprocess.run(
-        ["node", "--test", "--test-reporter=tap", name],
+        ["node", "--expose-gc", "--test", "--test-reporter=tap", name],
         cwd=workshop,
         capture_output=True,
         text=True,

@@ -8,6 +8,7 @@ import { idOf } from "./view.js";
 const OPTIONS = ["filter", "projection", "operations"];
 const STARTS = ["position", "since"];
 const BUFFER = 10_000;
+const COMPACT = 1_000;
 
 /**
  * Made by `client.events`. For one consumer: `for await (const event of events)`, or `subscribe(fn, failed)`.
@@ -110,7 +111,7 @@ export class Events extends Subscription {
     if (frame.type === "events") this.#events(frame);
     else if (frame.type === "heartbeat") this.#heartbeat(frame);
     else if (frame.id !== this.id) return;
-    else if (frame.type === "subscribed") this.#channel = frame.channel ?? null;
+    else if (frame.type === "subscribed") this.#subscribed(frame);
     else if (frame.type === "live") this.#live(frame);
     else if (frame.type === "unsubscribed") this.fail(frame.code === undefined ? { code: "closed" } : frame);
   }
@@ -126,6 +127,12 @@ export class Events extends Subscription {
       else wanted.reject(error);
     }
     if (error !== null && this.#mode === "callback") this.notify(undefined, error);
+  }
+
+  #subscribed(frame) {
+    this.interrupted(); // it may come again, when the effective query changed
+    this.#channel = frame.channel ?? null;
+    this.unsettled();
   }
 
   #live(frame) {
@@ -183,8 +190,9 @@ export class Events extends Subscription {
   #take() {
     const event = this.#hand(this.#waiting[this.#next]);
     this.#next += 1;
-    if (this.#next === this.#waiting.length) {
-      this.#waiting = [];
+    // Also where the consumer never quite catches up: what was handed out is let go.
+    if (this.#next === this.#waiting.length || this.#next >= COMPACT) {
+      this.#waiting = this.#waiting.slice(this.#next);
       this.#next = 0;
     }
     return event;
