@@ -100,10 +100,10 @@ _ROWS = [
         FIND,
     ),
     (
-        "$all takes any",
+        "$all looks at its first value alone",
         FILTERS_FILE,
-        "Every(tuple(self.condition(element",
-        "Negated(Every(tuple(self.condition(element",
+        "Every(tuple(self.condition(element, where, level) for where, element in elements))",
+        "self.condition(elements[0][1], here, level)",
         FIND,
     ),
     (
