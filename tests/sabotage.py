@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.mongo.sabotages import FILTERS
+
 ROOT = Path(__file__).resolve().parent.parent
 SECONDS = 240
 
@@ -460,6 +462,7 @@ TABLE = [
         "pass",
         f"{STREAMS}::test_the_services_end_ends_the_streams_at_once_and_they_may_resume",
     ),
+    *(Sabotage(*row) for row in FILTERS),
 ]
 
 

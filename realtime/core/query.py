@@ -59,7 +59,7 @@ class Query:
             {
                 "mode": mode,
                 "collections": None if collections is None else sorted(collections),
-                "filter": filter.source,
+                "filter": filter.canonical,
                 "projection": projection.source,
                 "operations": None if operations is None else sorted(operations),
                 "principal": principal,

@@ -296,3 +296,10 @@ def test_a_frame_may_be_as_deep_as_a_stored_document_within_it() -> None:
     assert ejson.depth(frame["changes"][0]["document"]) == ejson.MAX_DEPTH
     with pytest.raises(ejson.EjsonError, match="nested deeper than 104"):
         ejson.decode_frame("[" * 105 + "]" * 105)
+
+
+def test_a_date_past_9999_holds_a_plain_integer() -> None:
+    """Of an Int64 the driver encodes it with a deprecation warning, which Python will make an error."""
+    value = ejson.decode('{"$date": {"$numberLong": "1125899906842624"}}')
+    assert type(int(value)) is int
+    assert int(value) == 2**50
