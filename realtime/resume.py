@@ -95,7 +95,7 @@ class Resumer:
     def _bring_up(self, group: QueryGroup, subscription: Subscription, after: int) -> bool:
         """Only what changed since, from the group's own documents; False where that cannot be told."""
         entries = self._hub.history.journal.after(after)
-        if entries is None or not group.live or group.time > self._hub.time:
+        if entries is None or not group.recoverable or group.time > self._hub.time:
             return False
         collection = group.query.collection
         names: dict[str, None] = {}
@@ -106,7 +106,7 @@ class Resumer:
             names.update((touch.identity, None) for touch in touches.values() if touch.time > after)
         if len(names) > MAX_KEYS:
             return False
-        group.time = max(group.time, self._hub.time)
+        group.advance(self._hub.time)
         self._hub.accept(group, subscription, recovered=True)
         changes = group.since(names)
         if changes:

@@ -141,7 +141,7 @@ class Roster:
     def passed(self, fence: Fence, time: int) -> bool:
         """Whether all live subscriptions of its owner are there, `time` being what has been dispatched."""
         return all(
-            max(time, one.group.time if one.group is not None else 0) >= fence.time
+            (time if one.group is None else one.group.reached(time)) >= fence.time
             for one in self.of(fence.owner)
             if one.live
         )

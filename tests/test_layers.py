@@ -24,6 +24,7 @@ LAYERS = {
     "realtime.ports": 2,
     "realtime.hub": 3,
     "realtime.roster": 3,
+    "realtime.pacing": 3,
     "realtime.history": 3,
     "realtime.resume": 3,
     "realtime.pipe": 3,
@@ -37,6 +38,7 @@ LAYERS = {
 BESIDE = {
     ("realtime.settings", "realtime.errors"),
     ("realtime.hub", "realtime.roster"),
+    ("realtime.hub", "realtime.pacing"),
     ("realtime.hub", "realtime.history"),
     ("realtime.hub", "realtime.resume"),
     ("realtime.pipe", "realtime.hub"),
