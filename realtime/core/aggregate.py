@@ -2,7 +2,7 @@
 
 Paths have the meaning that they have in an expression (`"$a.b"`): through an array they give the array of what its
 objects have there, and numbers in them are names. Values are grouped by BSON's equality, so 1 and 1.0 are one row,
-named by the one that came first; null and missing are two.
+named by the one that came first. Null and missing are one row where there is one path to group by, and two otherwise.
 """
 
 from __future__ import annotations
@@ -196,6 +196,8 @@ class Aggregate:
     def _part(self, document: dict[str, Any]) -> _Part:
         grouping = self.grouping
         found = [(path, value_at(document, path)) for path in grouping.by]
+        if len(found) == 1 and found[0][1] is MISSING:
+            found = [(grouping.by[0], None)]  # as `$group` has it: a single key that is missing is null
         key = tuple(None if value is MISSING else order(value) for _, value in found)
         row = self._rows.get(key)
         if row is None:

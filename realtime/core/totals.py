@@ -1,9 +1,9 @@
 """Sums and averages that do not drift: exact inside, and rounded where they are shown as MongoDB's `$group` rounds.
 
 Integers, doubles and decimals are summed apart and exactly, so that taking a number out leaves nothing of it behind.
-MongoDB adds doubles with 106 bits; where a sum needs more than that its last bit may differ from the exact one here.
-It rounds decimals to 34 digits at every step; where that loses digits its sum depends on the order, and this one does
-not.
+MongoDB adds doubles in the order in which it meets them, with 106 bits on the way. Where large numbers cancel out, that
+loses digits that the exact sum here has (6.0.5: 1e19 + 21.2 - 1e19 is 0); elsewhere its last bit may be another. It
+rounds decimals to 34 digits at every step; where that loses digits its sum depends on the order, and this one does not.
 """
 
 from __future__ import annotations
