@@ -106,7 +106,7 @@ class Total:
         least = min((exponent for exponent, count in self._exponents.items() if count), default=0)
         # Numbers taken out leave their digits behind as zeros: the sum has as many as its longest summand.
         kept = DECIMAL128.plus(self._decimals)
-        if int(kept.as_tuple().exponent) < min(least, 0):
+        if kept.is_finite() and int(kept.as_tuple().exponent) < min(least, 0):
             kept = DECIMAL128.quantize(kept, Decimal((0, (1,), min(least, 0))))
         # The rest is a double and its remainder there, each made a decimal.
         rest = self._whole * _SCALE + self._doubles

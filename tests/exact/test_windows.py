@@ -36,10 +36,19 @@ from tests.truth import time_of
 
 POOL = 250
 """Documents to begin with; inserts and deletes keep it about there."""
-WRITES = 330
-BURST_EVERY = 9
-BURST = 32
+WRITES = 240
+BURST_EVERY = 6
+BURST = 40
 """Documents deleted at one end of an order in one transaction; small windows keep 20 spares."""
+ORDERS = [
+    [("score", -1)],
+    [("score", 1)],
+    [("tags", 1)],
+    [("name", 1), ("score", -1)],
+    [("at.x", 1), ("at.y", -1)],
+    [("tags", -1), ("name", -1)],
+    [("_id", 1)],
+]
 SAMPLES = {"moment": 30, "heartbeat": 12, "snapshot": 1}
 """Of each query's views, about so many are compared."""
 
@@ -180,8 +189,9 @@ class Writer:
 
     def burst(self) -> None:
         """Delete what stands first in somebody's order, in one transaction; then as many new ones."""
-        order = self.chance.choice([[("score", -1)], [("score", 1)], [("tags", 1)], [("name", 1), ("score", -1)]])
-        selection = self.chance.choice([{}, {}, {"team": self.chance.choice("abc")}])
+        number = self.kinds["burst"]
+        order = ORDERS[number % len(ORDERS)]
+        selection = {"team": self.chance.choice("abc")} if number % 4 == 3 else {}
         first = [found["_id"] for found in self.items.find(selection, {"_id": 1}).sort([*order, ("_id", 1)])[:BURST]]
         with self.service.database.client.start_session() as session:
             with session.start_transaction():
@@ -364,10 +374,11 @@ def sampler(chance: random.Random, expected: int) -> Callable[[str], bool]:
 async def write(writer: Writer) -> None:
     for number in range(1, WRITES + 1):
         await asyncio.to_thread(writer.step, number)
-        if number % 50 == 25:
+        if number % 25 == 10:
             await writer.over_http()
 
 
+@pytest.mark.timeout(300)
 async def test_every_sampled_view_is_what_mongodb_answers_there(
     replica_set: ReplicaSet, monkeypatch: pytest.MonkeyPatch, say: Say
 ) -> None:
@@ -389,7 +400,7 @@ async def test_every_sampled_view_is_what_mongodb_answers_there(
             elapsed = asyncio.get_running_loop().time() - begin
             figures = watch.figures()
         views = [
-            Folding(name, "sort" in query or "limit" in query, sampler(chance, 90)) for name, query in asked.items()
+            Folding(name, "sort" in query or "limit" in query, sampler(chance, 75)) for name, query in asked.items()
         ]
         for frame in ear.frames:
             for view in views:
