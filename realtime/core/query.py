@@ -29,7 +29,7 @@ from realtime.core.journal import Entry
 from realtime.core.moments import Settled, Touch
 from realtime.core.projection import Projection
 from realtime.core.result import Documents, Encode, Result
-from realtime.core.sorting import Sort
+from realtime.core.ordering import Sort
 from realtime.core.values import CODEC
 from realtime.core.window import Window
 

@@ -15,7 +15,7 @@ from realtime.core.events import format_position, parse_position
 from realtime.core.filters import Bounds, compile_filter
 from realtime.core.projection import compile_projection
 from realtime.core.query import OWN_PREFIX, Query
-from realtime.core.sorting import compile_sort
+from realtime.core.ordering import parse_sort
 from realtime.core.updates import check_document, check_update
 from realtime.core.values import order
 from realtime.errors import (
@@ -183,7 +183,7 @@ class Session:
             )
         collections = _collections(request)
         operations = None if request.operations is None else frozenset(request.operations)
-        sorted_by = compile_sort(request.sort) if request.sort is not None or request.limit is not None else None
+        sorted_by = parse_sort(request.sort) if request.sort is not None or request.limit is not None else None
         return Query.of(
             mode=request.mode,
             collections=collections,

@@ -13,7 +13,7 @@ from typing import Any
 from realtime.core import protocol
 from realtime.core.projection import Projection
 from realtime.core.result import Encode
-from realtime.core.sorting import Place, Sort
+from realtime.core.ordering import Place, Sort
 
 SPARES = 20
 """The least number of documents kept beyond a window; a larger window keeps as many as it shows."""

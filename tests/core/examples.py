@@ -12,7 +12,7 @@ from realtime.core.filters import compile_filter
 from realtime.core.moments import Settled, settle
 from realtime.core.projection import compile_projection
 from realtime.core.query import EventGroup, GroupBounds, Query, QueryGroup
-from realtime.core.sorting import compile_sort
+from realtime.core.ordering import parse_sort
 
 EPOCH = "0123ABCD"
 ROOMY = GroupBounds(documents=1000, bytes=1 << 20, frame_bytes=1 << 20)
@@ -39,7 +39,7 @@ def query(
         projection=compile_projection(projection),
         operations=None if operations is None else frozenset(operations),
         principal=principal,
-        sort=compile_sort(sort) if sort is not None or limit is not None else None,
+        sort=parse_sort(sort) if sort is not None or limit is not None else None,
         limit=limit,
         throttle=throttle,
         grouping=None if group is None else compile_grouping(group),
@@ -73,7 +73,7 @@ def brought_up(made: QueryGroup, *documents: dict[str, Any], at: int = 10) -> Qu
     wanted = made.wanted
     found = [document for document in documents if made.query.filter.matches(document)]
     if wanted.sort is not None:
-        found = sorted(found, key=compile_sort(wanted.sort).place)[: wanted.limit]
+        found = sorted(found, key=parse_sort(wanted.sort).place)[: wanted.limit]
     for document in found:
         made.put(document)
     made.loaded(at, len(found))

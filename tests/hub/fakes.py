@@ -18,7 +18,7 @@ from realtime.core.filters import compile_filter
 from realtime.core.journal import Journal
 from realtime.core.projection import compile_projection
 from realtime.core.query import GroupBounds
-from realtime.core.sorting import compile_sort
+from realtime.core.ordering import parse_sort
 from realtime.errors import TooLargeError
 from realtime.history import History
 from realtime.hub import Hub
@@ -194,7 +194,7 @@ class Store:
         matches = compile_filter(dict(selection)).matches
         documents = [document for document in self.at(collection, time).values() if matches(document)]
         if sort is not None:
-            documents.sort(key=compile_sort(dict(sort)).place)
+            documents.sort(key=parse_sort(dict(sort)).place)
         if cut:
             documents = documents[:limit]
         if len(documents) > limit:
