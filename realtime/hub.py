@@ -22,6 +22,7 @@ from realtime.core.query import EventGroup, Group, GroupBounds, Phase, Query, Qu
 from realtime.core.router import Router
 from realtime.errors import HistoryLostError, InternalError, ServiceError, TooLargeError
 from realtime.history import History
+from realtime.pacing import Pacer
 from realtime.ports import SnapshotReader, VoidReadError
 from realtime.resume import Resumer
 from realtime.roster import Fence, Owner, Roster, Subscription, farewell
@@ -56,6 +57,7 @@ class Hub:
         self.roster = Roster()
         self._resumer = Resumer(self)
         self.slow = SlowConsumers(self)
+        self._pacer = Pacer(lambda group: self._between_batches(lambda: self._tell(group)))
         self._in_pipe = False
         self._between: list[Callable[[], None]] = []
         self._after_dispatch: list[Callable[[], None]] = []
@@ -126,12 +128,43 @@ class Hub:
         if group.phase is Phase.LOADING:
             group.collect(settled)
             return
-        changes = group.apply(settled, images)
-        if not group.live or not changes:
+        if group.live:
+            group.advance(self.time)
+        try:
+            changes = group.apply(settled, images)
+        except ServiceError as error:
+            # A document that MongoDB would refuse to sort: its `find` fails from here on.
+            self._end_all(group, error)
             return
-        self._publish(group, "changes", changes, after=self.time)
+        if not group.live:
+            return
+        if group.short:
+            self._refill(group)
+        elif group.query.throttle:
+            self._tell(group)
+        elif changes:
+            self._publish(group, "changes", changes)
         if group.too_large:
             self._end_all(group, _outgrown(group))
+
+    def _refill(self, group: QueryGroup) -> None:
+        """A window has run out of spares: its subscribers keep their view until it is read again."""
+        metrics.UNDERFLOWS.inc()
+        group.reload()
+        self._start(group)
+
+    def _tell(self, group: QueryGroup) -> None:
+        """One moment of everything since the last, unless it has to wait or is none."""
+        if not group.live or group.short or not group.pending:
+            return
+        if group.query.throttle and not self._pacer.may(group, group.query.throttle):
+            return
+        changes = group.changes()
+        if changes and group.query.throttle:
+            self._pacer.told(group)
+        if changes:
+            self._publish(group, "changes", changes)
+        self.roster.release(self.time)
 
     def _dispatch_events(self, settled: Settled, images: dict[str, Images]) -> None:
         for group in self.router.event_groups():
@@ -141,7 +174,9 @@ class Hub:
                 if entries:
                     self._publish(group, "events", entries, after=after)
 
-    def _publish(self, group: Group, kind: Literal["changes", "events"], entries: list[bytes], *, after: int) -> None:
+    def _publish(
+        self, group: Group, kind: Literal["changes", "events"], entries: list[bytes], *, after: int = 0
+    ) -> None:
         members = self.roster.members(group)
         if members is None or not members.sinks:
             return
@@ -196,6 +231,7 @@ class Hub:
         empty = self.roster.leave(subscription)
         if empty is not None:
             self.router.remove(empty)
+            self._pacer.forget(empty)
             members = self.roster.close(empty)
             if members.task is not None:
                 members.task.cancel()
@@ -205,7 +241,7 @@ class Hub:
     def welcome(self, group: Group, subscription: Subscription) -> None:
         """Bring one subscription to live: from its position where it has one, else from what the group holds."""
         # A live group is exact at every time dispatched, also where nothing concerned it.
-        group.time = max(group.time, self.time)
+        group.advance(self.time)
         if subscription.after is not None and not subscription.accepted:
             after, subscription.after = subscription.after, None
             self._spawn(self._resumer.resume(group, subscription, after))
@@ -233,7 +269,7 @@ class Hub:
         """Say `live`; from now on the subscription hears the channel."""
         members = self.roster.members(group)
         if members is not None:
-            group.time = max(group.time, self.time)
+            group.advance(self.time)
             subscription.owner.sink.send(protocol.Live(id=subscription.id, position=group.position).encode())
             self.roster.unmute(subscription, members)
 
@@ -276,16 +312,21 @@ class Hub:
         while True:
             try:
                 await self._load(group)
-                return
+                if not group.short:
+                    return
+                # More was deleted while it was read than there were spares.
+                metrics.UNDERFLOWS.inc()
+                group.reload()
+                continue
             except VoidReadError as error:
                 log.info("snapshot of %s starts again: %s", group.query.collection, error)
-                group.restart()
+                group.reload()
             except ServiceError as error:
                 # Those who were live have been told `resync`: they wait as long as it takes.
                 members = self.roster.members(group)
                 if not error.retry or members is None or not any(one.accepted for one in members.subscriptions):
                     raise
-                group.restart()
+                group.reload()
             failures += 1
             await asyncio.sleep(backoff(failures))
 
@@ -294,8 +335,15 @@ class Hub:
         collection = group.query.collection
         await self.reader.describe(collection)
         metrics.SNAPSHOT_READS.inc()
+        wanted = group.wanted
         snapshot = await self.reader.find(
-            collection, group.query.filter.source, after=self.planned, limit=self.bounds.documents
+            collection,
+            wanted.selection,
+            after=self.planned,
+            limit=wanted.limit,
+            sort=wanted.sort,
+            cut=wanted.cut,
+            fields=wanted.fields,
         )
         for index, document in enumerate(snapshot.documents):
             group.put(dict(document))
@@ -307,7 +355,7 @@ class Hub:
             # A drop or rename up to then would start this group again, and cancel what runs here.
             await self.reached(snapshot.unless_changed_by)
         await self._idle()
-        keys = group.loaded(snapshot.time)
+        keys = group.loaded(snapshot.time, len(snapshot.documents))
         if keys:
             time = self.time
             metrics.SNAPSHOT_READS.inc()
@@ -317,7 +365,8 @@ class Hub:
             group.caught_up({}, snapshot.time)
         if group.too_large:
             raise _outgrown(group)
-        self._go_live(group)
+        if not group.short:
+            self._go_live(group)
 
     def _go_live(self, group: Group) -> None:
         members = self.roster.members(group)
@@ -325,6 +374,9 @@ class Hub:
             return
         if isinstance(group, EventGroup):
             group.live, group.time = True, self.time
+        else:
+            self._tell(group)
+            self.roster.release(self.time)
         members.task = None
         for subscription in list(members.subscriptions):
             if not subscription.live:
@@ -373,7 +425,7 @@ class Hub:
         members = self.roster.members(group)
         if members is None:
             return
-        position = group.position if group.time else self.position
+        position = group.position if group.reached(0) else self.position
         for subscription in list(members.subscriptions):
             self.end(subscription, error, position)
 
@@ -386,6 +438,7 @@ class Hub:
 
     async def close(self) -> None:
         """Cancel what is being read and wait for it to end."""
+        self._pacer.close()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -394,11 +447,12 @@ class Hub:
     # ------------------------------------------------------------------------------------------ heartbeat and fence
 
     def heartbeat(self, owners: Iterable[Owner]) -> None:
-        """One position for every live subscription; those that are ahead of it are named."""
+        """One position for every live subscription; those that it does not hold for are named."""
         plain = protocol.Heartbeat(position=self.position).encode()
         for owner in owners:
-            ahead = [one.id for one in self.roster.of(owner) if one.lapsed or one.ahead_of(self.time)]
-            owner.sink.send(protocol.Heartbeat(position=self.position, behind=ahead).encode() if ahead else plain)
+            mine = self.roster.of(owner)
+            other = [one.id for one in mine if one.lapsed or not one.at(self.time)]
+            owner.sink.send(protocol.Heartbeat(position=self.position, behind=other).encode() if other else plain)
 
     def fence(self, owner: Owner, time: int, done: Callable[[], None]) -> Callable[[], None]:
         """Call `done` once the owner's live subscriptions are at or after `time`; returns how to give up."""
@@ -416,8 +470,8 @@ def backoff(failures: int) -> float:
 
 
 def _outgrown(group: QueryGroup) -> TooLargeError:
+    count, limit = group.result.count, group.wanted.limit
     return TooLargeError(
-        f"the result has outgrown a live query ({len(group.documents)} documents, {group.size} bytes): "
-        "narrow the filter",
-        details={"count": len(group.documents), "limit": group.bounds.documents},
+        f"the result has outgrown a live query ({count} documents, {group.size} bytes): narrow the filter",
+        details={"count": count, "limit": limit},
     )

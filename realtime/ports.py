@@ -68,8 +68,21 @@ class Feed(Protocol):
 class SnapshotReader(Protocol):
     """Reads whose time is known."""
 
-    async def find(self, collection: str, selection: Document, *, after: int, limit: int) -> Snapshot:
-        """All documents that match, at one time at or after `after`; `TooLargeError` with the count over `limit`."""
+    async def find(
+        self,
+        collection: str,
+        selection: Document,
+        *,
+        after: int,
+        limit: int,
+        sort: Mapping[str, int] | None = None,
+        cut: bool = False,
+        fields: Document | None = None,
+    ) -> Snapshot:
+        """All documents that match, at one time at or after `after`; `TooLargeError` with the count over `limit`.
+
+        `cut`: no such error, but the first `limit` of them by `sort`. `fields`: a projection.
+        """
 
     async def read_at(self, collection: str, keys: Sequence[Any], time: int) -> Snapshot:
         """The documents with these keys exactly at `time`; `VoidReadError` where that time cannot be read."""

@@ -99,12 +99,12 @@ class Resumer:
     def _bring_up(self, group: QueryGroup, subscription: Subscription, after: int) -> bool:
         """Only what changed since, from the group's own documents; False where that cannot be told."""
         entries = self._hub.history.journal.after(after)
-        if entries is None or not group.live or group.time > self._hub.time:
+        if entries is None or not group.recoverable or group.time > self._hub.time:
             return False
         collection = group.query.collection
         if any(entry.settled.was_replaced(collection) for entry in entries):
             return False
-        group.time = max(group.time, self._hub.time)
+        group.advance(self._hub.time)
         # Whoever comes back from the same position while nothing happens is told the same.
         changes = self._encoded.get(
             (group.channel, after, group.time), lambda: group.since(_touched(entries, collection, after))

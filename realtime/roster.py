@@ -43,9 +43,9 @@ class Subscription:
     lapsed: bool = False
     resyncs: list[float] = field(default_factory=list)
 
-    def ahead_of(self, time: int) -> bool:
-        """Whether it has been told of more than what was dispatched at `time`."""
-        return self.live and self.group is not None and self.group.time > time
+    def at(self, time: int) -> bool:
+        """Whether it is at `time`, that being what has been dispatched, as far as it is live at all."""
+        return not self.live or self.group is None or self.group.reached(time) == time
 
 
 @dataclass(slots=True)
@@ -147,7 +147,7 @@ class Roster:
     def passed(self, fence: Fence, time: int) -> bool:
         """Whether all live subscriptions of its owner are there, `time` being what has been dispatched."""
         return all(
-            not one.lapsed and max(time, one.group.time if one.group is not None else 0) >= fence.time
+            not one.lapsed and (time if one.group is None else one.group.reached(time)) >= fence.time
             for one in self.of(fence.owner)
             if one.live or one.lapsed
         )

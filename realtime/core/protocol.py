@@ -21,6 +21,9 @@ CLOSE_PROTOCOL_VIOLATION = 4500
 CLOSE_DRAINING = 4000
 CLOSE_SLOW_CONSUMER = 4001
 
+MAX_THROTTLE = 60_000
+"""Milliseconds."""
+
 Id = Annotated[str, Field(min_length=1, max_length=64)]
 CollectionName = Annotated[str, Field(min_length=1, max_length=200)]
 Operation = Literal["insert", "update", "replace", "delete", "drop", "rename", "dropDatabase"]
@@ -64,7 +67,9 @@ class Subscribe(Request):
     projection: Object | None = None
     sort: list[Any] | Object | None = None
     limit: int | None = Field(None, ge=1)
-    throttle: int | None = Field(None, ge=0)
+    throttle: int | None = Field(None, ge=0, le=MAX_THROTTLE)
+    group: Object | None = None
+    skip: Any = None
     operations: list[Operation] | None = None
     position: Position | None = None
     query: str | None = None
@@ -404,11 +409,13 @@ def split(entries: Iterable[Entry], frame_bytes: int) -> Iterator[list[Entry]]:
     yield run
 
 
-def change_entry(op: str, key: str, document: bytes | None = None) -> Entry:
-    """One change of PROTOCOL 4.1; `key` is its JSON text."""
+def change_entry(op: str, key: str, document: bytes | None = None, index: int | None = None) -> Entry:
+    """One change of PROTOCOL 4.1; `key` is its JSON text, `index` its place in a window."""
     if document is None:
         return f'{{"op":"{op}","key":{key}}}'.encode()
-    return b'{"op":"%b","key":%b,"document":%b}' % (op.encode(), key.encode(), document)
+    if index is None:
+        return b'{"op":"%b","key":%b,"document":%b}' % (op.encode(), key.encode(), document)
+    return b'{"op":"%b","key":%b,"document":%b,"index":%d}' % (op.encode(), key.encode(), document, index)
 
 
 def moment_frames(

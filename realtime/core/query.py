@@ -4,6 +4,10 @@ A group in query mode is a small machine. `loading`: it waits for its snapshot a
 `catching up`: its snapshot at S is in, the keys touched after S are being read at one later time; batches already
 change its membership, but nobody is told. `live`: each batch becomes one moment on its channel. Back to `loading` is
 a resync.
+
+A window whose spares have run out goes back to `loading` too, but its subscribers keep their view: what they have been
+told, `told`, stays behind until the new snapshot is in, and then they get one moment from there to here. So it is under
+`throttle`, where changes wait.
 """
 
 from __future__ import annotations
@@ -12,17 +16,22 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from typing import Any, Literal
 
 import bson
 
 from realtime.core import ejson, protocol
+from realtime.core.aggregate import Aggregate, Grouping
 from realtime.core.events import ChangeEvent, format_position, identity
 from realtime.core.filters import Filter, stem
 from realtime.core.journal import Entry
 from realtime.core.moments import Settled, Touch
+from realtime.core.ordering import Sort
 from realtime.core.projection import Projection
+from realtime.core.result import Documents, Encode, Result
 from realtime.core.values import CODEC
+from realtime.core.window import Window
 
 OWN_PREFIX = "realtime_"
 """Collections of the service's own: not to be had, not even by `*`."""
@@ -42,6 +51,11 @@ class Query:
     operations: frozenset[str] | None
     principal: str
     key: str
+    sort: Sort | None = None
+    limit: int | None = None
+    throttle: int = 0
+    """Milliseconds between moments, at least."""
+    grouping: Grouping | None = None
 
     @classmethod
     def of(
@@ -53,6 +67,10 @@ class Query:
         projection: Projection,
         operations: frozenset[str] | None,
         principal: str,
+        sort: Sort | None = None,
+        limit: int | None = None,
+        throttle: int = 0,
+        grouping: Grouping | None = None,
     ) -> Query:
         """A query with its key: equal for equal queries of one principal."""
         canonical = bson.encode(
@@ -63,12 +81,12 @@ class Query:
                 "projection": projection.source,
                 "operations": None if operations is None else sorted(operations),
                 "principal": principal,
+                **_beyond_the_filter(sort, limit, throttle, grouping),
             },
             codec_options=CODEC,
         )
-        return cls(
-            mode, collections, filter, projection, operations, principal, hashlib.sha256(canonical).hexdigest()[:32]
-        )
+        key = hashlib.sha256(canonical).hexdigest()[:32]
+        return cls(mode, collections, filter, projection, operations, principal, key, sort, limit, throttle, grouping)
 
     @property
     def collection(self) -> str:
@@ -82,6 +100,19 @@ class Query:
         return collection in self.collections
 
 
+def _beyond_the_filter(
+    sort: Sort | None, limit: int | None, throttle: int, grouping: Grouping | None
+) -> dict[str, Any]:
+    """What only some queries ask for; the others keep their keys."""
+    asked = {
+        "sort": None if sort is None else [list(pair) for pair in sort.pairs],
+        "limit": limit,
+        "throttle": throttle or None,
+        "group": None if grouping is None else grouping.source,
+    }
+    return {name: value for name, value in asked.items() if value is not None}
+
+
 class Phase(Enum):
     """Where a group is on its way to live."""
 
@@ -92,15 +123,27 @@ class Phase(Enum):
 
 @dataclass(frozen=True, slots=True)
 class GroupBounds:
-    """How large a group may grow."""
+    """How large a group may grow: documents that are shown, bytes held, documents that rows are made of."""
 
     documents: int
     bytes: int
     frame_bytes: int
+    grouped: int = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a snapshot for a group has to read. `cut`: the first `limit` documents, however many there are."""
+
+    selection: dict[str, Any]
+    limit: int
+    sort: dict[str, int] | None = None
+    cut: bool = False
+    fields: dict[str, int] | None = None
 
 
 class QueryGroup:
-    """One distinct query in query mode: its documents, encoded, at `time`."""
+    """One distinct query in query mode: its result at `time`, of which its subscribers know `told`."""
 
     def __init__(self, query: Query, channel: int, epoch: str, bounds: GroupBounds) -> None:
         self.query = query
@@ -109,10 +152,20 @@ class QueryGroup:
         self.bounds = bounds
         self.phase = Phase.LOADING
         self.time = 0
-        self.documents: dict[str, bytes] = {}
-        self.size = 0
+        self.told = 0
+        self.result = _result(query)
         self.backlog: dict[str, Touch] = {}
         self._runs: list[bytes] | None = None
+
+    @property
+    def documents(self) -> Mapping[str, bytes]:
+        """What it holds that is sent, by identity."""
+        return self.result.documents
+
+    @property
+    def size(self) -> int:
+        """Bytes held."""
+        return self.result.size
 
     @property
     def live(self) -> bool:
@@ -121,37 +174,92 @@ class QueryGroup:
 
     @property
     def position(self) -> str:
-        """What its documents are exact at."""
-        return format_position(self.epoch, self.time)
+        """What its subscribers have been told."""
+        return format_position(self.epoch, self.told)
+
+    @property
+    def pending(self) -> bool:
+        """Whether there may be changes that its subscribers have not been told."""
+        return self.result.pending
+
+    @property
+    def short(self) -> bool:
+        """Whether its window has run out of spares, and has to be read again before anybody can be told."""
+        return self.result.short
+
+    @property
+    def recoverable(self) -> bool:
+        """Whether somebody who was away can be told what changed, document by document."""
+        query = self.query
+        plain = query.sort is None and query.grouping is None
+        return plain and self.live and not self.pending
 
     @property
     def too_large(self) -> bool:
-        """Whether it has outgrown its bounds."""
-        return len(self.documents) > self.bounds.documents or self.size > self.bounds.bytes
+        """Whether it has outgrown its bounds; a window's spares count in bytes only."""
+        bounds, result = self.bounds, self.result
+        if isinstance(result, Aggregate) and (result.count > bounds.grouped or result.rows > bounds.documents):
+            return True
+        counts = self.query.limit is None and self.query.grouping is None
+        return (counts and result.count > bounds.documents) or result.size > bounds.bytes
+
+    def advance(self, time: int) -> None:
+        """Everything up to `time` has been dispatched; where nothing waits to be told, it is told by that."""
+        self.time = max(self.time, time)
+        if not self.pending:
+            self.told = max(self.told, self.time)
+
+    def reached(self, time: int) -> int:
+        """What its subscribers are at, `time` being what has been dispatched."""
+        return self.told if self.pending or not self.live else max(time, self.told)
 
     # -------------------------------------------------------------------------------------------- towards live
 
+    @property
+    def wanted(self) -> Wanted:
+        """What its snapshot has to read."""
+        query, source = self.query, self.query.filter.source
+        if query.grouping is not None:
+            return Wanted(source, self.bounds.grouped, fields=query.grouping.fields)
+        if isinstance(self.result, Window) and self.result.room is not None and query.sort is not None:
+            return Wanted(source, self.result.room, sort=query.sort.source, cut=True)
+        return Wanted(source, self.bounds.documents)
+
     def restart(self) -> None:
-        """Forget everything: a new snapshot is to be read."""
+        """Forget everything: nobody has a view any more, and a new snapshot is to be read."""
+        self.result = _result(self.query)
+        self.told, self._runs = 0, None
+        self.reload()
+
+    def reload(self) -> None:
+        """A new snapshot is to be read; what was told stays, and is the view that the next moment goes out from."""
         self.phase, self.time = Phase.LOADING, 0
-        self.documents, self.size, self.backlog, self._runs = {}, 0, {}, None
+        self.result.reload()
+        self.backlog = {}
 
     def put(self, document: dict[str, Any]) -> None:
         """Take a document of the snapshot."""
-        self._hold(identity(document["_id"]), ejson.encode(self.query.projection.apply(document)))
+        self.result.put(identity(document["_id"]), document, self._show)
 
-    def loaded(self, time: int) -> list[Any]:
-        """The snapshot at `time` is in. Returns the keys touched since, to be read at one later time."""
+    def loaded(self, time: int, count: int = 0) -> list[Any]:
+        """The snapshot of `count` documents at `time` is in. Returns the keys touched since, to be read at one time."""
         self.phase, self.time = Phase.CATCHING_UP, time
+        self.result.loaded(count)
         self.backlog = {name: touch for name, touch in self.backlog.items() if touch.time > time}
         return [touch.key for touch in self.backlog.values()]
 
     def caught_up(self, images: Images, time: int) -> None:
         """The keys of the backlog as they were at `time`, but for those that a later batch has settled."""
         for name in self.backlog:
-            self._place(name, images.get(name))
+            self._place(name, images.get(name), self._show)
         self.backlog.clear()
-        self.phase, self.time = Phase.LIVE, max(self.time, time)
+        self.time = max(self.time, time)
+        if self.short:
+            return
+        self.phase = Phase.LIVE
+        if not self.told:
+            self.result.settle()
+            self.told = self.time
 
     def collect(self, settled: Settled) -> None:
         """While loading: remember what was touched."""
@@ -165,12 +273,10 @@ class QueryGroup:
             return False
         if touch.identity in self.backlog or touch.paths is None or self.query.filter.reads(touch.paths):
             return True
-        return touch.identity in self.documents and self.query.projection.shows(touch.paths)
+        return self.result.reads(touch.identity, touch.paths)
 
     def apply(self, settled: Settled, images: Images) -> list[bytes]:
-        """Bring the membership to the batch's time. Returns the changes, leaves first."""
-        leaves: list[bytes] = []
-        rest: list[bytes] = []
+        """Bring what it holds to the batch's time. Returns the changes, unless they have to wait."""
         for touch in settled.touches.get(self.query.collection, {}).values():
             if touch.time <= self.time:
                 continue
@@ -181,47 +287,35 @@ class QueryGroup:
             else:
                 continue  # `needs` said no: neither the membership nor what is shown can have changed
             self.backlog.pop(touch.identity, None)
-            self._change(touch, document, leaves, rest)
+            self._place(touch.identity, document, partial(self._show_touched, touch))
         self.time = max(self.time, settled.time)
-        return leaves + rest
+        waits = not self.live or self.short or bool(self.query.throttle)
+        return [] if waits else self.changes()
 
-    def _change(self, touch: Touch, document: dict[str, Any] | None, leaves: list[bytes], rest: list[bytes]) -> None:
-        name = touch.identity
-        held = self.documents.get(name)
-        if document is None or not self.query.filter.matches(document):
-            if held is not None:
-                self._drop(name)
-                leaves.append(protocol.change_entry("leave", name))
-            return
-        encoded = self._encode(touch, document)
-        if held == encoded:
-            return
-        self._hold(name, encoded)
-        rest.append(protocol.change_entry("enter" if held is None else "update", name, encoded))
+    def changes(self) -> list[bytes]:
+        """From what was told to what it holds; from here on that is told."""
+        changes = self.result.changes()
+        if changes:
+            self._runs = None
+        self.told = max(self.told, self.time)
+        return changes
 
-    def _encode(self, touch: Touch, document: dict[str, Any]) -> bytes:
+    def _place(self, name: str, document: dict[str, Any] | None, encode: Encode) -> None:
+        if document is not None and self.query.filter.matches(document):
+            self.result.put(name, document, encode)
+        else:
+            self.result.drop(name)
+
+    def _show(self, document: dict[str, Any]) -> bytes:
+        return ejson.encode(self.query.projection.apply(document))
+
+    def _show_touched(self, touch: Touch, document: dict[str, Any]) -> bytes:
         if self.query.projection.source:
-            return ejson.encode(self.query.projection.apply(document))
+            return self._show(document)
         if touch.encoded is None:
             # A document has one state at a batch's end, so its bytes serve every group without a projection.
             touch.encoded = ejson.encode(document)
         return touch.encoded
-
-    def _place(self, name: str, document: dict[str, Any] | None) -> None:
-        if document is not None and self.query.filter.matches(document):
-            self._hold(name, ejson.encode(self.query.projection.apply(document)))
-        elif name in self.documents:
-            self._drop(name)
-
-    def _hold(self, name: str, encoded: bytes) -> None:
-        held = self.documents.get(name)
-        self.size += len(encoded) - (len(held) if held is not None else 0)
-        self.documents[name] = encoded
-        self._runs = None
-
-    def _drop(self, name: str) -> None:
-        self.size -= len(self.documents.pop(name))
-        self._runs = None
 
     def since(self, names: Iterable[str]) -> list[bytes]:
         """The changes that bring a view up to now which differs in these documents at most: leaves, then puts."""
@@ -232,10 +326,19 @@ class QueryGroup:
         ]
 
     def runs(self) -> list[bytes]:
-        """The documents as the bodies of snapshot frames, put together once and shared by all who ask."""
+        """What was told as the bodies of snapshot frames, put together once and shared by all who ask."""
         if self._runs is None:
-            self._runs = [b",".join(run) for run in protocol.split(self.documents.values(), self.bounds.frame_bytes)]
+            self._runs = [b",".join(run) for run in protocol.split(self.result.told(), self.bounds.frame_bytes)]
         return self._runs
+
+
+def _result(query: Query) -> Result:
+    """An empty result of the kind that the query asks for."""
+    if query.grouping is not None:
+        return Aggregate(query.grouping)
+    if query.sort is not None:
+        return Window(query.sort, query.limit, query.projection)
+    return Documents(query.projection)
 
 
 class EventGroup:
@@ -258,6 +361,14 @@ class EventGroup:
     def position(self) -> str:
         """Everything at or before has been sent."""
         return format_position(self.epoch, self.time)
+
+    def advance(self, time: int) -> None:
+        """Everything up to `time` has been dispatched, and so told."""
+        self.time = max(self.time, time)
+
+    def reached(self, time: int) -> int:
+        """What its subscribers are at, `time` being what has been dispatched."""
+        return max(time, self.time)
 
     def apply(self, settled: Settled, images: Mapping[str, Images]) -> list[bytes]:
         """The matching events of a batch, encoded, in order."""

@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from realtime.core import protocol
+from realtime.core.aggregate import compile_grouping
 from realtime.core.collections import Collections
 from realtime.core.events import format_position, parse_position
 from realtime.core.filters import Bounds, compile_filter
+from realtime.core.ordering import parse_sort
 from realtime.core.projection import compile_projection
 from realtime.core.query import OWN_PREFIX, Query
 from realtime.core.updates import check_document, check_update
@@ -178,7 +180,7 @@ class Session:
         return [self.subscribe(request)]
 
     def _query(self, request: protocol.Subscribe) -> Query:
-        _refuse_fields(request)
+        _refuse_fields(request, self.limits)
         projection = compile_projection(request.projection)
         if request.mode == "query" and projection.source and "_id" not in projection.apply({"_id": 0}):
             raise InvalidRequestError(
@@ -189,6 +191,7 @@ class Session:
         for name in collections or ():
             self.limits.collections.check(name)
         operations = None if request.operations is None else frozenset(request.operations)
+        sorted_by = parse_sort(request.sort) if request.sort is not None or request.limit is not None else None
         return Query.of(
             mode=request.mode,
             collections=collections,
@@ -196,6 +199,10 @@ class Session:
             projection=projection,
             operations=operations,
             principal=self.principal,
+            sort=sorted_by,
+            limit=request.limit,
+            throttle=request.throttle or 0,
+            grouping=None if request.group is None else compile_grouping(request.group),
         )
 
     def _after(self, request: protocol.Subscribe) -> int | None:
@@ -261,19 +268,29 @@ def check_write(request: protocol.Write, bounds: Bounds) -> None:
         raise InvalidRequestError("document: its _id is not the key", details={"field": "document._id"})
 
 
-def _refuse_fields(request: protocol.Subscribe) -> None:
-    """What does not go with the mode, and what is not there yet, by name."""
+def _refuse_fields(request: protocol.Subscribe, limits: Limits) -> None:
+    """What does not go with the mode, with another field, or is not there, by name."""
+    if request.skip is not None:
+        raise UnsupportedOperatorError(
+            "skip is not supported in a live query: ask for a larger limit, or page over HTTP",
+            details={"operator": "skip", "path": "skip"},
+        )
     if request.mode == "query":
         for name in ("operations", "since"):
             if getattr(request, name) is not None:
                 raise InvalidRequestError(f"{name}: belongs to mode events", details={"field": name})
-        for name in ("sort", "limit", "throttle"):
+        if request.limit is not None and request.limit > limits.documents:
+            raise InvalidRequestError(
+                f"limit: at most {limits.documents} (limits.documents)", details={"field": "limit"}
+            )
+        for name in ("sort", "limit", "projection") if request.group is not None else ():
             if getattr(request, name) is not None:
-                raise UnsupportedOperatorError(
-                    f"{name} in a live query is not supported yet", details={"operator": name, "path": name}
+                raise InvalidRequestError(
+                    f"{name}: does not go with group, whose rows have no order and are shown whole",
+                    details={"field": name},
                 )
         return
-    for name in ("sort", "limit", "throttle", "query"):
+    for name in ("sort", "limit", "throttle", "group", "query"):
         if getattr(request, name) is not None:
             raise InvalidRequestError(f"{name}: belongs to mode query", details={"field": name})
 

@@ -51,10 +51,28 @@ class MongoReader:
         self._gate = gate
         self._facts: dict[str, tuple[float, asyncio.Future[CollectionFacts]]] = {}
 
-    async def find(self, collection: str, selection: Document, *, after: int, limit: int) -> Snapshot:
-        """All matching documents at one time at or after `after`. `TooLargeError` with the count over `limit`."""
+    async def find(
+        self,
+        collection: str,
+        selection: Document,
+        *,
+        after: int,
+        limit: int,
+        sort: Mapping[str, int] | None = None,
+        cut: bool = False,
+        fields: Document | None = None,
+    ) -> Snapshot:
+        """All matching documents at one time at or after `after`. `TooLargeError` with the count over `limit`.
+
+        `cut`: no such error, but the first `limit` of them by `sort`. `fields`: a projection.
+        """
         concern = {"level": "snapshot", "afterClusterTime": to_timestamp(after)}
-        command = {"find": collection, "filter": selection, "limit": limit + 1}
+        command: dict[str, Any] = {"find": collection, "filter": selection, "limit": limit if cut else limit + 1}
+        if sort is not None:
+            # A sort of more than 100 MB goes to disk and is slow, where it would be refused otherwise.
+            command |= {"sort": dict(sort), "allowDiskUse": True}
+        if fields is not None:
+            command["projection"] = fields
         async with self._gate.read():
             try:
                 snapshot = await self._with_new_times(command, concern)

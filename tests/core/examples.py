@@ -6,9 +6,11 @@ from typing import Any, Literal
 
 import orjson
 
+from realtime.core.aggregate import compile_grouping
 from realtime.core.events import Batch, ChangeEvent, identity
 from realtime.core.filters import compile_filter
 from realtime.core.moments import Settled, settle
+from realtime.core.ordering import parse_sort
 from realtime.core.projection import compile_projection
 from realtime.core.query import EventGroup, GroupBounds, Query, QueryGroup
 
@@ -24,6 +26,10 @@ def query(
     collections: str | None = "items",
     operations: set[str] | None = None,
     principal: str = "anonymous",
+    sort: Any = None,
+    limit: int | None = None,
+    throttle: int = 0,
+    group: dict[str, Any] | None = None,
 ) -> Query:
     """A query as the session makes it; `collections` are names between blanks, None is `*`."""
     return Query.of(
@@ -33,6 +39,10 @@ def query(
         projection=compile_projection(projection),
         operations=None if operations is None else frozenset(operations),
         principal=principal,
+        sort=parse_sort(sort) if sort is not None or limit is not None else None,
+        limit=limit,
+        throttle=throttle,
+        grouping=None if group is None else compile_grouping(group),
     )
 
 
@@ -51,12 +61,22 @@ def live_group(
     projection: dict[str, Any] | None = None,
     at: int = 10,
     bounds: GroupBounds = ROOMY,
+    query: Query | None = None,
 ) -> QueryGroup:
-    """A query group that holds these documents, live at cluster time `at`."""
-    made = group(filter, projection, bounds)
-    for document in documents:
+    """A query group that holds these documents, live at cluster time `at`; `query` instead of filter and projection."""
+    made = group(filter, projection, bounds) if query is None else QueryGroup(query, 1, EPOCH, bounds)
+    return brought_up(made, *documents, at=at)
+
+
+def brought_up(made: QueryGroup, *documents: dict[str, Any], at: int = 10) -> QueryGroup:
+    """Put a snapshot of these documents into a group that waits for one, as far as it wants them."""
+    wanted = made.wanted
+    found = [document for document in documents if made.query.filter.matches(document)]
+    if wanted.sort is not None:
+        found = sorted(found, key=parse_sort(wanted.sort).place)[: wanted.limit]
+    for document in found:
         made.put(document)
-    made.loaded(at)
+    made.loaded(at, len(found))
     made.caught_up({}, at)
     return made
 

@@ -230,3 +230,11 @@ def test_the_end_of_the_database_is_told_to_everyone() -> None:
 def test_events_around_a_rename_stay_in_order() -> None:
     batch = settled(insert(11, RED), ChangeEvent("rename", "temp", 12, to="items"), insert(13, BLUE))
     assert [entry["op"] for entry in told(event_group(), batch)] == ["insert", "rename", "insert"]
+
+
+def test_its_subscribers_are_where_it_has_been_told_or_everything_has_been_dispatched() -> None:
+    made = event_group()
+    assert (made.reached(5), made.reached(15)) == (10, 15)
+    made.advance(12)
+    made.advance(11)
+    assert made.reached(0) == 12

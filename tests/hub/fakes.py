@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,9 @@ from typing import Any
 from realtime.core.events import Batch, ChangeEvent, identity
 from realtime.core.filters import compile_filter
 from realtime.core.journal import Journal
+from realtime.core.ordering import parse_sort
 from realtime.core.outbox import Part
+from realtime.core.projection import compile_projection
 from realtime.core.query import GroupBounds
 from realtime.errors import TooLargeError
 from realtime.history import History
@@ -177,13 +179,29 @@ class Store:
                 found[name] = past[-1]
         return found
 
-    async def find(self, collection: str, selection: Document, *, after: int, limit: int) -> Snapshot:
+    async def find(
+        self,
+        collection: str,
+        selection: Document,
+        *,
+        after: int,
+        limit: int,
+        sort: Mapping[str, int] | None = None,
+        cut: bool = False,
+        fields: Document | None = None,
+    ) -> Snapshot:
         await self._pass("find", collection, [], after)
         time = max(after, min(self.now, after + self.lead))
         matches = compile_filter(dict(selection)).matches
         documents = [document for document in self.at(collection, time).values() if matches(document)]
+        if sort is not None:
+            documents.sort(key=parse_sort(dict(sort)).place)
+        if cut:
+            documents = documents[:limit]
         if len(documents) > limit:
             raise TooLargeError("too large", details={"count": len(documents), "limit": limit})
+        if fields is not None:
+            documents = [compile_projection(dict(fields)).apply(document) for document in documents]
         return Snapshot(time, documents, self.unless_changed_by)
 
     async def read_at(self, collection: str, keys: Sequence[Any], time: int) -> Snapshot:

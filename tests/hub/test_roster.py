@@ -9,7 +9,7 @@ import pytest
 from realtime.core.query import QueryGroup
 from realtime.errors import HistoryLostError
 from realtime.roster import Fence, Roster, Subscription, farewell
-from tests.core.examples import EPOCH, ROOMY, query
+from tests.core.examples import EPOCH, delete, live_group, query, settled
 from tests.hub.fakes import Peer
 
 POSITION = f"{EPOCH}-{77:016X}"
@@ -17,7 +17,7 @@ POSITION = f"{EPOCH}-{77:016X}"
 
 @pytest.fixture
 def group() -> QueryGroup:
-    return QueryGroup(query(), 1, EPOCH, ROOMY)
+    return live_group()
 
 
 def joined(roster: Roster, group: QueryGroup, peer: Peer, name: str, *, live: bool = True) -> Subscription:
@@ -76,8 +76,21 @@ def test_a_fence_waits_for_live_subscriptions_only(group: QueryGroup) -> None:
     joined(roster, group, peer, "live")
     assert not roster.passed(fence, 49)
     assert roster.passed(fence, 50)
-    group.time = 50
+    group.advance(50)
     assert roster.passed(fence, 0)
+
+
+def test_a_fence_waits_for_those_whose_view_is_behind_what_was_dispatched() -> None:
+    group = live_group({"_id": 1}, query=query(throttle=1000), at=40)
+    roster, peer = Roster(), Peer()
+    roster.open(group)
+    joined(roster, group, peer, "s")
+    fence = Fence(peer, 50, lambda: None)
+    assert roster.passed(fence, 50)
+    group.apply(settled(delete(45, 1), time=60), {})
+    assert not roster.passed(fence, 60)
+    group.changes()
+    assert roster.passed(fence, 60)
 
 
 def test_the_end_is_an_error_before_it_was_accepted_and_unsubscribed_after(group: QueryGroup) -> None:

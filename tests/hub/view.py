@@ -140,21 +140,38 @@ def _apply(held: Held, entries: list[Any], kind: str) -> None:
             continue
         left = True
         assert (key in held.documents) is (change["op"] == "update"), change
-        assert held.documents.get(key) != change["document"], "a change that changes nothing"
+        assert "index" in change or held.documents.get(key) != change["document"], "a change that changes nothing"
         held.documents[key] = change["document"]
+    if any("index" in change for change in entries):
+        _reorder(held, entries)
+
+
+def _reorder(held: Held, entries: list[Any]) -> None:
+    """Out with all that the moment names, then in at their places, in the order given."""
+    puts = [(change["index"], orjson.dumps(change["key"]).decode()) for change in entries if change["op"] != "leave"]
+    assert puts == sorted(puts, key=lambda put: put[0])
+    named = {key for _, key in puts}
+    keys = [key for key in held.documents if key not in named]
+    for index, key in puts:
+        assert index <= len(keys)
+        keys.insert(index, key)
+    held.documents = {key: held.documents[key] for key in keys}
 
 
 def expected(store: Store, query: Query, time: int) -> Documents:
-    """`find` with filter and projection at a cluster time, as JSON has it."""
-    return {
-        name: orjson.loads(ejson.encode(query.projection.apply(document)))
-        for name, document in store.at(query.collection, time).items()
-        if query.filter.matches(document)
-    }
+    """`find` with filter, sort, limit and projection at a cluster time, as JSON has it."""
+    found = [(name, document) for name, document in store.at(query.collection, time).items()]
+    found = [(name, document) for name, document in found if query.filter.matches(document)]
+    if query.sort is not None:
+        place = query.sort.place
+        found = sorted(found, key=lambda one: place(one[1]))[: query.limit]
+    return {name: orjson.loads(ejson.encode(query.projection.apply(document))) for name, document in found}
 
 
 def check_exact(held: Held, store: Store, query: Query) -> None:
     """P1: at every position that it was told of, the view is what `find` gives there."""
     assert held.history, "it was told of no position"
     for time, documents in held.history:
-        assert documents == expected(store, query, time), f"at {time}"
+        right = expected(store, query, time)
+        assert documents == right, f"at {time}"
+        assert query.sort is None or list(documents) == list(right), f"the order at {time}"
