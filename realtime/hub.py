@@ -88,17 +88,15 @@ class Hub:
         inexact = [touch for touch in touches.values() if not touch.exact]
         if not inexact:
             return {}
-        groups = self.router.query_groups(collection)
         everything = any(group.live and group.hears_updates(collection) for group in self.router.event_groups())
-        return {touch.identity: touch for touch in inexact if everything or any(group.needs(touch) for group in groups)}
+        return {touch.identity: touch for touch in inexact if everything or self.router.needs(collection, touch)}
 
     def dispatch(self, plan: Plan, images: dict[str, Images | None]) -> None:
         """Tell every group, encode once for each, and hand the same bytes to every sink."""
         settled = plan.settled
         self._replace(settled, images)
         for collection in settled.touches:
-            for group in self.router.query_groups(collection):
-                self._apply(group, settled, images.get(collection) or {})
+            self._dispatch_changes(collection, settled, images.get(collection) or {})
         self._dispatch_events(settled, {name: found or {} for name, found in images.items()})
         self.time = settled.time
         self.history.append(Entry(settled, {name: found for name, found in images.items() if found is not None}))
@@ -115,23 +113,36 @@ class Hub:
         if settled.lost:
             for events in self.router.event_groups():
                 self._end_all(events, HistoryLostError("events were lost between MongoDB and the service"))
-        for group in self.router.all_query_groups():
-            collection = group.query.collection
+        for collection in self.router.collections():
             if settled.lost:
-                self._resync(group, "history_lost")
+                reason = "history_lost"
             elif settled.was_replaced(collection):
-                self._resync(group, "collection_replaced")
+                reason = "collection_replaced"
             elif collection in images and images[collection] is None:
-                self._resync(group, "image_unavailable")
+                reason = "image_unavailable"
+            else:
+                continue
+            for group in self.router.query_groups(collection):
+                self._resync(group, reason)
 
-    def _apply(self, group: QueryGroup, settled: Settled, images: Images) -> None:
-        if group.phase is Phase.LOADING:
-            group.collect(settled)
-            return
+    def _dispatch_changes(self, collection: str, settled: Settled, images: Images) -> None:
+        """Tell the groups that are on their way of everything, and the live ones of what may concern them."""
+        touches = settled.touches[collection].values()
+        routes = self.router.routes(collection, touches, images)
+        for group in self.router.unsettled(collection):
+            if group.phase is Phase.LOADING:
+                group.collect(settled)
+            else:
+                self._apply(group, settled, images, touches)
+        metrics.EVALUATIONS.inc(sum(map(len, routes.values())))
+        for group, concerned in routes.items():
+            self._apply(group, settled, images, concerned)
+
+    def _apply(self, group: QueryGroup, settled: Settled, images: Images, touches: Iterable[Touch]) -> None:
         if group.live:
             group.advance(self.time)
         try:
-            changes = group.apply(settled, images)
+            changes = group.apply(settled, images, touches)
         except ServiceError as error:
             # A document that MongoDB would refuse to sort: its `find` fails from here on.
             self._end_all(group, error)
@@ -150,6 +161,7 @@ class Hub:
     def _refill(self, group: QueryGroup) -> None:
         """A window has run out of spares: its subscribers keep their view until it is read again."""
         metrics.UNDERFLOWS.inc()
+        self.router.unsettle(group)
         group.reload()
         self._start(group)
 
@@ -375,6 +387,7 @@ class Hub:
         if isinstance(group, EventGroup):
             group.live, group.time = True, self.time
         else:
+            self.router.settle(group)
             self._tell(group)
             self.roster.release(self.time)
         members.task = None
@@ -414,6 +427,7 @@ class Hub:
                 self.roster.mute(subscription, members)
                 subscription.lapsed = False
                 subscription.owner.sink.send(protocol.Resync(id=subscription.id, reason=reason).encode())
+        self.router.unsettle(group)
         group.restart()
         if members.task is not None:
             members.task.cancel()

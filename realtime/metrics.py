@@ -7,6 +7,7 @@ import secrets
 from prometheus_client import Counter, Gauge
 
 EVENTS = Counter("realtime_change_events", "Change events dispatched")
+EVALUATIONS = Counter("realtime_filter_evaluations", "Changed documents held against a live query's filter")
 ENCODED = Counter("realtime_frames_encoded", "Live frames encoded, each once per query group")
 DELIVERED = Counter("realtime_changes_delivered", "Changes and events handed to connections")
 IMAGE_READS = Counter("realtime_image_reads", "Reads of documents that updates lack, one per collection and batch")

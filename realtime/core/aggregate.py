@@ -8,7 +8,7 @@ named by the one that came first. Null and missing are one row where there is on
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -17,7 +17,7 @@ from bson.dbref import DBRef
 from realtime.core import ejson, protocol
 from realtime.core.events import identity
 from realtime.core.filters import overlaps, stem
-from realtime.core.result import Encode
+from realtime.core.result import Encode, Watch
 from realtime.core.totals import Total, is_number
 from realtime.core.values import MISSING, Order, order
 from realtime.errors import InvalidRequestError
@@ -153,6 +153,7 @@ class Aggregate:
         self.grouping = grouping
         self.documents: dict[str, bytes] = {}
         self.size = 0
+        self.watch: Watch | None = None
         self._parts: dict[str, _Part] = {}
         self._rows: dict[tuple[Order | None, ...], Row] = {}
         self._named: dict[str, Row] = {}
@@ -173,6 +174,10 @@ class Aggregate:
         """Whether a change has not been told."""
         return bool(self._touched)
 
+    def names(self) -> Iterable[str]:
+        """Those counted in."""
+        return self._parts
+
     def put(self, name: str, document: dict[str, Any], encode: Encode) -> None:
         """Count the document as it is now."""
         part = self._part(document)
@@ -180,15 +185,22 @@ class Aggregate:
         if held is not None:
             if held.row is part.row and _same(held, part):
                 return
-            self.drop(name)
+            self._take_out(name)
+        elif self.watch is not None:
+            self.watch.hold(name)
         self._count(name, part, 1)
         self._parts[name] = part
 
     def drop(self, name: str) -> None:
         """Count it no longer."""
-        part = self._parts.pop(name, None)
-        if part is None:
+        if name not in self._parts:
             return
+        self._take_out(name)
+        if self.watch is not None:
+            self.watch.let_go(name)
+
+    def _take_out(self, name: str) -> None:
+        part = self._parts.pop(name)
         self._count(name, part, -1)
         if not part.row.count:
             del self._rows[part.row.key], self._named[part.row.name]

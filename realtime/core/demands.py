@@ -6,7 +6,7 @@ sufficient: a document that lacks it does not match, one that has it has still t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,7 +41,7 @@ class Range:
         return self.high is None or value < self.high or (not self.open_high and value == self.high)
 
 
-def probe(document: dict[str, Any], path: str) -> frozenset[Order]:
+def probe(document: Mapping[str, Any], path: str) -> frozenset[Order]:
     """The values that a document has at a path: what is missing is null, an array its elements and itself."""
     return frozenset(order(value) for value in leaves(document, tuple(path.split(".")), 0, enter=True))
 

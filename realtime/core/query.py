@@ -93,6 +93,12 @@ class Query:
         """The one collection of a query in query mode."""
         return next(iter(self.collections or ("",)))
 
+    @property
+    def gains(self) -> frozenset[str]:
+        """The paths by which a document that is not held may come to be, numeric components left out."""
+        paths = self.filter.paths
+        return paths if self.sort is None else paths | {stem(path) for path, _ in self.sort.pairs}
+
     def covers(self, collection: str) -> bool:
         """Whether changes of this collection concern it; the service's own concern nobody."""
         if self.collections is None:
@@ -275,9 +281,12 @@ class QueryGroup:
             return True
         return self.result.reads(touch.identity, touch.paths)
 
-    def apply(self, settled: Settled, images: Images) -> list[bytes]:
-        """Bring what it holds to the batch's time. Returns the changes, unless they have to wait."""
-        for touch in settled.touches.get(self.query.collection, {}).values():
+    def apply(self, settled: Settled, images: Images, touches: Iterable[Touch] | None = None) -> list[bytes]:
+        """Bring what it holds to the batch's time. Returns the changes, unless they have to wait.
+
+        `touches`: those of the batch that can concern it, where that is known.
+        """
+        for touch in settled.touches.get(self.query.collection, {}).values() if touches is None else touches:
             if touch.time <= self.time:
                 continue
             if touch.exact:

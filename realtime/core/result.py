@@ -16,10 +16,21 @@ Encode = Callable[[dict[str, Any]], bytes]
 """How a document is shown: through the projection, as Extended JSON."""
 
 
+class Watch(Protocol):
+    """Who wants to know which documents a result holds."""
+
+    def hold(self, name: str) -> None:
+        """It holds this one from now on."""
+
+    def let_go(self, name: str) -> None:
+        """It holds this one no longer."""
+
+
 class Result(Protocol):
     """Documents by identity, in whatever way the query shows them. `size` is in bytes."""
 
     size: int
+    watch: Watch | None
 
     @property
     def documents(self) -> Mapping[str, bytes]:
@@ -36,6 +47,9 @@ class Result(Protocol):
     @property
     def short(self) -> bool:
         """Whether what has to be shown is no longer known: it has to be read again."""
+
+    def names(self) -> Iterable[str]:
+        """The documents that are held or counted in, by identity."""
 
     def put(self, name: str, document: dict[str, Any], encode: Encode) -> None:
         """The document matches and is this now."""
@@ -70,6 +84,7 @@ class Documents:
     def __init__(self, projection: Projection) -> None:
         self.documents: dict[str, bytes] = {}
         self.size = 0
+        self.watch: Watch | None = None
         self._projection = projection
         self._was: dict[str, bytes | None] = {}
 
@@ -83,12 +98,18 @@ class Documents:
         """Whether a change has not been told."""
         return bool(self._was)
 
+    def names(self) -> Iterable[str]:
+        """Those held."""
+        return self.documents
+
     def put(self, name: str, document: dict[str, Any], encode: Encode) -> None:
         """Hold the document as it is now."""
         encoded = encode(document)
         held = self.documents.get(name)
         if held == encoded:
             return
+        if held is None and self.watch is not None:
+            self.watch.hold(name)
         self._note(name, held, encoded)
         self.size += len(encoded) - (len(held) if held is not None else 0)
         self.documents[name] = encoded
@@ -99,6 +120,8 @@ class Documents:
         if held is not None:
             self._note(name, held, None)
             self.size -= len(held)
+            if self.watch is not None:
+                self.watch.let_go(name)
 
     def _note(self, name: str, held: bytes | None, now: bytes | None) -> None:
         if self._was.setdefault(name, held) == now:

@@ -1,16 +1,31 @@
-"""From a change to the query groups that it may concern."""
+"""From a change to the query groups that it may concern, without trying them all.
+
+A live group is found in two ways: by the documents that it holds, and by what its filter demands of a document. A group
+that is still on its way to live is told of everything. Which updates have to be read to be told is decided by paths.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from realtime.core.demands import Range, probe
+from realtime.core.filters import Filter, stem
+from realtime.core.index import Interval, Needs, PredicateIndex
+from realtime.core.moments import Touch
 from realtime.core.query import EventGroup, Group, Query, QueryGroup
+
+Images = Mapping[str, dict[str, Any] | None]
 
 
 class Router:
-    """All groups by query key, and the live ones of query mode by collection."""
+    """All groups by query key, those of query mode by collection, those of events mode."""
 
     def __init__(self) -> None:
         self._by_key: dict[str, Group] = {}
-        self._by_collection: dict[str, dict[QueryGroup, None]] = {}
+        self._collections: dict[str, _Collection] = {}
         self._events: dict[EventGroup, None] = {}
         self._last_channel = 0
 
@@ -27,10 +42,12 @@ class Router:
         return self._by_key.get(query.key)
 
     def add(self, group: Group) -> None:
-        """Route changes to a group from now on."""
+        """Route changes to a group from now on; all of its collection's until it is `settled`."""
         self._by_key[group.query.key] = group
         if isinstance(group, QueryGroup):
-            self._by_collection.setdefault(group.query.collection, {})[group] = None
+            collection = self._collections.setdefault(group.query.collection, _Collection())
+            collection.groups[group] = None
+            collection.unsettled[group] = None
         else:
             self._events[group] = None
 
@@ -41,19 +58,176 @@ class Router:
         if isinstance(group, EventGroup):
             self._events.pop(group, None)
             return
-        groups = self._by_collection.get(group.query.collection, {})
-        groups.pop(group, None)
-        if not groups:
-            self._by_collection.pop(group.query.collection, None)
+        collection = self._collections.get(group.query.collection)
+        if collection is None or group not in collection.groups:
+            return
+        collection.unsettle(group)
+        del collection.groups[group], collection.unsettled[group]
+        if not collection.groups:
+            del self._collections[group.query.collection]
 
-    def query_groups(self, collection: str) -> tuple[QueryGroup, ...]:
-        """The groups in query mode that a change of this collection may concern."""
-        return tuple(self._by_collection.get(collection, ()))
+    def settle(self, group: QueryGroup) -> None:
+        """It is live: route to it what it holds and what it may gain."""
+        self._collections[group.query.collection].settle(group)
 
-    def all_query_groups(self) -> tuple[QueryGroup, ...]:
-        """All groups in query mode."""
-        return tuple(group for groups in self._by_collection.values() for group in groups)
+    def unsettle(self, group: QueryGroup) -> None:
+        """It is to be read again, and holds what it held: call this before it lets go."""
+        self._collections[group.query.collection].unsettle(group)
+
+    # ----------------------------------------------------------------------------------------------------- finding
+
+    def needs(self, name: str, touch: Touch) -> bool:
+        """Whether any group needs this document to be read to know what the touch means."""
+        collection = self._collections.get(name)
+        return collection is not None and collection.needs(touch)
+
+    def routes(self, name: str, touches: Iterable[Touch], images: Images) -> dict[QueryGroup, list[Touch]]:
+        """The live groups that these touches of a collection may concern, each with those that do."""
+        collection = self._collections.get(name)
+        return {} if collection is None else collection.routes(touches, images)
+
+    def unsettled(self, name: str) -> tuple[QueryGroup, ...]:
+        """The groups of a collection that are on their way to live."""
+        collection = self._collections.get(name)
+        return () if collection is None else tuple(collection.unsettled)
+
+    def query_groups(self, name: str) -> tuple[QueryGroup, ...]:
+        """All groups in query mode of a collection."""
+        collection = self._collections.get(name)
+        return () if collection is None else tuple(collection.groups)
+
+    def collections(self) -> tuple[str, ...]:
+        """The collections that groups in query mode ask for."""
+        return tuple(self._collections)
 
     def event_groups(self) -> tuple[EventGroup, ...]:
         """All groups in events mode."""
         return tuple(self._events)
+
+
+class _Collection:
+    """The query groups of one collection."""
+
+    def __init__(self) -> None:
+        self.groups: dict[QueryGroup, None] = {}
+        self.unsettled: dict[QueryGroup, None] = {}
+        self._index: PredicateIndex[QueryGroup] = PredicateIndex(probe)
+        self._holders: dict[str, dict[QueryGroup, None]] = {}
+        self._gains = _Paths()
+
+    def settle(self, group: QueryGroup) -> None:
+        if group not in self.unsettled:
+            return
+        del self.unsettled[group]
+        self._index.add(group, needs_of(group.query.filter))
+        self._gains.add(group.query.gains)
+        watch = _Watch(group, self._holders)
+        for name in group.result.names():
+            watch.hold(name)
+        group.result.watch = watch
+
+    def unsettle(self, group: QueryGroup) -> None:
+        if group in self.unsettled:
+            return
+        self.unsettled[group] = None
+        self._index.remove(group)
+        self._gains.remove(group.query.gains)
+        watch, group.result.watch = group.result.watch, None
+        if watch is not None:
+            for name in group.result.names():
+                watch.let_go(name)
+
+    def needs(self, touch: Touch) -> bool:
+        if touch.paths is None:
+            return bool(self.groups)
+        if self._gains.touched(touch.paths):
+            return True
+        holders = self._holders.get(touch.identity, ())
+        return any(group.needs(touch) for group in (*holders, *self.unsettled))
+
+    def routes(self, touches: Iterable[Touch], images: Images) -> dict[QueryGroup, list[Touch]]:
+        found: dict[QueryGroup, list[Touch]] = {}
+        for touch in touches:
+            if touch.exact:
+                document = touch.document
+            elif touch.identity in images:
+                document = images[touch.identity]
+            else:
+                continue  # nobody needed it: it is no more and no less than it was to everybody
+            groups = {} if document is None else self._index.candidates(document)
+            groups.update(self._holders.get(touch.identity, ()))
+            for group in groups:
+                found.setdefault(group, []).append(touch)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Watch:
+    """Notes which documents a group holds."""
+
+    group: QueryGroup
+    holders: dict[str, dict[QueryGroup, None]]
+
+    def hold(self, name: str) -> None:
+        self.holders.setdefault(name, {})[self.group] = None
+
+    def let_go(self, name: str) -> None:
+        groups = self.holders[name]
+        del groups[self.group]
+        if not groups:
+            del self.holders[name]
+
+
+class _Paths:
+    """Dotted paths that somebody reads, counted."""
+
+    def __init__(self) -> None:
+        self._paths: Counter[str] = Counter()
+        self._above: Counter[str] = Counter()
+
+    def add(self, paths: Iterable[str]) -> None:
+        for path in paths:
+            self._paths[path] += 1
+            for prefix in _prefixes(path):
+                self._above[prefix] += 1
+
+    def remove(self, paths: Iterable[str]) -> None:
+        for path in paths:
+            _less(self._paths, path)
+            for prefix in _prefixes(path):
+                _less(self._above, prefix)
+
+    def touched(self, paths: Iterable[str]) -> bool:
+        """Whether an update of these paths touches one of them, by prefix both ways."""
+        for path in paths:
+            touched = stem(path)
+            if touched in self._above or any(prefix in self._paths for prefix in _prefixes(touched)):
+                return True
+        return False
+
+
+def _less(counts: Counter[str], name: str) -> None:
+    counts[name] -= 1
+    if not counts[name]:
+        del counts[name]
+
+
+def _prefixes(path: str) -> list[str]:
+    """The path and everything that it lies in."""
+    parts = path.split(".")
+    return [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
+
+
+def needs_of(selection: Filter) -> Needs:
+    """What the index goes by."""
+    within = {path: interval for path, ranges in selection.ranges.items() if (interval := _interval(ranges))}
+    return Needs(selection.equalities, within)
+
+
+def _interval(ranges: tuple[Range, ...]) -> Interval | None:
+    """What lies in all of these ranges, or the first's rank where they are of several; None where nothing can."""
+    rank = ranges[0].rank
+    same = [one for one in ranges if one.rank == rank]
+    low = max((one.low for one in same if one.low is not None), default=(float(rank),))
+    high = min((one.high for one in same if one.high is not None), default=(rank + 0.5,))
+    return Interval(low, high)

@@ -8,12 +8,13 @@ run out is the window short, and has to be read again.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from collections.abc import Iterable
 from typing import Any
 
 from realtime.core import protocol
 from realtime.core.ordering import Sort
 from realtime.core.projection import Projection
-from realtime.core.result import Encode
+from realtime.core.result import Encode, Watch
 from realtime.core.sorting import SortKey
 
 SPARES = 20
@@ -34,6 +35,7 @@ class Window:
         self.room = None if limit is None else limit + max(limit, SPARES)
         self.documents: dict[str, bytes] = {}
         self.size = 0
+        self.watch: Watch | None = None
         self._sort = sort
         self._projection = projection
         self._spots: dict[str, Spot] = {}
@@ -59,6 +61,10 @@ class Window:
 
     # ----------------------------------------------------------------------------------------------------- holding
 
+    def names(self) -> Iterable[str]:
+        """Those held, spares among them."""
+        return self._spots
+
     def put(self, name: str, document: dict[str, Any], encode: Encode) -> None:
         """Hold the document where it belongs now, unless that is beyond the edge."""
         spot = (self._sort.place(document), name)
@@ -72,6 +78,8 @@ class Window:
         self._note(name)
         if held is not None:
             self._take_out(name, held)
+        elif self.watch is not None:
+            self.watch.hold(name)
         insort(self._order, spot)
         self._spots[name] = spot
         self.documents[name] = encoded
@@ -87,6 +95,8 @@ class Window:
             return
         self._note(name)
         self._take_out(name, spot)
+        if self.watch is not None:
+            self.watch.let_go(name)
         if self._was[name] is None:
             del self._was[name]  # it came and went
 

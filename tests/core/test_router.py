@@ -25,7 +25,7 @@ def test_a_change_reaches_the_groups_of_its_collection_and_no_others() -> None:
     assert router.query_groups("a") == (one, two)
     assert router.query_groups("b") == (other,)
     assert router.query_groups("c") == ()
-    assert set(router.all_query_groups()) == {one, two, other}
+    assert set(router.collections()) == {"a", "b"}
 
 
 def test_groups_of_events_mode_are_apart_from_those_of_query_mode() -> None:
@@ -52,7 +52,7 @@ def test_a_group_that_is_removed_hears_of_nothing() -> None:
     assert router.query_groups("a") == (two,)
     router.remove(two)
     router.remove(told)
-    assert (router.query_groups("a"), router.all_query_groups(), router.event_groups(), len(router)) == ((), (), (), 0)
+    assert (router.query_groups("a"), router.collections(), router.event_groups(), len(router)) == ((), (), (), 0)
     assert router.find(one.query) is None
 
 
