@@ -132,10 +132,10 @@ class _Collection:
         self.unsettled[group] = None
         self._index.remove(group)
         self._gains.remove(group.query.gains)
-        watch, group.result.watch = group.result.watch, None
-        if watch is not None:
-            for name in group.result.names():
-                watch.let_go(name)
+        watch = _Watch(group, self._holders)
+        group.result.watch = None
+        for name in group.result.names():
+            watch.let_go(name)
 
     def needs(self, touch: Touch) -> bool:
         if touch.paths is None:

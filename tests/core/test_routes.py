@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from typing import Any
 
@@ -75,6 +76,15 @@ def test_an_update_is_read_only_where_it_may_change_something() -> None:
     assert needed(router, update(11, 9, "team")) == [True]
     assert needed(router, update(11, 9, "team.colour")) == [True]
     assert not router.needs("others", next(iter(settled(update(11, 9, "team")).touches["items"].values())))
+
+
+def test_an_update_of_unknown_paths_is_read_where_anybody_listens() -> None:
+    router = Router()
+    unknown = settled(update(11, 9, "a"), update(11, 9, "b"))
+    touch = dataclasses.replace(next(iter(unknown.touches["items"].values())), paths=None)
+    assert not router.needs("items", touch)
+    live(router, filter={"team": "red"})
+    assert router.needs("items", touch)
 
 
 def test_a_window_may_gain_by_what_it_sorts_by() -> None:
