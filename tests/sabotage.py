@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.mongo.sabotages import FILTERS
+
 ROOT = Path(__file__).resolve().parent.parent
 SECONDS = 240
 
@@ -179,6 +181,7 @@ TABLE = [
         "if not match[1]:",
         f"{POISON}::test_25_bad_positions_get_25_clear_answers_and_none_reaches_mongodb",
     ),
+    *(Sabotage(*row) for row in FILTERS),
 ]
 
 

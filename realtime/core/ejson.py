@@ -271,7 +271,7 @@ def _to_date(fields: dict[str, Any]) -> dt.datetime | DatetimeMS:
     try:
         return _EPOCH + value * _MILLISECOND
     except OverflowError:
-        return DatetimeMS(value)
+        return DatetimeMS(int(value))  # of an Int64 it would be one that the driver cannot encode without a warning
 
 
 def _to_binary(fields: dict[str, Any]) -> Any:

@@ -1,30 +1,38 @@
 """MongoDB's filter language, compiled once: `compile_filter(filter).matches(document)`.
 
-The parser is an allow-list. What it does not know is refused by name and path, before anything reaches MongoDB, so a
-live filter never differs from the `find` it stands for. Evaluation follows MongoDB's own path rules: an array in the
-middle of a path is entered, element by element and by numeric component; at its end both the elements and the array
-itself are looked at.
+The compiler is an allow-list. What it does not know is refused by name and path, before anything reaches MongoDB, so
+a live filter never differs from the `find` it stands for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from functools import partial
+from typing import Any
 
 from bson.code import Code
 from bson.dbref import DBRef
 from bson.regex import Regex
 
-from realtime.core import ejson
-from realtime.core.values import MAX_KEY, MIN_KEY, MISSING, NULL, NUMBER, Order, is_nan, order
-from realtime.errors import InvalidFilterError, UnsupportedOperatorError
+from realtime.core import operators
+from realtime.core.demands import Range, canonical, equalities, ranges
+from realtime.core.language import (
+    BITS,
+    COMMENT,
+    COMPARISONS,
+    FIELD_OPERATORS,
+    LOGICAL,
+    invalid,
+    is_operators,
+    kind,
+    unsupported,
+)
+from realtime.core.operators import Condition, Every, Leaf, Negated
+from realtime.core.paths import Matcher, Predicate, as_document, every, negate, overlaps, some, stem
+from realtime.core.values import Order
 
-Predicate = Callable[[Any], bool]
-Matcher = Callable[[dict[str, Any]], bool]
-
-LOGICAL = frozenset({"$and", "$or", "$nor"})
-FIELD_OPERATORS = frozenset({"$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$in", "$nin", "$not", "$exists"})
+__all__ = ["Bounds", "Filter", "compile_filter", "overlaps", "stem"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +56,21 @@ class Filter:
         stems = {stem(path) for path in touched}
         return any(overlaps(path, other) for path in self.paths for other in stems)
 
+    @property
+    def canonical(self) -> bytes:
+        """Equal for filters that ask the same, however their conditions are ordered or put into `$and`."""
+        return canonical(self.source)
+
+    @property
+    def equalities(self) -> Mapping[str, frozenset[Order]]:
+        """By path, values of which every matching document has one there (`demands.probe` gives what it has)."""
+        return equalities(self.source)
+
+    @property
+    def ranges(self) -> Mapping[str, tuple[Range, ...]]:
+        """By path, ranges in each of which every matching document has a value there."""
+        return ranges(self.source)
+
 
 def compile_filter(source: Any, bounds: Bounds | None = None) -> Filter:
     """Compile a filter document.
@@ -61,301 +84,228 @@ def compile_filter(source: Any, bounds: Bounds | None = None) -> Filter:
     return Filter(source, matches, frozenset(compiler.paths))
 
 
-def stem(path: str) -> str:
-    """A dotted path without the numeric components after the first: `items.0.qty` is `items.qty`."""
-    first, *rest = path.split(".")
-    return ".".join([first, *(part for part in rest if not part.isdigit())])
-
-
-def overlaps(one: str, other: str) -> bool:
-    """Whether one path is the other, or lies inside it."""
-    return one == other or one.startswith(other + ".") or other.startswith(one + ".")
-
-
 class _Compiler:
     def __init__(self, bounds: Bounds) -> None:
         self.bounds = bounds
         self.paths: set[str] = set()
         self.nodes = 0
+        self.nameless = False
 
-    def document(self, source: Any, at: str, level: int) -> Matcher:
-        """A whole filter document: all of its conditions."""
+    # ----------------------------------------------------------------------------------------------- documents
+
+    def document(self, source: Any, at: str, level: int, *, inside: bool = False) -> Matcher:
+        """A whole filter document: all of its conditions. `inside` an `$elemMatch`, whose own path covers its paths."""
         if not isinstance(source, dict):
-            _invalid(at, f"a filter is an object, not {_kind(source)}")
-        if level > self.bounds.depth:
-            _invalid(at, f"nested deeper than {self.bounds.depth}")
-        return _every([self.condition(name, value, at, level) for name, value in source.items()])
+            invalid(at, f"a filter is an object, not {kind(source)}")
+        self.check_level(at, level)
+        return every(list(self.conditions(source, at, level, inside=inside)))
 
-    def condition(self, name: str, value: Any, at: str, level: int) -> Matcher:
-        """One entry of a filter document: a logical operator or a path."""
-        here = f"{at}.{name}" if at else name
-        self.count(here)
-        if name in LOGICAL:
-            return self.logical(name, value, here, level)
-        if name == "$comment":
-            return _always
-        if name.startswith("$"):
-            _unsupported(name, here)
-        if "\0" in name:
-            _invalid(here, "a path has no NUL character")
-        self.paths.add(stem(name))
-        predicate = self.predicate(value, here, level)
-        return predicate(name)
+    def conditions(self, source: dict[str, Any], at: str, level: int, *, inside: bool) -> Iterator[Matcher]:
+        for name, value in source.items():
+            here = f"{at}.{name}" if at else name
+            self.count(here)
+            if name in LOGICAL:
+                yield self.logical(name, value, here, level, inside=inside)
+            elif name == COMMENT:
+                _refuse_nul(value, here)
+            elif name.startswith("$"):
+                unsupported(name, here)
+            else:
+                if "\0" in name:
+                    invalid(here, "a path has no NUL character")
+                if not inside:
+                    self.paths.add(stem(name))
+                outer, self.nameless = self.nameless, name == ""
+                yield self.condition(value, here, level).at(name)
+                self.nameless = outer
 
-    def logical(self, name: str, value: Any, here: str, level: int) -> Matcher:
+    def logical(self, name: str, value: Any, here: str, level: int, *, inside: bool) -> Matcher:
         if not isinstance(value, list) or not value:
-            _invalid(here, f"{name} takes a list of at least one filter")
-        parts = [self.document(part, f"{here}.{index}", level + 1) for index, part in enumerate(value)]
+            invalid(here, f"{name} takes a list of at least one filter")
+        parts = [self.document(part, f"{here}.{index}", level + 1, inside=inside) for index, part in enumerate(value)]
         if name == "$and":
-            return _every(parts)
-        anyone = _some(parts)
-        return anyone if name == "$or" else _negate(anyone)
+            return every(parts)
+        anyone = some(parts)
+        return anyone if name == "$or" else negate(anyone)
 
-    def predicate(self, value: Any, here: str, level: int) -> Callable[[str], Matcher]:
-        """What stands at a path: an object of operators, or a value to be equal to."""
-        if not _is_operators(value):
-            _refuse_regex(value, here)
-            return self.field("$eq", value, here, level)
-        if level > self.bounds.depth:
-            _invalid(here, f"nested deeper than {self.bounds.depth}")
-        made = []
+    # -------------------------------------------------------------------------------------------------- fields
+
+    def condition(self, value: Any, here: str, level: int) -> Condition:
+        """What stands at a path: an object of operators, a regular expression, or a value to be equal to."""
+        if is_operators(value):
+            return self.operators(value, here, level)
+        if isinstance(value, Regex):
+            return Leaf(operators.of_regex(value, here))
+        return Leaf(self.equal(value, here))
+
+    def operators(self, value: dict[str, Any], here: str, level: int) -> Condition:
+        self.check_level(here, level)
+        parts: list[Condition] = []
         for name, operand in value.items():
             where = f"{here}.{name}"
             self.count(where)
             if not name.startswith("$"):
-                _invalid(where, "operators and fields cannot stand side by side")
+                invalid(where, "operators and fields cannot stand side by side")
             if name not in FIELD_OPERATORS:
-                _unsupported(name, where)
-            made.append(self.field(name, operand, where, level))
-        return lambda path: _every([one(path) for one in made])
+                unsupported(name, where)
+            if name == "$regex":
+                parts.append(Leaf(self.regex(operand, value.get("$options"), where)))
+            elif name == "$options":
+                if "$regex" not in value:
+                    invalid(where, "$options stands beside $regex")
+            else:
+                parts.append(self.operator(name, operand, where, level))
+        return parts[0] if len(parts) == 1 else Every(tuple(parts))
 
-    def field(self, name: str, operand: Any, here: str, level: int) -> Callable[[str], Matcher]:
-        """One operator at a path."""
-        _refuse_nul(operand, here)
-        if name == "$not":
-            if not _is_operators(operand) or not operand:
-                _refuse_regex(operand, here)
-                _invalid(here, "$not takes an object of operators")
-            inner = self.predicate(operand, here, level + 1)
-            return lambda path: _negate(inner(path))
-        if name == "$exists":
-            return _exists if _truthy(operand) else lambda path: _negate(_exists(path))
+    def operator(self, name: str, operand: Any, here: str, level: int) -> Condition:
+        """One operator; those that hold conditions take the level."""
+        if name in {"$not", "$all", "$elemMatch"}:
+            nested = {"$not": self.negation, "$all": self.all_of, "$elemMatch": self.elem_match}
+            return nested[name](operand, here, level)
         if name in {"$in", "$nin"}:
-            among = self.among(name, operand, here)
-            return (
-                (lambda path: _any_leaf(path, among)) if name == "$in" else lambda path: _negate(_any_leaf(path, among))
-            )
-        if name in {"$ne", "$eq"}:
-            _refuse_regex(operand, here)
-            equal = _equal(operand)
-            return (
-                (lambda path: _any_leaf(path, equal)) if name == "$eq" else lambda path: _negate(_any_leaf(path, equal))
-            )
-        _refuse_regex(operand, here)
-        compared = _compare(name, operand)
-        return lambda path: _any_leaf(path, compared)
+            found = self.among(name, operand, here)
+            return found if name == "$in" else Negated(found)
+        if name == "$eq":
+            return Leaf(self.equal(operand, here))
+        if name == "$ne":
+            _refuse_regex(name, operand, here)
+            return Negated(Leaf(self.equal(operand, here)))
+        if name in COMPARISONS:
+            _refuse_regex(name, operand, here)
+            _refuse_nul(operand, here)
+            return Leaf(operators.compare(name, operand))
+        if name in BITS:
+            if isinstance(operand, list):
+                self.count(here, len(operand))
+            return operators.bits(name, operand, here)
+        if name == "$exists":
+            _refuse_nul(operand, here)
+            return operators.exists(operand)
+        simple = {"$size": operators.size, "$mod": operators.mod, "$type": operators.of_type}
+        return simple[name](operand, here)
 
-    def among(self, name: str, operand: Any, here: str) -> Predicate:
+    def equal(self, operand: Any, here: str) -> Predicate:
+        _refuse_nul(operand, here)
+        return operators.equal(operand)
+
+    def negation(self, operand: Any, here: str, level: int) -> Condition:
+        if isinstance(operand, Regex):
+            return Negated(Leaf(operators.of_regex(operand, here)))
+        if not isinstance(operand, dict) or not operand:
+            invalid(here, "$not takes an object of operators or a regular expression")
+        return Negated(self.operators(operand, here, level + 1))
+
+    def regex(self, operand: Any, options: Any, here: str) -> Predicate:
+        if not isinstance(options, str | None):
+            invalid(here, f"$options takes a string, not {kind(options)}")
+        if isinstance(operand, Regex):
+            if operand.flags and options is not None:
+                invalid(here, "options stand in the regular expression or in $options, not in both")
+            if options is None:
+                return operators.of_regex(operand, here)
+            return operators.regular_expression(operand.pattern, options, here)
+        if type(operand) is not str:
+            invalid(here, f"$regex takes a string or a regular expression, not {kind(operand)}")
+        return operators.regular_expression(operand, options or "", here)
+
+    # --------------------------------------------------------------------------------------------------- lists
+
+    def elements(self, name: str, operand: Any, here: str) -> Iterator[tuple[str, Any]]:
+        """The elements of a list operand, counted, with their paths."""
         if not isinstance(operand, list):
-            _invalid(here, f"{name} takes a list, not {_kind(operand)}")
+            invalid(here, f"{name} takes a list, not {kind(operand)}")
         for index, element in enumerate(operand):
-            where = f"{here}.{index}"
-            self.count(where)
-            _refuse_regex(element, where)
-            if _is_operators(element) and element:
-                _invalid(where, f"{name} takes values, not operators")
-        wanted = {order(element) for element in operand}
-        return lambda value: order(value) in wanted
+            self.count(f"{here}.{index}")
+            yield f"{here}.{index}", element
 
-    def count(self, here: str) -> None:
-        self.nodes += 1
+    def among(self, name: str, operand: Any, here: str) -> Condition:
+        values, expressions = [], []
+        for where, element in self.elements(name, operand, here):
+            if isinstance(element, Regex):
+                expressions.append(operators.of_regex(element, where))
+                continue
+            if is_operators(element):
+                invalid(where, f"{name} takes values, not operators")
+            _refuse_nul(element, where)
+            values.append(element)
+        equal = operators.among(values)
+        return Leaf(some([equal, *expressions]) if expressions else equal)
+
+    def all_of(self, operand: Any, here: str, level: int) -> Condition:
+        elements = list(self.elements("$all", operand, here))
+        if not elements:
+            return operators.NOTHING
+        if _is_elem_match(elements[0][1]):
+            for where, element in elements:
+                if not _is_elem_match(element):
+                    invalid(where, "in $all either all elements are $elemMatch or none is")
+                if len(element) > 1:
+                    # MongoDB takes it and forgets what stands there.
+                    unsupported("$all", where, "would forget what stands beside $elemMatch")
+            return Every(
+                tuple(self.elem_match(one["$elemMatch"], f"{where}.$elemMatch", level + 1) for where, one in elements)
+            )
+        for where, element in elements:
+            if is_operators(element):
+                if next(iter(element)) in FIELD_OPERATORS:
+                    invalid(where, "$all takes values, not operators")
+                unsupported("$all", where, "takes no value that looks like an operator")
+        return Every(tuple(self.condition(element, where, level) for where, element in elements))
+
+    def elem_match(self, operand: Any, here: str, level: int) -> Condition:
+        if not isinstance(operand, dict):
+            invalid(here, f"$elemMatch takes an object, not {kind(operand)}")
+        if self.nameless:
+            # {"": {$elemMatch: {a: 1}}, _id: 1} is a segmentation fault in mongod 6.0.5: anybody could end it.
+            unsupported("$elemMatch", here, "would end mongod at a field whose name is empty")
+        if is_operators(operand) and next(iter(operand)) in FIELD_OPERATORS:
+            single = self.operators(operand, here, level + 1).single
+            return Leaf(lambda value: type(value) is list and any(map(single, value)), enter=False)
+        matches = self.document(operand, here, level + 1, inside=True)
+        return Leaf(partial(_has_object, matches), enter=False)
+
+    # -------------------------------------------------------------------------------------------------- bounds
+
+    def check_level(self, here: str, level: int) -> None:
+        if level > self.bounds.depth:
+            invalid(here, f"nested deeper than {self.bounds.depth}")
+
+    def count(self, here: str, several: int = 1) -> None:
+        self.nodes += several
         if self.nodes > self.bounds.nodes:
-            _invalid(here, f"more than {self.bounds.nodes} conditions and list elements")
+            invalid(here, f"more than {self.bounds.nodes} conditions and list elements")
 
 
-# ---------------------------------------------------------------------------------------------------- predicates
-
-
-def _equal(operand: Any) -> Predicate:
-    if type(operand) is str:
-        return lambda value: type(value) is str and value == operand
-    wanted = order(operand)
-    if wanted[0] == NULL:
-        return lambda value: value is None or value is MISSING
-    return lambda value: order(value) == wanted
-
-
-def _compare(name: str, operand: Any) -> Predicate:
-    """`$gt` and its relatives, within the operand's type bracket; MinKey and MaxKey compare with every type."""
-    wanted = order(operand)
-    including = name in {"$gte", "$lte"}
-    below = name in {"$lt", "$lte"}
-    if is_nan(operand):
-        # NaN is below every number when sorting, but `find` compares it with nothing but itself.
-        return (lambda value: order(value) == wanted) if including else _never
-    if wanted[0] in _EXTREMES:
-        return _compare_extreme(wanted, including=including, below=below)
-    if wanted[0] == NULL:
-        return (lambda value: value is None or value is MISSING) if including else _never
-
-    def compared(value: Any) -> bool:
-        if value is MISSING or is_nan(value):
-            return False
-        placed = order(value)
-        if placed[0] != wanted[0]:
-            return False
-        if placed == wanted:
-            return including
-        return bool(placed < wanted) if below else bool(placed > wanted)
-
-    return compared
-
-
-def _compare_extreme(wanted: Order, *, including: bool, below: bool) -> Predicate:
-    def compared(value: Any) -> bool:
-        placed = order(value)
-        if placed == wanted:
-            return including
-        return bool(placed < wanted) if below else bool(placed > wanted)
-
-    return compared
-
-
-_EXTREMES = frozenset({MIN_KEY, MAX_KEY})
-
-
-def _always(_: Any) -> bool:
-    return True
-
-
-def _never(_: Any) -> bool:
+def _has_object(matches: Matcher, value: Any) -> bool:
+    if type(value) is not list:
+        return False
+    for element in value:
+        document = as_document(element)
+        if document is not None and matches(document):
+            return True
     return False
 
 
-def _truthy(operand: Any) -> bool:
-    """MongoDB's truth: numbers other than zero, and every value that is no number, false, null or undefined."""
-    rank, value = order(operand)
-    if rank == NUMBER:
-        return bool(value != (1, 0))
-    return operand is not None and operand is not False
+def _is_elem_match(element: Any) -> bool:
+    return isinstance(element, dict) and next(iter(element), "") == "$elemMatch"
 
 
-# ------------------------------------------------------------------------------------------------------ matchers
-
-
-def _every(parts: list[Matcher]) -> Matcher:
-    if not parts:
-        return _always
-    if len(parts) == 1:
-        return parts[0]
-    return lambda document: all(part(document) for part in parts)
-
-
-def _some(parts: list[Matcher]) -> Matcher:
-    if len(parts) == 1:
-        return parts[0]
-    return lambda document: any(part(document) for part in parts)
-
-
-def _negate(part: Matcher) -> Matcher:
-    return lambda document: not part(document)
-
-
-def _any_leaf(path: str, predicate: Predicate) -> Matcher:
-    if "." in path:
-        parts = tuple(path.split("."))
-        return lambda document: any(predicate(value) for value in leaves(document, parts, 0, enter=True))
-
-    def matches(document: dict[str, Any]) -> bool:
-        value = document.get(path, MISSING)
-        if type(value) is list:
-            return any(predicate(inner) for inner in value) or predicate(value)
-        return predicate(value)
-
-    return matches
-
-
-def _exists(path: str) -> Matcher:
-    if "." in path:
-        parts = tuple(path.split("."))
-        return lambda document: any(value is not MISSING for value in leaves(document, parts, 0, enter=False))
-    return lambda document: path in document
-
-
-def leaves(node: Any, parts: tuple[str, ...], start: int, *, enter: bool) -> Iterator[Any]:
-    """The values that MongoDB looks at for a path, `MISSING` among them; `enter`: also the elements of a last array.
-
-    Follows MongoDB's BSONElementIterator: objects are walked until an array turns up. In an array in the middle of
-    the path every object is searched for the rest of it, and a numeric component also picks the element it counts.
-    """
-    for index in range(start, len(parts)):
-        if type(node) is list:
-            if parts[index:] == ("",):
-                break  # at an array MongoDB takes a final dot for the end of the path
-            yield from _array_leaves(node, parts, index, enter=enter)
-            return
-        if isinstance(node, DBRef):
-            node = node.as_doc()  # the driver's own type for an object that begins with $ref and $id
-        if not isinstance(node, dict) or parts[index] not in node:
-            yield MISSING
-            return
-        node = node[parts[index]]
-    if enter and type(node) is list:
-        yield from node
-    yield node
-
-
-def _array_leaves(array: list[Any], parts: tuple[str, ...], index: int, *, enter: bool) -> Iterator[Any]:
-    name = parts[index]
-    picked = int(name) if name.isdecimal() and (name == "0" or name[0] != "0") else -1
-    for place, element in enumerate(array):
-        if isinstance(element, dict | DBRef):
-            yield from leaves(element, parts, index, enter=enter)
-        if place == picked:
-            if index + 1 == len(parts):
-                yield element  # a last array picked by its number is not entered
-            elif isinstance(element, dict | list | DBRef):
-                yield from leaves(element, parts, index + 1, enter=enter)
-
-
-# ------------------------------------------------------------------------------------------------------- refusals
-
-
-def _is_operators(value: Any) -> bool:
-    """An object whose first field is an operator; `{}` is a value."""
-    return isinstance(value, dict) and bool(value) and next(iter(value)).startswith("$")
-
-
-def _refuse_regex(value: Any, here: str) -> None:
-    if isinstance(value, Regex):
-        _unsupported("$regularExpression", here)
+def _refuse_regex(name: str, operand: Any, here: str) -> None:
+    if isinstance(operand, Regex):
+        invalid(here, f"{name} takes no regular expression")
 
 
 def _refuse_nul(value: Any, here: str) -> None:
     """Field names inside a value; BSON ends a name at its first NUL."""
     if isinstance(value, Code):
         value = value.scope
+    elif isinstance(value, DBRef):
+        value = value.as_doc()
     if isinstance(value, dict):
         for name, inner in value.items():
             if "\0" in name:
-                _invalid(here, "a field name has no NUL character")
+                invalid(here, "a field name has no NUL character")
             _refuse_nul(inner, here)
     elif isinstance(value, list):
         for inner in value:
             _refuse_nul(inner, here)
-
-
-def _unsupported(name: str, here: str) -> NoReturn:
-    known = ", ".join(sorted(LOGICAL | FIELD_OPERATORS))
-    raise UnsupportedOperatorError(
-        f"{name}{'' if here == name else f' at {here}'} is not supported; what is: {known}",
-        details={"operator": name, "path": here},
-    )
-
-
-def _invalid(here: str, reason: str) -> NoReturn:
-    raise InvalidFilterError(f"{reason} (at {here or 'the top'})", details={"path": here})
-
-
-def _kind(value: Any) -> str:
-    return "null" if value is None else f"{type(value).__name__} {ejson.encode(value).decode()[:40]}"

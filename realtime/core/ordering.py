@@ -6,9 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from realtime.core.filters import overlaps, stem
-from realtime.core.sorting import SortKey as Place
-from realtime.core.sorting import UnsortableError, compile_sort
+from realtime.core.paths import overlaps, stem
+from realtime.core.sorting import SortKey, UnsortableError, compile_sort
 from realtime.errors import InvalidRequestError
 
 MAX_KEYS = 32
@@ -23,7 +22,7 @@ class Sort:
     """
 
     pairs: Pairs
-    place: Callable[[dict[str, Any]], Place]
+    place: Callable[[dict[str, Any]], SortKey]
 
     @property
     def source(self) -> dict[str, int]:
@@ -59,10 +58,10 @@ def parse_sort(source: Any) -> Sort:
     return Sort(tuple(keys.items()), _placer(tuple(keys.items())))
 
 
-def _placer(pairs: Pairs) -> Callable[[dict[str, Any]], Place]:
+def _placer(pairs: Pairs) -> Callable[[dict[str, Any]], SortKey]:
     key = compile_sort(pairs)
 
-    def place(document: dict[str, Any]) -> Place:
+    def place(document: dict[str, Any]) -> SortKey:
         try:
             return key(document)
         except UnsortableError as error:

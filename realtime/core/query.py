@@ -27,9 +27,9 @@ from realtime.core.events import ChangeEvent, format_position, identity
 from realtime.core.filters import Filter, stem
 from realtime.core.journal import Entry
 from realtime.core.moments import Settled, Touch
+from realtime.core.ordering import Sort
 from realtime.core.projection import Projection
 from realtime.core.result import Documents, Encode, Result
-from realtime.core.ordering import Sort
 from realtime.core.values import CODEC
 from realtime.core.window import Window
 
@@ -77,7 +77,7 @@ class Query:
             {
                 "mode": mode,
                 "collections": None if collections is None else sorted(collections),
-                "filter": filter.source,
+                "filter": filter.canonical,
                 "projection": projection.source,
                 "operations": None if operations is None else sorted(operations),
                 "principal": principal,

@@ -13,9 +13,9 @@ from realtime.core import protocol
 from realtime.core.aggregate import compile_grouping
 from realtime.core.events import format_position, parse_position
 from realtime.core.filters import Bounds, compile_filter
+from realtime.core.ordering import parse_sort
 from realtime.core.projection import compile_projection
 from realtime.core.query import OWN_PREFIX, Query
-from realtime.core.ordering import parse_sort
 from realtime.core.updates import check_document, check_update
 from realtime.core.values import order
 from realtime.errors import (

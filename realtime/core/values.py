@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from bson.binary import Binary, UuidRepresentation
+from bson.binary import OLD_BINARY_SUBTYPE, Binary, UuidRepresentation
 from bson.code import Code
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.datetime_ms import DatetimeMS
@@ -53,6 +53,7 @@ MISSING: Final = _Missing()
 
 (
     MIN_KEY,
+    UNDEFINED,
     NULL,
     NUMBER,
     STRING,
@@ -67,7 +68,8 @@ MISSING: Final = _Missing()
     CODE,
     SCOPED,
     MAX_KEY,
-) = range(15)
+) = range(16)
+"""Ranks, in MongoDB's order. Nothing here is undefined, but an empty array sorts as if it were."""
 
 
 def order(value: Any) -> Order:
@@ -79,6 +81,12 @@ def order(value: Any) -> Order:
         if isinstance(value, base):
             return orderer(value)
     raise TypeError(f"{type(value).__name__} is no BSON type")
+
+
+def rank_of(value: Any) -> int:
+    """`value`'s type bracket: the rank of its order, without the order of what is inside it."""
+    rank = _RANKS.get(type(value))
+    return order(value)[0] if rank is None else rank
 
 
 def is_nan(value: Any) -> bool:
@@ -107,8 +115,19 @@ def _array(value: list[Any]) -> Order:
     return ARRAY, tuple(order(inner) for inner in value)
 
 
-def _binary(value: bytes) -> Order:
-    return BINARY, (len(value), value.subtype if isinstance(value, Binary) else 0, bytes(value))
+def binary_of(value: bytes | uuid.UUID) -> tuple[int, bytes]:
+    """Subtype and bytes of binary data, as stored."""
+    if isinstance(value, uuid.UUID):
+        return 4, value.bytes
+    subtype = value.subtype if isinstance(value, Binary) else 0
+    data = bytes(value)
+    # The old subtype begins with its own length, which the driver takes off.
+    return subtype, len(data).to_bytes(4, "little") + data if subtype == OLD_BINARY_SUBTYPE else data
+
+
+def _binary(value: bytes | uuid.UUID) -> Order:
+    subtype, data = binary_of(value)
+    return BINARY, (len(data), subtype, data)
 
 
 def _code(value: Code) -> Order:
@@ -135,7 +154,7 @@ _ORDERERS: dict[type, Callable[[Any], Order]] = {
     Decimal128: _decimal,
     Binary: _binary,
     bytes: _binary,
-    uuid.UUID: lambda value: (BINARY, (16, 4, value.bytes)),
+    uuid.UUID: _binary,
     Timestamp: lambda value: (TIMESTAMP, (value.time, value.inc)),
     Regex: _regex,
     Code: _code,
@@ -145,3 +164,18 @@ _ORDERERS: dict[type, Callable[[Any], Order]] = {
     _Missing: lambda _: (NULL, 0),
     Mapping: _object,
 }
+
+_RANKS: dict[type, int] = {
+    **dict.fromkeys((int, float, Int64, Decimal128), NUMBER),
+    **dict.fromkeys((type(None), _Missing), NULL),
+    **dict.fromkeys((dt.datetime, DatetimeMS), DATE),
+    **dict.fromkeys((bytes, Binary, uuid.UUID), BINARY),
+    **dict.fromkeys((dict, DBRef), OBJECT),
+    str: STRING,
+    list: ARRAY,
+    ObjectId: OBJECT_ID,
+    bool: BOOLEAN,
+    Timestamp: TIMESTAMP,
+    Regex: REGEX,
+}
+"""Of the types that have one rank; code has two."""

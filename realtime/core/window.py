@@ -11,14 +11,15 @@ from bisect import bisect_left, insort
 from typing import Any
 
 from realtime.core import protocol
+from realtime.core.ordering import Sort
 from realtime.core.projection import Projection
 from realtime.core.result import Encode
-from realtime.core.ordering import Place, Sort
+from realtime.core.sorting import SortKey
 
 SPARES = 20
 """The least number of documents kept beyond a window; a larger window keeps as many as it shows."""
 
-Spot = tuple[Place, str]
+Spot = tuple[SortKey, str]
 """A document's place, and its identity: no two are equal."""
 
 

@@ -21,7 +21,11 @@ Client = Any
 Database = Any
 """An `AsyncIOMotorDatabase`."""
 
-RAW: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument)
+RAW: CodecOptions[RawBSONDocument] = CodecOptions(
+    document_class=RawBSONDocument,
+    # Of the command that goes out: a UUID in a filter, or the key of a document to be read.
+    uuid_representation=CODEC.uuid_representation,
+)
 """For replies whose documents are decoded one by one: sizes stay known and the loop gets its turn in between."""
 
 CLOSE_SECONDS = 0.5

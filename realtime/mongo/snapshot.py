@@ -194,7 +194,8 @@ class MongoReader:
     async def _count(self, collection: str, selection: Document) -> int:
         pipeline = [{"$match": selection}, {"$count": "count"}]
         reply = await self._database.command(
-            {"aggregate": collection, "pipeline": pipeline, "cursor": {}, "maxTimeMS": self._milliseconds}
+            {"aggregate": collection, "pipeline": pipeline, "cursor": {}, "maxTimeMS": self._milliseconds},
+            codec_options=CODEC,
         )
         batch = reply["cursor"]["firstBatch"]
         return int(batch[0]["count"]) if batch else 0

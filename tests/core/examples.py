@@ -10,9 +10,9 @@ from realtime.core.aggregate import compile_grouping
 from realtime.core.events import Batch, ChangeEvent, identity
 from realtime.core.filters import compile_filter
 from realtime.core.moments import Settled, settle
+from realtime.core.ordering import parse_sort
 from realtime.core.projection import compile_projection
 from realtime.core.query import EventGroup, GroupBounds, Query, QueryGroup
-from realtime.core.ordering import parse_sort
 
 EPOCH = "0123ABCD"
 ROOMY = GroupBounds(documents=1000, bytes=1 << 20, frame_bytes=1 << 20)

@@ -281,3 +281,10 @@ def test_any_document_is_the_same_bson_after_going_out_and_coming_in(document: d
     back = ejson.decode(text)
     assert bson.encode(back, codec_options=CODEC) == bson.encode(document, codec_options=CODEC)
     assert ejson.encode(back) == text
+
+
+def test_a_date_past_9999_holds_a_plain_integer() -> None:
+    """Of an Int64 the driver encodes it with a deprecation warning, which Python will make an error."""
+    value = ejson.decode('{"$date": {"$numberLong": "1125899906842624"}}')
+    assert type(int(value)) is int
+    assert int(value) == 2**50

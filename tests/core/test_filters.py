@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from bson.code import Code
 from bson.datetime_ms import DatetimeMS
+from bson.dbref import DBRef
 from bson.decimal128 import Decimal128
 from bson.int64 import Int64
 from bson.max_key import MaxKey
@@ -243,15 +244,21 @@ UNSUPPORTED: dict[str, tuple[dict[str, Any], str, str]] = {
     "$function in a branch": ({"$or": [{"a": 1}, {"$function": {}}]}, "$function", "$or.1.$function"),
     "$text": ({"$text": {"$search": "x"}}, "$text", "$text"),
     "$jsonSchema": ({"$jsonSchema": {}}, "$jsonSchema", "$jsonSchema"),
-    "$regex": ({"a": {"$regex": "^x"}}, "$regex", "a.$regex"),
-    "$elemMatch": ({"a.b": {"$elemMatch": {"c": 1}}}, "$elemMatch", "a.b.$elemMatch"),
     "$near": ({"a": {"$gt": 1, "$near": []}}, "$near", "a.$near"),
-    "inside $not": ({"a": {"$not": {"$size": 1}}}, "$size", "a.$not.$size"),
-    "a regular expression as a value": ({"a": Regex("x")}, "$regularExpression", "a"),
-    "a regular expression in $eq": ({"a": {"$eq": Regex("x")}}, "$regularExpression", "a.$eq"),
-    "a regular expression in $gt": ({"a": {"$gt": Regex("x")}}, "$regularExpression", "a.$gt"),
-    "a regular expression in $in": ({"a": {"$in": [1, Regex("x")]}}, "$regularExpression", "a.$in.1"),
-    "a regular expression in $not": ({"a": {"$not": Regex("x")}}, "$regularExpression", "a.$not"),
+    "$where inside $elemMatch": ({"a": {"$elemMatch": {"$where": "1"}}}, "$where", "a.$elemMatch.$where"),
+    "$expr inside an object's $elemMatch": (
+        {"a": {"$elemMatch": {"b": 1, "$or": [{"$expr": 1}]}}},
+        "$expr",
+        "a.$elemMatch.$or.0.$expr",
+    ),
+    "$sampleRate": ({"$sampleRate": 0.5}, "$sampleRate", "$sampleRate"),
+    "what MongoDB 9 may bring": ({"a": {"$brandNew": 1}}, "$brandNew", "a.$brandNew"),
+    "an internal operator": ({"a": {"$_internalSchemaType": 2}}, "$_internalSchemaType", "a.$_internalSchemaType"),
+    "inside $not": ({"a": {"$not": {"$geoWithin": 1}}}, "$geoWithin", "a.$not.$geoWithin"),
+    "a comment at a field": ({"a": {"$comment": "x"}}, "$comment", "a.$comment"),
+    "half a DBRef": ({"a": {"$ref": "x"}}, "$ref", "a.$ref"),
+    "a DBRef inside $not": ({"a": {"$not": {"$ref": "x", "$id": 1}}}, "$ref", "a.$not.$ref"),
+    "a field of a DBRef at the top": ({"$id": 1}, "$id", "$id"),
 }
 
 
@@ -276,7 +283,11 @@ INVALID: dict[str, tuple[Any, str]] = {
     "$nin without a list": ({"a": {"$nin": {"b": 1}}}, "a.$nin"),
     "operators in $in": ({"a": {"$in": [{"$gt": 1}]}}, "a.$in.0"),
     "$not of a value": ({"a": {"$not": 5}}, "a.$not"),
-    "$not of an object without operators": ({"a": {"$not": {"b": 1}}}, "a.$not"),
+    "$not of an object without operators": ({"a": {"$not": {"b": 1}}}, "a.$not.b"),
+    "a regular expression in $ne": ({"a": {"$ne": Regex("x")}}, "a.$ne"),
+    "a regular expression in $gt": ({"a": {"$gt": Regex("x")}}, "a.$gt"),
+    "a comment with NUL in a name": ({"$comment": {"a\0": 1}}, "$comment"),
+    "NUL in a DBRef": ({"a": DBRef("c", {"x\0": 1})}, "a"),
     "$not of nothing": ({"a": {"$not": {}}}, "a.$not"),
     "a field beside an operator": ({"a": {"$gt": 1, "b": 2}}, "a.b"),
     "NUL in a path": ({"a\0b": 1}, "a\0b"),

@@ -13,9 +13,9 @@ import pytest
 
 from realtime.core import ejson
 from realtime.core.events import identity
+from realtime.core.ordering import parse_sort
 from realtime.core.projection import compile_projection
 from realtime.core.query import Query, QueryGroup
-from realtime.core.ordering import parse_sort
 from realtime.core.window import SPARES, Window
 from realtime.errors import InvalidRequestError
 from tests.core.examples import (

@@ -24,7 +24,7 @@ from realtime.settings import ENV_PREFIX, OPTIONS, Settings, default_data_dir
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
-OURS = ("protocol", "architecture", "faults", "settings", "operations")
+OURS = ("protocol", "operators", "architecture", "faults", "settings", "operations")
 
 PATTERNS = {
     "database": (r'^[^/\\. "$\x00]+$', 'none of `/ \\ . " $`, no space, no NUL'),

@@ -16,9 +16,9 @@ from typing import Any
 from realtime.core.events import Batch, ChangeEvent, identity
 from realtime.core.filters import compile_filter
 from realtime.core.journal import Journal
+from realtime.core.ordering import parse_sort
 from realtime.core.projection import compile_projection
 from realtime.core.query import GroupBounds
-from realtime.core.ordering import parse_sort
 from realtime.errors import TooLargeError
 from realtime.history import History
 from realtime.hub import Hub

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.serving import Service
@@ -43,3 +45,17 @@ async def test_a_bug_in_a_read_is_internal_for_those_who_wait(
         service.database.orders.insert_one({"_id": 1})
         await wire.when(lambda: "1" in good.documents)
         await wire.subscribe("orders", id="bad", filter={"a": 1})
+
+
+async def test_uuids_in_filters_and_keys_are_served(service: Service) -> None:
+    """The raw reads' codec knew no UUIDs: one in a live query's filter, or as a key to be read, was `internal`."""
+    one, other = ({"$uuid": f"00000000-0000-4000-8000-00000000000{digit}"} for digit in "12")
+    async with wired(service.url) as wire:
+        view = await wire.subscribe("orders", filter={"owner": {"$in": [one, 5]}})
+        inserted = await wire.ask(type="insert", collection="orders", document={"_id": other, "owner": one, "n": 1})
+        assert inserted["type"] == "result", inserted
+        updated = await wire.ask(type="update", collection="orders", key=other, update={"$inc": {"n": 1}})
+        await wire.ask(type="ping", position=updated["position"])
+        assert [document["n"] for document in view.documents.values()] == [2]
+    listed = await service.http.get(service.documents, params={"filter": json.dumps({"owner": one})})
+    assert len(listed.json()["documents"]) == 1

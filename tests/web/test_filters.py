@@ -1,0 +1,82 @@
+"""One language for all who filter: a live query, the list over HTTP, and the condition of a write."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.serving import Service
+from tests.wire import wired
+
+DOCUMENT = {
+    "_id": 1,
+    "name": "Ada L.",
+    "tags": ["x", "y"],
+    "items": [{"sku": "a", "n": 1}, {"sku": "b", "n": 7}],
+    "bits": 5,
+}
+OTHER = {"_id": 2, "name": "Bob", "tags": ["y"], "items": [{"sku": "a", "n": 7}], "bits": 2}
+
+ONE: list[dict[str, Any]] = [
+    {"name": {"$regex": "^ada\\s", "$options": "i"}},
+    {"name": {"$regularExpression": {"pattern": "L\\.$", "options": ""}}},
+    {"name": {"$in": [5, {"$regularExpression": {"pattern": "^A", "options": ""}}]}},
+    {"items": {"$elemMatch": {"sku": "b", "n": {"$mod": [7, 0]}}}},
+    {"tags": {"$all": ["x", "y"], "$size": 2}},
+    {"bits": {"$bitsAllSet": [0, 2], "$type": "int"}},
+    {"name": {"$not": {"$regex": "^B"}}, "$comment": "all of these find the first"},
+]
+
+
+@pytest.mark.parametrize("source", ONE, ids=lambda source: json.dumps(source)[:40])
+async def test_every_entrance_decides_alike(service: Service, source: dict[str, Any]) -> None:
+    service.database.orders.insert_many([DOCUMENT, OTHER])
+    async with wired(service.url) as wire:
+        view = await wire.subscribe("orders", filter=source)
+        assert view.documents == {"1": DOCUMENT}
+        listed = await service.http.get(service.documents, params={"filter": json.dumps(source)})
+        assert listed.json()["documents"] == [DOCUMENT]
+        change = {"$set": {"seen": True}}
+        first = await wire.ask(type="update", collection="orders", key=1, update=change, where=source)
+        second = await wire.ask(type="update", collection="orders", key=2, update=change, where=source)
+        assert (first["type"], second.get("code")) == ("result", "precondition_failed")
+        await wire.ask(type="ping", position=first["position"])
+        assert view.documents == {"1": {**DOCUMENT, "seen": True}}
+
+
+REFUSED: list[tuple[dict[str, Any], str, str]] = [
+    ({"$where": "true"}, "$where", "$where"),
+    ({"a": {"$elemMatch": {"$or": [{"$expr": 1}]}}}, "$expr", "a.$elemMatch.$or.0.$expr"),
+    ({"a": {"$regex": "(?<=b)"}}, "$regex", "a.$regex"),
+    ({"": {"$elemMatch": {"a": 1}}, "_id": 1}, "$elemMatch", ".$elemMatch"),
+]
+
+
+@pytest.mark.parametrize(("source", "operator", "path"), REFUSED, ids=lambda value: json.dumps(value)[:30])
+async def test_every_entrance_refuses_alike_by_name_and_path(
+    service: Service, source: dict[str, Any], operator: str, path: str
+) -> None:
+    """The last of them would end mongod, so it must not get there by any."""
+    async with wired(service.url) as wire:
+        subscribed = await wire.ask(type="subscribe", collection="orders", filter=source)
+        events = await wire.ask(type="subscribe", mode="events", collection="orders", filter=source)
+        deleted = await wire.ask(type="delete", collection="orders", key=1, where=source)
+    listed = (await service.http.get(service.documents, params={"filter": json.dumps(source)})).json()
+    for answer in (subscribed, events, deleted, listed):
+        assert answer["code"] == "unsupported_operator", answer
+        assert answer["details"] == {"operator": operator, "path": path}
+
+
+async def test_filters_that_ask_the_same_share_a_channel(service: Service) -> None:
+    sources: list[dict[str, Any]] = [
+        {"name": "Bob", "bits": {"$gt": 1, "$lt": 3}},
+        {"$and": [{"bits": {"$lt": 3}}, {"bits": {"$gt": 1}}], "name": {"$eq": "Bob"}, "$comment": "the same"},
+        {"name": "Bob", "bits": {"$gt": 1, "$lt": 4}},
+    ]
+    service.database.orders.insert_many([DOCUMENT, OTHER])
+    async with wired(service.url) as wire:
+        views = [await wire.subscribe("orders", id=f"s{n}", filter=source) for n, source in enumerate(sources)]
+        assert [view.documents for view in views] == [{"2": OTHER}] * 3
+    assert views[0].channel == views[1].channel != views[2].channel
