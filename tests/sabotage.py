@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.hub.sabotages import WINDOWS
 from tests.mongo.sabotages import FILTERS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -45,9 +46,13 @@ HUB, QUERY, PIPE = "realtime/hub.py", "realtime/core/query.py", "realtime/pipe.p
 MOMENTS, JOURNAL, FEED = "realtime/core/moments.py", "realtime/core/journal.py", "realtime/mongo/feed.py"
 
 TABLE = [
-    Sabotage("cut at T+1", HUB, "group.loaded(snapshot.time)", "group.loaded(snapshot.time + 1)", f"{JOIN}[7]"),
+    Sabotage("cut at T+1", HUB, "group.loaded(snapshot.time,", "group.loaded(snapshot.time + 1,", f"{JOIN}[7]"),
     Sabotage(
-        "cut at T-1", QUERY, "Phase.LIVE, max(self.time, time)", "Phase.LIVE, max(self.time, time) - 1", f"{JOIN}[7]"
+        "cut at T-1",
+        QUERY,
+        "self.time = max(self.time, time)\n        if self.short",
+        "self.time = max(self.time, time) - 1\n        if self.short",
+        f"{JOIN}[7]",
     ),
     Sabotage(
         "what came while loading is forgotten",
@@ -64,7 +69,13 @@ TABLE = [
         '"afterClusterTime": to_timestamp(time)}',
         f"{JOIN}[7]",
     ),
-    Sabotage("forget a leave", QUERY, "return leaves + rest", "return leaves[1:] + rest", f"{JOIN}[1000]"),
+    Sabotage(
+        "forget a leave",
+        "realtime/core/result.py",
+        "return leaves + rest",
+        "return leaves[1:] + rest",
+        f"{JOIN}[1000]",
+    ),
     Sabotage(
         "swap two events",
         QUERY,
@@ -97,8 +108,8 @@ TABLE = [
     Sabotage(
         "position +1",
         QUERY,
-        '"""What its documents are exact at."""\n        return format_position(self.epoch, self.time)',
-        '"""Sabotaged."""\n        return format_position(self.epoch, self.time + 1)',
+        '"""What its subscribers have been told."""\n        return format_position(self.epoch, self.told)',
+        '"""Sabotaged."""\n        return format_position(self.epoch, self.told + 1)',
         f"{JOIN}[1000]",
     ),
     Sabotage(
@@ -182,6 +193,7 @@ TABLE = [
         f"{POISON}::test_25_bad_positions_get_25_clear_answers_and_none_reaches_mongodb",
     ),
     *(Sabotage(*row) for row in FILTERS),
+    *(Sabotage(*row) for row in WINDOWS),
 ]
 
 
