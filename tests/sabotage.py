@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.hub.sabotages import WINDOWS
 from tests.mongo.sabotages import FILTERS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -54,9 +55,13 @@ WRITES, CURSOR, SSE = "realtime/mongo/writes.py", "realtime/core/cursor.py", "re
 AFTER, STREAMS = "tests/web/test_after.py", "tests/web/test_sse.py"
 
 TABLE = [
-    Sabotage("cut at T+1", HUB, "group.loaded(snapshot.time)", "group.loaded(snapshot.time + 1)", f"{JOIN}[7]"),
+    Sabotage("cut at T+1", HUB, "group.loaded(snapshot.time,", "group.loaded(snapshot.time + 1,", f"{JOIN}[7]"),
     Sabotage(
-        "cut at T-1", QUERY, "Phase.LIVE, max(self.time, time)", "Phase.LIVE, max(self.time, time) - 1", f"{JOIN}[7]"
+        "cut at T-1",
+        QUERY,
+        "self.time = max(self.time, time)\n        if self.short",
+        "self.time = max(self.time, time) - 1\n        if self.short",
+        f"{JOIN}[7]",
     ),
     Sabotage(
         "what came while loading is forgotten",
@@ -73,7 +78,13 @@ TABLE = [
         '"afterClusterTime": to_timestamp(time)}',
         f"{JOIN}[7]",
     ),
-    Sabotage("forget a leave", QUERY, "return leaves + rest", "return leaves[1:] + rest", f"{JOIN}[1000]"),
+    Sabotage(
+        "forget a leave",
+        "realtime/core/result.py",
+        "return leaves + rest",
+        "return leaves[1:] + rest",
+        f"{JOIN}[1000]",
+    ),
     Sabotage(
         "swap two events",
         QUERY,
@@ -106,8 +117,8 @@ TABLE = [
     Sabotage(
         "position +1",
         QUERY,
-        '"""What its documents are exact at."""\n        return format_position(self.epoch, self.time)',
-        '"""Sabotaged."""\n        return format_position(self.epoch, self.time + 1)',
+        '"""What its subscribers have been told."""\n        return format_position(self.epoch, self.told)',
+        '"""Sabotaged."""\n        return format_position(self.epoch, self.told + 1)',
         f"{JOIN}[1000]",
     ),
     Sabotage(
@@ -463,6 +474,7 @@ TABLE = [
         f"{STREAMS}::test_the_services_end_ends_the_streams_at_once_and_they_may_resume",
     ),
     *(Sabotage(*row) for row in FILTERS),
+    *(Sabotage(*row) for row in WINDOWS),
 ]
 
 

@@ -16,7 +16,7 @@ from bson.dbref import DBRef
 
 from realtime.core import ejson, protocol
 from realtime.core.events import identity
-from realtime.core.filters import overlaps, stem
+from realtime.core.paths import overlaps, stem
 from realtime.core.result import Encode, Watch
 from realtime.core.totals import Total, is_number
 from realtime.core.values import MISSING, Order, order

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from realtime.core.filters import overlaps, stem
+from realtime.core.paths import overlaps, stem
 from realtime.core.sorting import SortKey, UnsortableError, compile_sort
 from realtime.errors import InvalidRequestError
 

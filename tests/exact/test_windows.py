@@ -36,8 +36,8 @@ from tests.truth import time_of
 
 POOL = 250
 """Documents to begin with; inserts and deletes keep it about there."""
-WRITES = 240
-BURST_EVERY = 6
+WRITES = 230
+BURST_EVERY = 5
 BURST = 40
 """Documents deleted at one end of an order in one transaction; small windows keep 20 spares."""
 ORDERS = [

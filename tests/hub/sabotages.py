@@ -1,0 +1,154 @@
+"""Rows of `make sabotage` for windows, throttle and rows: name, file, line, what stands there instead, test."""
+
+from __future__ import annotations
+
+WINDOW, QUERY, HUB = "realtime/core/window.py", "realtime/core/query.py", "realtime/hub.py"
+FOLDED = "tests/core/test_window.py::test_the_folded_view_is_what_sorting_everything_gives"
+ONE = "tests/core/test_window.py"
+AGAIN = "tests/hub/test_windows.py"
+ROWS = "tests/core/test_aggregate.py::test_folded_rows_are_those_made_from_scratch"
+TOTALS = "tests/core/test_totals.py"
+LIVE = "tests/exact/test_windows.py"
+
+WINDOWS: list[tuple[str, str, str, str, str]] = [
+    (
+        "windows: what is beyond the edge is taken in",
+        WINDOW,
+        "if self._edge is not None and spot > self._edge:",
+        "if self._edge is None and spot is None:",
+        f"{ONE}::test_what_is_beyond_the_edge_is_not_taken_in_and_what_goes_there_is_let_go",
+    ),
+    (
+        "windows: nobody moves up",
+        WINDOW,
+        '                rest.append((index, name, "enter"))\n            index -= 1',
+        "                pass\n            index -= 1",
+        f"{FOLDED}[one-growing]",
+    ),
+    (
+        "windows: nobody is pushed out",
+        WINDOW,
+        "leaves.append(name)\n\n    def told",
+        "pass\n\n    def told",
+        f"{FOLDED}[one-growing]",
+    ),
+    (
+        "windows: a hidden move is not told",
+        WINDOW,
+        "            if between or passed:",
+        "            if passed and False:",
+        f"{FOLDED}[the sort key is hidden, everything-growing]",
+    ),
+    (
+        "windows: two that change places are not told",
+        WINDOW,
+        "if between or passed:",
+        "if between:",
+        f"{ONE}::test_two_hidden_documents_that_change_places_are_told",
+    ),
+    (
+        "windows: every change of a hidden key is told",
+        WINDOW,
+        "if between or passed:",
+        "if True:",
+        f"{ONE}::test_changes_that_nobody_has_to_be_told_of_name_nothing",
+    ),
+    (
+        "windows: the sort key of others is not read",
+        WINDOW,
+        "if (held or self._edge is not None) and",
+        "if held and",
+        f"{ONE}::test_what_a_window_needs_to_read",
+    ),
+    (
+        "windows: used up and not read again",
+        WINDOW,
+        "len(self._order) < self.limit",
+        "len(self._order) < 0",
+        f"{FOLDED}[a few of many-shrinking]",
+    ),
+    (
+        "windows: read again while spares are left",
+        WINDOW,
+        "len(self._order) < self.limit",
+        "len(self._order) <= self.limit",
+        f"{AGAIN}::test_spares_move_up_without_a_read_until_they_have_run_out",
+    ),
+    (
+        "windows: heartbeats go on while it is read again",
+        QUERY,
+        "return self.told if self.pending or not self.live else max(time, self.told)",
+        "return max(time, self.told)",
+        f"{AGAIN}::test_while_a_window_is_read_again_its_frames_wait_and_nobody_elses",
+    ),
+    (
+        "windows: the view is forgotten when it is read again",
+        HUB,
+        "        group.reload()\n        self._start(group)",
+        "        group.restart()\n        self._start(group)",
+        f"{AGAIN}::test_spares_move_up_without_a_read_until_they_have_run_out",
+    ),
+    (
+        "windows: used up while it is read, and told",
+        HUB,
+        "        if not group.short:\n            self._go_live(group)",
+        "        if group:\n            self._go_live(group)",
+        f"{AGAIN}::test_a_window_used_up_again_while_it_is_read_is_read_once_more",
+    ),
+    (
+        "windows: recovered like a view without order",
+        QUERY,
+        "return plain and self.live and not self.pending",
+        "return self.live and not self.pending",
+        AGAIN,
+    ),
+    (
+        "throttle: told at once",
+        "realtime/pacing.py",
+        "if group not in self._last or due <= loop.time():",
+        "if True:",
+        f"{AGAIN}::test_a_throttled_query_is_told_at_once_and_then_after_its_time",
+    ),
+    (
+        "throttle: who joins gets the newest",
+        WINDOW,
+        "        if not self._was:\n            return",
+        "        if self is not None:\n            return",
+        f"{AGAIN}::test_who_joins_a_throttled_query_gets_the_view_that_the_others_have",
+    ),
+    (
+        "rows: another row's value is kept",
+        "realtime/core/aggregate.py",
+        "if held.row is part.row and _same(held, part):",
+        "if held.row is part.row:",
+        ROWS,
+    ),
+    (
+        "rows: the least is not taken out",
+        "realtime/core/aggregate.py",
+        "del held[bisect_left(held, entry, key=_ordered)]",
+        "held.pop()",
+        ROWS,
+    ),
+    (
+        "rows: a double that left is still there",
+        "realtime/core/totals.py",
+        "self._doubles += times * numerator",
+        "self._doubles += numerator",
+        f"{TOTALS}::test_what_is_taken_out_leaves_nothing_behind",
+    ),
+    (
+        "rows: doubles drift",
+        "realtime/core/totals.py",
+        "return _rounded(self._whole * _SCALE + self._doubles)",
+        "return _rounded(self._whole * _SCALE + self._doubles) * (1 + 2**-52)",
+        f"{TOTALS}::test_doubles_do_not_drift",
+    ),
+    (
+        "windows: the snapshot is not sorted",
+        "realtime/mongo/snapshot.py",
+        'command |= {"sort": dict(sort), "allowDiskUse": True}',
+        'command |= {"sort": {"_id": 1}, "allowDiskUse": True}',
+        LIVE,
+    ),
+]
