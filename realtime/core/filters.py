@@ -149,6 +149,8 @@ class _Compiler:
             if name not in FIELD_OPERATORS:
                 unsupported(name, where)
             if name == "$regex":
+                if not isinstance(value.get("$options", ""), str):
+                    invalid(where, f"$options takes a string, not {kind(value['$options'])}")
                 parts.append(Leaf(self.regex(operand, value.get("$options"), where)))
             elif name == "$options":
                 if "$regex" not in value:
@@ -195,9 +197,7 @@ class _Compiler:
             invalid(here, "$not takes an object of operators or a regular expression")
         return Negated(self.operators(operand, here, level + 1))
 
-    def regex(self, operand: Any, options: Any, here: str) -> Predicate:
-        if not isinstance(options, str | None):
-            invalid(here, f"$options takes a string, not {kind(options)}")
+    def regex(self, operand: Any, options: str | None, here: str) -> Predicate:
         if isinstance(operand, Regex):
             if operand.flags and options is not None:
                 invalid(here, "options stand in the regular expression or in $options, not in both")

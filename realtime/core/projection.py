@@ -21,6 +21,8 @@ Tree = dict[str, Any]
 """Field name to True (the whole field) or to the tree below it."""
 
 MAX_PATHS = 200
+REFERENCE = frozenset({"$ref", "$id", "$db"})
+"""The fields of a DBRef: names, although they look like operators."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ def _inside(path: str, hidden: str) -> bool:
 def _flatten(source: dict[str, Any], prefix: str, paths: dict[str, bool]) -> None:
     for name, value in source.items():
         path = prefix + name
-        if "$" in name:
+        if any(part.startswith("$") and part not in REFERENCE for part in name.split(".")):
             raise UnsupportedOperatorError(
                 f"{name} at {path} is not supported: a projection includes or excludes paths",
                 details={"operator": name, "path": path},

@@ -201,6 +201,7 @@ INVALID: dict[str, tuple[Any, str]] = {
     "$regex of a number": ({"$regex": 5}, "a.$regex"),
     "$options alone": ({"$options": "i"}, "a.$options"),
     "$options of a number": ({"$regex": "a", "$options": 5}, "a.$regex"),
+    "$options of null": ({"$regex": "a", "$options": None}, "a.$regex"),
     "options twice": ({"$regex": Regex("a", "i"), "$options": ""}, "a.$regex"),
     "no such option": ({"$regex": "a", "$options": "l"}, "a.$regex"),
     "a broken regular expression": ({"$in": [1, Regex("(")]}, "a.$in.1"),

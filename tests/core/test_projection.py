@@ -45,6 +45,7 @@ CASES: dict[str, tuple[Any, dict[str, Any]]] = {
         {"a.b.c": 0, "list.x": 0, "s.x": 0},
         {"_id": 1, "z": 0, "a": {"b": {"d": 2}, "e": 3}, "list": [1, {"y": 2}, [{}, 4], {}, None], "s": "text"},
     ),
+    "the fields of a DBRef are fields": ({"s.$id": 1, "z": 1, "a$b": 1}, {"_id": 1, "z": 0}),
     "numbers count as true unless zero": ({"z": 2.5, "s": Decimal128("1")}, {"_id": 1, "z": 0, "s": "text"}),
     "zero of any type excludes": ({"a": 0.0, "list": Decimal128("0"), "s": False}, {"_id": 1, "z": 0}),
 }

@@ -50,10 +50,10 @@ Document = dict[str, Any]
 class Chaos:
     """Random writes by another program and by REST. `done`: what was carried out, by name."""
 
-    def __init__(self, service: Service, grammar: Grammar) -> None:
+    def __init__(self, service: Service, grammar: Grammar, collection: str = "docs") -> None:
         self.http = service.http
         self.client = service.database.client
-        self.collection = service.database.get_collection("docs", codec_options=CODEC)
+        self.collection = service.database.get_collection(collection, codec_options=CODEC)
         self.grammar = grammar
         self.chance = grammar.chance
         self.done: Counter[str] = Counter()
@@ -198,11 +198,12 @@ class Chaos:
         """What REST refuses, as operators in a document, changes nothing."""
         key = self.key()
         # Extended JSON, so that the key is the number.
-        url = f"/v1/collections/docs/documents/%7B%22%24numberInt%22%3A%22{key}%22%7D"
+        documents = f"/v1/collections/{self.collection.name}/documents"
+        url = f"{documents}/%7B%22%24numberInt%22%3A%22{key}%22%7D"
         kind = kind or self.chance.choice(["POST", "PUT", "PATCH", "PATCH", "PATCH", "DELETE"])
         body: Any = self.operators()[1] if kind == "PATCH" else self.document(key)
         if kind == "POST":
-            url = "/v1/collections/docs/documents"
+            url = documents
         content = None if kind == "DELETE" else ejson.encode(body)
         answer = await self.http.request(kind, url, content=content)
         assert answer.status_code < 500, answer.text
@@ -213,7 +214,7 @@ class Chaos:
             self.done["refused by REST"] += 1
 
 
-def chosen(grammar: Grammar, stored: list[Document]) -> tuple[Document, Document]:
+def chosen(grammar: Grammar, stored: list[Document], *, projected: bool | None = None) -> tuple[Document, Document]:
     """A filter that some of the documents match and some do not, and for every third a projection that shows `_id`."""
     while True:
         source = grammar.filter()
@@ -221,7 +222,8 @@ def chosen(grammar: Grammar, stored: list[Document]) -> tuple[Document, Document
             share = sum(map(compile_filter(source).matches, stored)) / len(stored)
             if not 0.1 <= share <= 0.9:
                 continue
-            shown = grammar.projection() if grammar.chance.random() < 0.33 else {}
+            wanted = grammar.chance.random() < 0.33 if projected is None else projected
+            shown = grammar.projection() if wanted else {}
             if "_id" not in compile_projection(shown).apply({"_id": 1}):
                 continue
         except ServiceError:
@@ -276,6 +278,41 @@ async def test_every_view_is_what_find_gives_after_every_step(replica_set: Repli
     assert held / compared > 1
     assert min(ops["enter"], ops["update"], ops["leave"]) >= 100
     assert [name for name in KINDS if not chaos.done[name]] == []
+
+
+ALONE, ALONE_STEPS = 12, 30
+
+
+async def test_a_view_that_shares_its_collection_with_none_is_as_exact(replica_set: ReplicaSet, say: Say) -> None:
+    """Here nobody else's need reads a document: what the filter and the projection say of an update decides alone."""
+    seed = fresh_seed()
+    chance = random.Random(seed)
+    compared = 0
+    ops: Counter[str] = Counter()
+    async with serving(replica_set, feed_await_ms=100) as service, wired(service.url) as wire:
+        for number in range(ALONE):
+            grammar = Grammar(chance)
+            chaos = Chaos(service, grammar, f"docs{number}")
+            chaos.collection.insert_many([grammar.document(key) for key in range(DOCUMENTS)])
+            source, shown = chosen(grammar, list(chaos.collection.find()), projected=number % 2 == 0)
+            fields = json.loads(ejson.encode({"filter": source, "projection": shown}))
+            view = await wire.subscribe(chaos.collection.name, id=f"s{number}", **fields)
+            for step in range(ALONE_STEPS):
+                for _ in range(3):
+                    with service.database.client.start_session() as session:
+                        chaos.attempt(chaos.update_many, session)
+                        chaos.attempt(partial(chaos.update, name="$set"), session)
+                        chaos.note(session)
+                await fence(wire, chaos.time)
+                wanted = expected(chaos, source, shown, as_json(chaos.collection.find()))
+                where = f"seed {seed}, step {step}: {ejson.encode(source).decode()} {shown}"
+                assert view.documents == wanted, where
+                compared += 1
+        ops.update(change["op"] for frame in wire.of("changes") for change in frame["changes"])
+        assert wire.of("resync") == []
+    say(f"seed {seed}: {compared} views, {dict(ops)}")
+    assert compared == ALONE * ALONE_STEPS
+    assert min(ops["enter"], ops["update"], ops["leave"]) >= 20
 
 
 async def fence(wire: Wire, reached: int) -> None:
