@@ -67,6 +67,18 @@ describe("the iterator", () => {
     assert.equal(events.position, at(16));
   }));
 
+  test("a moment in several frames is handed out when its last one came", () => scene({}, async (service, client, connection) => {
+    const { events } = await live(client, connection);
+    connection.send({ type: "events", channel: 7, events: [event(1, 11), event(2, 11)], more: true });
+    await caughtUp(client, connection);
+    assert.deepEqual([events.buffered, events.position], [0, at(10)]);
+    tell(connection, 11, event(3, 11));
+    await caughtUp(client, connection);
+    const iterator = events[Symbol.asyncIterator]();
+    assert.deepEqual((await take(iterator, 3)).map(({ key }) => key), [1, 2, 3]);
+    assert.equal(events.position, at(11));
+  }));
+
   test("leaving its loop ends the subscription", () => scene({}, async (service, client, connection) => {
     const { events, id } = await live(client, connection);
     tell(connection, 11, event(1, 11), event(2, 11));

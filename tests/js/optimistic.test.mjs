@@ -89,6 +89,8 @@ describe("an update", () => {
     const [after] = query.documents;
     assert.deepEqual(after, { id: "1", key: 1, document: { _id: 1, n: 3, a: { b: 5, c: [1, 9] }, x: { y: { z: 1 } }, m: 1 }, pending: true });
     assert.deepEqual(before.document, HELD);
+    connection.changes(11, { op: "enter", key: 2, document: { _id: 2 } });
+    await until(() => query.documents.length === 2, query);
     assert.equal(query.documents[0], after);
     assert.ok(Object.isFrozen(after.document) && Object.isFrozen(after.document.a));
   }));

@@ -95,7 +95,14 @@ export class Service {
   /** The next connection. */
   connection() {
     const came = this.#came.shift();
-    return came ? Promise.resolve(came) : new Promise((resolve) => this.#waiting.push(resolve));
+    if (came) return Promise.resolve(came);
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => reject(new Error("nobody connected")), PATIENCE);
+      this.#waiting.push((connection) => {
+        clearTimeout(timer);
+        resolve(connection);
+      });
+    });
   }
 
   stop() {

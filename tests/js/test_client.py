@@ -11,7 +11,7 @@ import pytest
 HERE = Path(__file__).parent
 LEAST = {
     "ejson.test.mjs": 24,
-    "events.test.mjs": 14,
+    "events.test.mjs": 15,
     "link.test.mjs": 27,
     "optimistic.test.mjs": 15,
     "query.test.mjs": 21,

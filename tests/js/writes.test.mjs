@@ -196,9 +196,11 @@ describe("settled", () => {
     const second = await again(service, connection);
     const { id } = await second.next("subscribe");
     second.send({ type: "subscribed", id, channel: 9, recovered: true, query: "hash" });
-    await caughtUp(client, second);
+    const passed = client.settled(at(5)).then(() => "early"); // it was there, but is stale now
+    assert.equal(await Promise.race([passed, caughtUp(client, second).then(() => "waits")]), "waits");
+    assert.deepEqual(second.frames.map(({ type }) => type), ["subscribe"]);
     second.send({ type: "live", id, position: at(31) });
-    await settled;
+    await Promise.all([settled, passed]);
     assert.equal(query.position, at(31));
   }));
 
