@@ -189,7 +189,9 @@ class Realtime:
             if self._feed is not None:
                 self._feed.check(loop.time())
             since = self._degraded_since
-            live.ready = since is None or loop.time() - since < READY_GRACE_SECONDS
+            live.ready = not live.draining and (since is None or loop.time() - since < READY_GRACE_SECONDS)
+            if live.draining and self._feed is not None:
+                self._feed.hasten()
 
     def _report(self, status: FeedStatus) -> None:
         """Tell every connection that the feed went down or came back."""

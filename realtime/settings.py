@@ -65,7 +65,12 @@ class Settings(BaseSettings):
 
     heartbeat_seconds: float = Field(20, ge=0.2, le=300, description="time between heartbeats")
     request_timeout_seconds: float = Field(5, ge=0.5, le=60, description="longest wait for MongoDB in one request")
-    shutdown_seconds: float = Field(6, ge=0, le=60, description="longest wait for requests in flight at shutdown")
+    grace_seconds: float = Field(
+        0, ge=0, le=300, description="time after SIGTERM in which /readyz fails and everything else goes on"
+    )
+    drain_seconds: float = Field(
+        5, ge=0, le=600, description="time after that in which connections are sent away and requests finished"
+    )
 
     frame_bytes: int = Field(1024 * 1024, ge=4096, le=MAX_DOCUMENT_BYTES, description="largest frame, either way")
     document_bytes: int = Field(

@@ -32,6 +32,7 @@ HELD_BYTES = 64 * 1024 * 1024
 BACKOFF_SECONDS = (0.1, 5.0)
 SLOW_RETRY_SECONDS = 10.0
 DEGRADED_AFTER_SECONDS = 3.0
+HASTE_MS = 100
 _FULL_BYTES = 1024 * 1024
 _YIELD_EVERY = 250
 _OPERATIONS = ["insert", "update", "replace", "delete", "drop", "rename", "dropDatabase", "invalidate"]
@@ -110,6 +111,10 @@ class ChangeFeed:
     def close(self) -> None:
         """End `batches` after the step under way (at most the await time)."""
         self._stop.set()
+
+    def hasten(self) -> None:
+        """The end is near: no step may hold it up for long."""
+        self._await_ms = min(self._await_ms, HASTE_MS)
 
     async def batches(self) -> AsyncIterator[Batch]:
         """Whole moments, and empty batches when only time went on."""

@@ -39,6 +39,11 @@ class Live:
     connections: set[Connection] = field(default_factory=set)
     degraded: Status | None = None
     ready: bool = True
+    draining: bool = False
+
+    def drain(self) -> None:
+        """The service stops: no balancer may send anybody here from now on."""
+        self.ready, self.draining = False, True
 
 
 Provide = Callable[[], Live]
