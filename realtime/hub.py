@@ -17,6 +17,7 @@ from realtime.core import protocol
 from realtime.core.events import Batch, format_position, identity
 from realtime.core.journal import Entry
 from realtime.core.moments import Settled, Touch, settle
+from realtime.core.outbox import Part
 from realtime.core.query import EventGroup, Group, GroupBounds, Phase, Query, QueryGroup
 from realtime.core.router import Router
 from realtime.errors import HistoryLostError, InternalError, ServiceError, TooLargeError
@@ -24,6 +25,7 @@ from realtime.history import History
 from realtime.ports import SnapshotReader, VoidReadError
 from realtime.resume import Resumer
 from realtime.roster import Fence, Owner, Roster, Subscription, farewell
+from realtime.slow import SlowConsumers
 
 log = logging.getLogger("realtime.hub")
 
@@ -53,6 +55,7 @@ class Hub:
         self.router = Router()
         self.roster = Roster()
         self._resumer = Resumer(self)
+        self.slow = SlowConsumers(self)
         self._in_pipe = False
         self._between: list[Callable[[], None]] = []
         self._after_dispatch: list[Callable[[], None]] = []
@@ -126,27 +129,32 @@ class Hub:
         changes = group.apply(settled, images)
         if not group.live or not changes:
             return
-        self._publish(group, "changes", changes)
+        self._publish(group, "changes", changes, after=self.time)
         if group.too_large:
             self._end_all(group, _outgrown(group))
 
     def _dispatch_events(self, settled: Settled, images: dict[str, Images]) -> None:
         for group in self.router.event_groups():
             if group.live:
+                after = group.time
                 entries = group.apply(settled, images)
                 if entries:
-                    self._publish(group, "events", entries)
+                    self._publish(group, "events", entries, after=after)
 
-    def _publish(self, group: Group, kind: Literal["changes", "events"], entries: list[bytes]) -> None:
+    def _publish(self, group: Group, kind: Literal["changes", "events"], entries: list[bytes], *, after: int) -> None:
         members = self.roster.members(group)
         if members is None or not members.sinks:
             return
         target = protocol.channel_target(group.channel)
+        sinks = tuple(members.sinks)  # one that takes too little leaves in the middle
+        part = Part(group.channel, after, first=True)
         for frame in protocol.moment_frames(kind, target, entries, group.position, self.bounds.frame_bytes):
             metrics.ENCODED.inc()
-            for sink in members.sinks:
-                sink.send(frame)
-        metrics.DELIVERED.inc(len(members.sinks) * len(entries))
+            for sink in sinks:
+                sink.send(frame, part)
+            if part.first:
+                part = Part(group.channel, after, first=False)
+        metrics.DELIVERED.inc(len(sinks) * len(entries))
 
     # -------------------------------------------------------------------------------------------- attach and detach
 
@@ -350,8 +358,9 @@ class Hub:
             return
         metrics.RESYNCS.labels(reason).inc()
         for subscription in members.subscriptions:
-            if subscription.live:
+            if subscription.live or subscription.lapsed:
                 self.roster.mute(subscription, members)
+                subscription.lapsed = False
                 subscription.owner.sink.send(protocol.Resync(id=subscription.id, reason=reason).encode())
         group.restart()
         if members.task is not None:
@@ -388,7 +397,7 @@ class Hub:
         """One position for every live subscription; those that are ahead of it are named."""
         plain = protocol.Heartbeat(position=self.position).encode()
         for owner in owners:
-            ahead = [one.id for one in self.roster.of(owner) if one.live and one.group and one.group.time > self.time]
+            ahead = [one.id for one in self.roster.of(owner) if one.lapsed or one.ahead_of(self.time)]
             owner.sink.send(protocol.Heartbeat(position=self.position, behind=ahead).encode() if ahead else plain)
 
     def fence(self, owner: Owner, time: int, done: Callable[[], None]) -> Callable[[], None]:

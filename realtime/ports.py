@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from realtime.core.events import Batch
+from realtime.core.outbox import Part
 
 Document = Mapping[str, Any]
 
@@ -96,14 +97,25 @@ class Writer(Protocol):
 class Sink(Protocol):
     """Where a connection's frames go: plain calls, in order, never waiting.
 
-    What cannot be written at once waits in an outbox; over its bound the sink closes the connection by itself.
+    What cannot be written at once waits in an outbox. Over its bound a channel lapses, which the sink tells its
+    `Listener`; where none can make room, the sink closes the connection by itself.
     """
 
-    def send(self, frame: bytes) -> None:
-        """Hand over one text frame (UTF-8 JSON)."""
+    def send(self, frame: bytes, part: Part | None = None) -> None:
+        """Hand over one text frame (UTF-8 JSON); `part` says which channel's moment it belongs to."""
 
     def send_run(self, frames: Iterator[bytes]) -> None:
         """Hand over frames that are made as the transport takes them."""
 
     def close(self, code: int, reason: str) -> None:
         """End the connection after what was sent; `reason` is a code word of at most 40 bytes."""
+
+
+class Listener(Protocol):
+    """Who hears from a sink that its peer takes too little. Both are called in the middle of a `send`."""
+
+    def lapsed(self, channel: int) -> None:
+        """What waited of the channel was dropped; nothing of it is sent until `drained`."""
+
+    def drained(self, lapsed: Mapping[int, int]) -> None:
+        """Everything else was taken. Each lapsed channel, with the cluster time after which it was not told."""

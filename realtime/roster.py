@@ -30,7 +30,7 @@ class Subscription:
     """One client's interest in one query group.
 
     `after`: the cluster time that events mode is to go on from. `accepted`: `subscribed` was sent. `live`: it is told
-    of changes on the group's channel.
+    of changes on the group's channel. `lapsed`: it was, until its connection took too little.
     """
 
     id: str
@@ -40,6 +40,12 @@ class Subscription:
     group: Group | None = None
     accepted: bool = False
     live: bool = False
+    lapsed: bool = False
+    resyncs: list[float] = field(default_factory=list)
+
+    def ahead_of(self, time: int) -> bool:
+        """Whether it has been told of more than what was dispatched at `time`."""
+        return self.live and self.group is not None and self.group.time > time
 
 
 @dataclass(slots=True)
@@ -117,7 +123,7 @@ class Roster:
 
     def unmute(self, subscription: Subscription, members: Members) -> None:
         """From now on the subscription hears the group's channel."""
-        subscription.live = True
+        subscription.live, subscription.lapsed = True, False
         sink = subscription.owner.sink
         members.sinks[sink] = members.sinks.get(sink, 0) + 1
 
@@ -141,9 +147,9 @@ class Roster:
     def passed(self, fence: Fence, time: int) -> bool:
         """Whether all live subscriptions of its owner are there, `time` being what has been dispatched."""
         return all(
-            max(time, one.group.time if one.group is not None else 0) >= fence.time
+            not one.lapsed and max(time, one.group.time if one.group is not None else 0) >= fence.time
             for one in self.of(fence.owner)
-            if one.live
+            if one.live or one.lapsed
         )
 
     def release(self, time: int) -> None:

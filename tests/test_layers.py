@@ -23,6 +23,7 @@ LAYERS = {
     "realtime.core": 1,
     "realtime.ports": 2,
     "realtime.hub": 3,
+    "realtime.slow": 3,
     "realtime.roster": 3,
     "realtime.history": 3,
     "realtime.resume": 3,
@@ -37,6 +38,9 @@ LAYERS = {
 BESIDE = {
     ("realtime.settings", "realtime.errors"),
     ("realtime.hub", "realtime.roster"),
+    ("realtime.hub", "realtime.slow"),
+    ("realtime.slow", "realtime.roster"),
+    ("realtime.slow", "realtime.history"),
     ("realtime.hub", "realtime.history"),
     ("realtime.hub", "realtime.resume"),
     ("realtime.pipe", "realtime.hub"),

@@ -8,24 +8,30 @@ from collections.abc import Iterator
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from realtime import metrics
-from realtime.core.outbox import Outbox
+from realtime.core.outbox import Outbox, Part
 from realtime.core.protocol import CLOSE_SLOW_CONSUMER, Closing
+from realtime.ports import Listener
 
 
 class AsgiSink:
     """Queues frames in a bounded outbox; `run` sends them until `stop`."""
 
-    def __init__(self, websocket: WebSocket, outbox_bytes: int) -> None:
+    def __init__(self, websocket: WebSocket, outbox_bytes: int, listener: Listener) -> None:
         self._websocket = websocket
-        self._outbox = Outbox(outbox_bytes)
+        self._listener = listener
+        self._outbox = Outbox(outbox_bytes, listener.lapsed)
         self._wake = asyncio.Event()
         self._closing: tuple[int, str] | None = None
 
-    def send(self, frame: bytes) -> None:
-        """Let the frame wait for its turn. Over the bound: `closing` and 4001."""
-        if self._closing is None and not self._outbox.put(frame):
+    @property
+    def waiting(self) -> int:
+        """Bytes that were not sent yet."""
+        return self._outbox.size
+
+    def send(self, frame: bytes, part: Part | None = None) -> None:
+        """Let the frame wait for its turn; over the bound a channel lapses, else `closing` and 4001."""
+        if self._closing is None and not self._outbox.put(frame, part):
             metrics.SLOW_CONSUMERS.inc()
-            self._outbox.clear()
             self.close(CLOSE_SLOW_CONSUMER, "slow_consumer")
         self._wake.set()
 
@@ -36,8 +42,10 @@ class AsgiSink:
         self._wake.set()
 
     def close(self, code: int, reason: str) -> None:
-        """End the connection after what was sent."""
+        """End the connection after what was sent; a slow consumer's without what waits."""
         if self._closing is None:
+            if code == CLOSE_SLOW_CONSUMER:
+                self._outbox.clear()
             if 4000 <= code < 4500:
                 self._outbox.put(Closing(code=code, message=reason, retry_after=1).encode())
             self._closing = (code, reason)
@@ -52,6 +60,9 @@ class AsgiSink:
                 if self._closing is not None:
                     await self._websocket.close(*self._closing)
                     return
+                if lapsed := self._outbox.take_lapsed():
+                    self._listener.drained(lapsed)
+                    continue
                 self._wake.clear()
                 await self._wake.wait()
         except (WebSocketDisconnect, RuntimeError):

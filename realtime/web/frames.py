@@ -7,6 +7,7 @@ Once accepted, every data frame of a connection takes this path, so none overtak
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterator
 from typing import Any
@@ -18,14 +19,17 @@ from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
 from realtime import metrics
-from realtime.core.outbox import Outbox
+from realtime.core.outbox import Outbox, Part
 from realtime.core.protocol import CLOSE_SLOW_CONSUMER, Closing
+from realtime.ports import Listener
 
 EXTENSION = "realtime.transport"
 """Key in the ASGI scope's extensions under which the protocol offers itself."""
 CLOSE_SECONDS = 5.0
 """Time for the peer to take what was sent and to answer the close; then the transport is aborted."""
 HIGH_WATER = 256 * 1024
+STUCK_SECONDS = 25.0
+"""A peer whose transport has not taken one byte for this long is gone, whatever it answers to pings."""
 _TEXT_FINAL = 0x81
 _WANTS_RETRY = range(4000, 4500)
 MAX_REASON = 40
@@ -135,23 +139,31 @@ class FrameProtocol(WebSocketsSansIOProtocol):
 class TransportSink:
     """A `Sink` on a transport: plain writes while it takes them, a bounded outbox while it does not."""
 
-    def __init__(self, protocol: FrameProtocol, outbox_bytes: int) -> None:
+    def __init__(self, protocol: FrameProtocol, outbox_bytes: int, listener: Listener) -> None:
         self._protocol = protocol
-        self._outbox = Outbox(outbox_bytes)
+        self._listener = listener
+        self._outbox = Outbox(outbox_bytes, listener.lapsed)
         self._open = True
+        self._stuck: asyncio.TimerHandle | None = None
         protocol.sink = self
         protocol.transport.set_write_buffer_limits(high=HIGH_WATER)
-        self._paused = not protocol.writable.is_set()
+        self._paused = False
+        if not protocol.writable.is_set():
+            self.pause()
 
-    def send(self, frame: bytes) -> None:
-        """Write the frame, or let it wait. Over the bound: `closing` and 4001."""
+    @property
+    def waiting(self) -> int:
+        """Bytes that the peer has not taken yet, the transport's own included."""
+        return self._outbox.size + (self._protocol.transport.get_write_buffer_size() if self._paused else 0)
+
+    def send(self, frame: bytes, part: Part | None = None) -> None:
+        """Write the frame, or let it wait; over the bound a channel lapses, else `closing` and 4001."""
         if not self._open:
             return
         if not self._paused and not self._outbox:
             self._protocol.transport.write(_framed(frame))
-        elif not self._outbox.put(frame):
+        elif not self._outbox.put(frame, part):
             metrics.SLOW_CONSUMERS.inc()
-            self._outbox.clear()
             self.close(CLOSE_SLOW_CONSUMER, "slow_consumer")
 
     def send_run(self, frames: Iterator[bytes]) -> None:
@@ -161,10 +173,12 @@ class TransportSink:
             self._drain()
 
     def close(self, code: int, reason: str) -> None:
-        """End the connection after what was sent."""
+        """End the connection after what was sent; a slow consumer's without what waits."""
         if not self._open:
             return
         self._open = False
+        if code == CLOSE_SLOW_CONSUMER:
+            self._outbox.clear()
         while (frame := self._outbox.pull()) is not None:
             self._protocol.transport.write(_framed(frame))
         if code in _WANTS_RETRY:
@@ -174,17 +188,48 @@ class TransportSink:
     def pause(self) -> None:
         """The transport is over its mark."""
         self._paused = True
+        self._watch(self._protocol.transport.get_write_buffer_size())
 
     def resume(self) -> None:
         """The transport takes more."""
         self._paused = False
+        self._unwatch()
         self._drain()
 
     def lost(self) -> None:
         """The connection is gone."""
         self._open = False
+        self._unwatch()
         self._outbox.clear()
 
     def _drain(self) -> None:
-        while self._open and not self._paused and (frame := self._outbox.pull()) is not None:
-            self._protocol.transport.write(_framed(frame))
+        """Write what waits, as much as the transport takes; when all is out, channels that lapsed may go on."""
+        while self._open and not self._paused:
+            frame = self._outbox.pull()
+            if frame is not None:
+                self._protocol.transport.write(_framed(frame))
+                continue
+            lapsed = self._outbox.take_lapsed()
+            if not lapsed:
+                return
+            self._listener.drained(lapsed)
+
+    # --------------------------------------------------------------------------------------------------- a stuck peer
+
+    def _watch(self, size: int) -> None:
+        self._unwatch()
+        self._stuck = self._protocol.loop.call_later(STUCK_SECONDS, self._look, size)
+
+    def _unwatch(self) -> None:
+        if self._stuck is not None:
+            self._stuck.cancel()
+            self._stuck = None
+
+    def _look(self, size: int) -> None:
+        now = self._protocol.transport.get_write_buffer_size()
+        if now < size:
+            self._watch(now)
+            return
+        metrics.SLOW_CONSUMERS.inc()
+        self.lost()
+        self._protocol.transport.abort()

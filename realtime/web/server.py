@@ -195,6 +195,9 @@ def make_server(
         log_config=None,
         access_log=False,
         server_header=False,
+        # A half-open peer is gone within 30 s: a ping, and its time to answer.
+        ws_ping_interval=8,
+        ws_ping_timeout=20,
         timeout_keep_alive=75,
     )
     realtime = getattr(app.state, "realtime", None)

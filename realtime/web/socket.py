@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fastapi import APIRouter, WebSocket
@@ -86,12 +86,20 @@ class Connection:
         """The hub ended a subscription; its id is free again."""
         self._session.subscription_ended(subscription_id)
 
+    def lapsed(self, channel: int) -> None:
+        """The outbox dropped what waited of a channel."""
+        self._hub.slow.lapsed(self, channel)
+
+    def drained(self, lapsed: Mapping[int, int]) -> None:
+        """Everything else was taken."""
+        self._hub.slow.drained(self, lapsed)
+
     def _make_sink(self, tasks: asyncio.TaskGroup) -> asyncio.Task[None] | None:
         transport = self._websocket.scope.get("extensions", {}).get(EXTENSION)
         if transport is not None:
-            self.sink = TransportSink(transport, self._live.settings.outbox_bytes)
+            self.sink = TransportSink(transport, self._live.settings.outbox_bytes, self)
             return None
-        sink = AsgiSink(self._websocket, self._live.settings.outbox_bytes)
+        sink = AsgiSink(self._websocket, self._live.settings.outbox_bytes, self)
         self.sink = sink
         return tasks.create_task(sink.run())
 

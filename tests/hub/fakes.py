@@ -16,6 +16,7 @@ from typing import Any
 from realtime.core.events import Batch, ChangeEvent, identity
 from realtime.core.filters import compile_filter
 from realtime.core.journal import Journal
+from realtime.core.outbox import Part
 from realtime.core.query import GroupBounds
 from realtime.errors import TooLargeError
 from realtime.history import History
@@ -272,7 +273,7 @@ class Peer:
         self._sent = list(made)
         return made
 
-    def send(self, frame: bytes) -> None:
+    def send(self, frame: bytes, part: Part | None = None) -> None:
         self._sent.append(frame)
 
     def send_run(self, frames: Iterator[bytes]) -> None:

@@ -1,0 +1,222 @@
+"""A connection that takes too little: dropped whole, made good once it has taken the rest, and at nobody's cost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping
+
+import pytest
+
+from realtime import slow
+from realtime.core.outbox import Outbox, Part
+from realtime.core.query import Query
+from realtime.hub import Hub
+from realtime.roster import Subscription
+from tests.core.examples import query
+from tests.hub.fakes import Peer, Service, until
+from tests.hub.view import View, check_exact
+
+LIMIT = 300
+
+
+class Slow(Peer):
+    """A connection whose transport takes nothing while `stopped`."""
+
+    def __init__(self, hub: Hub) -> None:
+        super().__init__()
+        self.hub = hub
+        self.stopped = False
+        self.closed: list[tuple[int, str]] = []
+        self.outbox = Outbox(LIMIT, lambda channel: hub.slow.lapsed(self, channel))
+
+    def send(self, frame: bytes, part: Part | None = None) -> None:
+        assert self.outbox.put(frame, part)
+        self.drain()
+
+    def send_run(self, frames: Iterator[bytes]) -> None:
+        self.outbox.put_run(frames)
+        self.drain()
+
+    def drain(self) -> None:
+        while not self.stopped and not self.closed:
+            frame = self.outbox.pull()
+            if frame is not None:
+                super().send(frame)
+                continue
+            lapsed: Mapping[int, int] = self.outbox.take_lapsed()
+            if not lapsed:
+                return
+            self.hub.slow.drained(self, lapsed)
+
+    def go_on(self) -> None:
+        self.stopped = False
+        self.drain()
+
+    def close(self, code: int, reason: str) -> None:
+        self.outbox.clear()
+        self.closed.append((code, reason))
+
+
+@pytest.fixture
+async def service() -> AsyncIterator[Service]:
+    async with Service() as running:
+        yield running
+
+
+async def write(service: Service, first: int, count: int) -> None:
+    """`count` batches of one document of 100 bytes."""
+    for number in range(first, first + count):
+        service.store.insert("items", {"_id": number, "text": "x" * 100})
+        await service.flow()
+
+
+async def lapsing(service: Service, what: Query) -> tuple[Slow, Subscription]:
+    """A live subscription whose connection lapsed after some moments."""
+    peer = Slow(service.hub)
+    subscription = await service.subscribed(Subscription("s", peer, what))
+    await write(service, 0, 2)
+    peer.stopped = True
+    await write(service, 10, 5)
+    assert subscription.lapsed
+    assert peer.outbox.size == 0
+    return peer, subscription
+
+
+async def test_a_query_gets_one_resync_from_memory_and_is_exact_again(service: Service) -> None:
+    what = query()
+    peer, subscription = await lapsing(service, what)
+    reads = len(service.store.reads)
+    peer.go_on()
+    assert subscription.live
+    await write(service, 20, 2)
+    held = View(peer.frames)["s"]
+    assert held.resyncs == ["slow_consumer"]
+    assert len(held.documents) == 9
+    check_exact(held, service.store, what)
+    assert len(service.store.reads) == reads
+
+
+async def test_events_go_on_from_the_journal_each_once_and_in_order(service: Service) -> None:
+    peer, subscription = await lapsing(service, query(mode="events"))
+    peer.go_on()
+    assert subscription.live
+    await write(service, 20, 2)
+    held = View(peer.frames)["s"]
+    assert [event["key"] for event in held.events] == [0, 1, 10, 11, 12, 13, 14, 20, 21]
+    assert not held.resyncs
+
+
+async def test_two_subscriptions_of_one_channel_are_both_made_good_and_hear_it_once(service: Service) -> None:
+    for mode in ("query", "events"):
+        peer = Slow(service.hub)
+        both = [Subscription(name, peer, query(mode=mode)) for name in ("a", "b")]
+        for one in both:
+            await service.subscribed(one)
+        peer.stopped = True
+        await write(service, 100 if mode == "query" else 200, 5)
+        assert all(one.lapsed for one in both)
+        peer.go_on()
+        assert all(one.live for one in both)
+        await write(service, 300 if mode == "query" else 400, 1)
+        view = View(peer.frames)
+        assert view["a"].documents == view["b"].documents
+        assert view["a"].events == view["b"].events
+        assert (len(view["a"].events) == 6) is (mode == "events")
+        service.hub.drop(peer)
+
+
+async def test_its_neighbours_hear_everything_at_once(service: Service) -> None:
+    other = Peer()
+    await service.subscribed(Subscription("o", other, query()))
+    await lapsing(service, query())
+    held = View(other.frames)["o"]
+    assert len(held.documents) == 7
+    assert not held.resyncs
+
+
+async def test_while_it_lapsed_no_heartbeat_holds_for_it_and_a_fence_waits(service: Service) -> None:
+    peer, _ = await lapsing(service, query())
+    passed: list[bool] = []
+    service.hub.fence(peer, service.hub.time, lambda: passed.append(True))
+    service.hub.heartbeat([peer])
+    peer.go_on()
+    beat = next(one for one in View(peer.frames).heartbeats)
+    assert beat["behind"] == ["s"]
+    assert not passed
+    await write(service, 20, 1)
+    assert passed
+
+
+async def test_a_group_read_again_meanwhile_says_so_once(service: Service) -> None:
+    peer, subscription = await lapsing(service, query())
+    service.store.insert("items", {"_id": "lost"})
+    await service.flow(lost=True)
+    await until(lambda: subscription.live)
+    peer.go_on()
+    held = View(peer.frames)["s"]
+    assert held.resyncs == ["history_lost"]
+    assert held.live
+    assert len(held.documents) == 8
+
+
+async def test_a_second_resync_waits_and_a_third_within_a_minute_closes(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slow, "LEAST_SECONDS", 0.2)
+    peer, subscription = await lapsing(service, query())
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    peer.go_on()
+    for round_ in (1, 2):
+        peer.stopped = True
+        await write(service, 100 * round_, 5)
+        peer.go_on()
+        if round_ == 1:
+            assert subscription.lapsed, "the first was a moment ago"
+            while subscription.lapsed:
+                await asyncio.sleep(0.01)
+            assert loop.time() - began >= 0.2
+    assert peer.closed == [(4001, "slow_consumer")]
+    assert View(peer.frames)["s"].resyncs == ["slow_consumer"] * 2
+
+
+async def test_one_that_left_meanwhile_is_left_alone(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slow, "LEAST_SECONDS", 0.05)
+    peer, _ = await lapsing(service, query())
+    peer.go_on()
+    peer.stopped = True
+    await write(service, 100, 5)
+    peer.go_on()
+    service.hub.detach(peer, "s")
+    await asyncio.sleep(0.1)  # nothing is to happen
+    assert View(peer.frames)["s"].resyncs == ["slow_consumer"]
+
+
+async def test_events_that_the_journal_no_longer_has_close_the_connection(service: Service) -> None:
+    service.hub.history.journal.max_bytes = 1
+    peer, _ = await lapsing(service, query(mode="events"))
+    peer.go_on()
+    assert peer.closed == [(4001, "slow_consumer")]
+
+
+async def test_a_replay_that_outlives_the_journal_closes_in_the_middle(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slow, "AT_ONCE", 1)
+    peer, _ = await lapsing(service, query(mode="events"))
+    pulled = peer.outbox.pull
+
+    def one_by_one() -> bytes | None:
+        frame = pulled()
+        peer.stopped = frame is not None
+        return frame
+
+    monkeypatch.setattr(peer.outbox, "pull", one_by_one)
+    for _ in range(3):
+        peer.go_on()
+    service.hub.history.journal.max_bytes = 1
+    service.hub.history.journal.trim(0.0)
+    for _ in range(3):
+        peer.go_on()
+    assert peer.closed == [(4001, "slow_consumer")]
+    assert [event["key"] for event in View(peer.frames)["s"].events] == [0, 1, 10, 11, 12]
