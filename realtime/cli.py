@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import logging
 import os
 import signal
 import sys
@@ -17,7 +16,7 @@ from typing import Any
 import click
 import uvloop
 
-from realtime import __version__
+from realtime import __version__, logs
 from realtime import demo as writer
 from realtime.app import Realtime, create_app
 from realtime.errors import ConfigurationError
@@ -107,7 +106,7 @@ def _settings(options: dict[str, Any]) -> Settings:
 
 
 def _run(settings: Settings, start: Start) -> None:
-    _configure_logging(settings.log_level)
+    logs.configure(settings.log_level, settings.log_format)
     code = 0
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -128,15 +127,6 @@ def _end_at_once(number: int) -> None:
     """The second signal: nothing is lost that a client was told is there, and the guard ends an embedded mongod."""
     click.echo("realtime: ended at once by a second signal", err=True)
     os._exit(128 + number)
-
-
-def _configure_logging(level: str) -> None:
-    logging.basicConfig(
-        level=level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", stream=sys.stderr
-    )
-    for noisy in ("pymongo", "asyncio"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
 
 
 async def _serve(settings: Settings, start: Start) -> None:

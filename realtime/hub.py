@@ -263,7 +263,7 @@ class Hub:
             self._end_all(group, error)
         except Exception:
             reference = metrics.reference()
-            log.exception("query group failed, reference %s", reference)
+            log.exception("query group failed, reference %s", reference, extra={"reference": reference})
             self._end_all(group, InternalError(f"a bug; it is logged under {reference}"))
 
     async def _describe(self, group: EventGroup) -> None:

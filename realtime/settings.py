@@ -62,6 +62,7 @@ class Settings(BaseSettings):
         None, pattern=r"^[0-9A-F]{8}$", description="8 upper-case hex digits naming the deployment's history"
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
+    log_format: Literal["console", "json"] = Field("console", description="lines for people, or JSON")
 
     heartbeat_seconds: float = Field(20, ge=0.2, le=300, description="time between heartbeats")
     request_timeout_seconds: float = Field(5, ge=0.5, le=60, description="longest wait for MongoDB in one request")

@@ -20,6 +20,7 @@ LAYERS = {
     "realtime.errors": 0,
     "realtime.settings": 0,
     "realtime.metrics": 0,
+    "realtime.logs": 0,
     "realtime.core": 1,
     "realtime.ports": 2,
     "realtime.hub": 3,
@@ -31,12 +32,15 @@ LAYERS = {
     "realtime.mongo": 3,
     "realtime.web": 4,
     "realtime.app": 5,
+    "realtime.health": 5,
     "realtime.cli": 5,
     "realtime.demo": 5,
     "realtime.__main__": 5,
 }
 BESIDE = {
     ("realtime.settings", "realtime.errors"),
+    ("realtime.logs", "realtime.metrics"),
+    ("realtime.app", "realtime.health"),
     ("realtime.hub", "realtime.roster"),
     ("realtime.hub", "realtime.slow"),
     ("realtime.slow", "realtime.roster"),

@@ -1,0 +1,41 @@
+"""The cluster's own clock and the beginning of its oplog: what the lag of the service is measured against."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from realtime.core.events import to_time
+from realtime.errors import ServiceError
+from realtime.mongo.client import Client, Database
+from realtime.mongo.faults import Gate
+from realtime.mongo.oplog import oldest_of
+
+
+@dataclass(frozen=True, slots=True)
+class Instant:
+    """Cluster times: now, and the oldest entry of the oplog (None where the account may not read it)."""
+
+    time: int
+    oldest: int | None
+
+
+class ClusterClock:
+    """Reads the clock over the client of the requests: a stream that hangs must not hold it up."""
+
+    def __init__(self, client: Client, database: Database, gate: Gate) -> None:
+        self._client = client
+        self._database = database
+        self._gate = gate
+
+    async def read(self) -> Instant | None:
+        """Now; None while MongoDB does not answer."""
+        try:
+            async with (
+                self._gate.read(),
+                await self._client.start_session(causal_consistency=False) as session,
+            ):
+                # What it has applied, committed by a majority or not: only that goes on while the majority is gone.
+                await self._database.command("ping", session=session)
+                return Instant(to_time(session.operation_time), await oldest_of(self._client))
+        except ServiceError:
+            return None
