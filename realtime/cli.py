@@ -1,9 +1,10 @@
-"""`realtime serve` and `realtime demo`. Every option is a field of `Settings`."""
+"""`realtime serve`, `demo`, `doctor` and `images`. Every option of a service is a field of `Settings`."""
 
 from __future__ import annotations
 
 import asyncio
 import functools
+import json
 import os
 import signal
 import sys
@@ -11,6 +12,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -19,8 +21,10 @@ import uvloop
 from realtime import __version__, logs
 from realtime import demo as writer
 from realtime.app import Realtime, create_app
+from realtime.core.diagnosis import EXIT, diagnose, worst
 from realtime.errors import ConfigurationError
 from realtime.mongo import client as clients
+from realtime.mongo import doctor
 from realtime.settings import ENV_PREFIX, OPTIONS, Settings, load
 from realtime.web.server import bind, make_server
 
@@ -93,6 +97,73 @@ def demo(**options: Any) -> None:
         await _announce(stack, realtime, address)
 
     _run(_settings(options), start)
+
+
+def _mongodb_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Which MongoDB, for what only asks or changes it."""
+    database = f"database [{ENV_PREFIX}DATABASE]"
+    uri = f"MongoDB replica set [{ENV_PREFIX}MONGODB_URI]"
+    option = click.option("--uri", "--mongodb-uri", "mongodb_uri", default=None, metavar="URI", help=uri)
+    return option(click.option("--database", default=None, metavar="DATABASE", help=database)(command))
+
+
+@main.command("doctor")
+@_mongodb_options
+@click.option("--json", "as_json", is_flag=True, help="one JSON object a line")
+@_guarded
+def examine(as_json: bool, **options: Any) -> None:
+    """Examine a MongoDB: is it fit to be served, and what should be mended?
+
+    A line for each finding: ok, warning or error, with its mend. Exit code 0, 1 or 2 for the worst of them.
+    """
+    settings, uri = _named(options)
+    findings = diagnose(asyncio.run(doctor.examine(uri, settings.database, settings.epoch)))
+    for finding in findings:
+        if as_json:
+            click.echo(json.dumps(asdict(finding)))
+        else:
+            mend = f"; {finding.mend}" if finding.mend else ""
+            click.echo(f"{finding.level:8}{finding.check:15}{finding.text}{mend}")
+    sys.exit(EXIT[worst(findings)])
+
+
+@main.group("images")
+def images() -> None:
+    """Pre- and post-images of a collection: what a document was before a change, and after it."""
+
+
+def _images_command(word: str, *, enabled: bool, cost: str) -> None:
+    @images.command(word, help=f"Let COLLECTION {'keep' if enabled else 'keep no'} images. {cost}")
+    @click.argument("collection")
+    @_mongodb_options
+    @_guarded
+    def switch(collection: str, **options: Any) -> None:
+        settings, uri = _named(options)
+        changed = asyncio.run(doctor.switch_images(uri, settings.database, collection, enabled=enabled))
+        click.echo(f"{settings.database}.{collection}: images {word}d{'' if changed else ' already'}. {cost}")
+
+
+_images_command(
+    "enable",
+    enabled=True,
+    cost="From now on MongoDB writes every document that is updated, replaced or deleted a second time, as it was "
+    "before, to config.system.preimages, and keeps it as long as its oplog entry (changeStreamOptions can make that "
+    "shorter): about twice the writes and their disk. Events then carry `before`, deletes go through filters, and the "
+    "service reads nothing for updates.",
+)
+_images_command(
+    "disable",
+    enabled=False,
+    cost="Events of changes from now on carry no `before`, deletes are told by key alone, and the service reads the "
+    "documents of updates. Events before that which somebody still resumes from keep theirs.",
+)
+
+
+def _named(options: dict[str, Any]) -> tuple[Settings, str]:
+    settings = _settings(options)
+    if settings.mongodb_uri is None:
+        raise ConfigurationError("which MongoDB? Name it with --uri URI or REALTIME_MONGODB_URI")
+    return settings, settings.mongodb_uri.get_secret_value()
 
 
 def _settings(options: dict[str, Any]) -> Settings:
