@@ -29,9 +29,9 @@ demo: $(STAMP) ## embedded MongoDB, the service, this machine's own figures, liv
 serve: $(STAMP) ## the service alone, on an embedded MongoDB unless REALTIME_MONGODB_URI is set
 	@exec $(BIN)/realtime serve $(ARGS)
 
-# The page is tested in a real browser, its modules in Node; both are Debian packages.
+# The page is tested in a real browser, its modules in Node, rolling restarts behind nginx; all are Debian packages.
 tools:
-	@missing=; for tool in chromium node; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+	@missing=; for tool in chromium node nginx; do PATH="$$PATH:/usr/sbin" command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
 	test -z "$$missing" && exit 0; packages=$$(echo $$missing fonts-dejavu-core | sed 's/node/nodejs/'); \
 	if command -v apt-get >/dev/null && test "$$(id -u)" = 0; then \
 	  echo "installing $$packages"; \

@@ -7,30 +7,33 @@ import functools
 import json
 import os
 import signal
+import socket
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import asdict
 from typing import Any
 
 import click
 import uvloop
+from pydantic import SecretStr
 
-from realtime import __version__, logs
+from realtime import __version__, logs, metrics, workers
 from realtime import demo as writer
 from realtime.app import Realtime, create_app
 from realtime.core.diagnosis import EXIT, diagnose, worst
 from realtime.errors import ConfigurationError
 from realtime.mongo import client as clients
-from realtime.mongo import doctor
+from realtime.mongo import doctor, embedded
 from realtime.settings import ENV_PREFIX, OPTIONS, Settings, load
 from realtime.web.server import bind, make_server
 
 CONFIGURATION_EXIT = 2
 EXIT_SECONDS = 1.0
-Start = Callable[[AsyncExitStack, Realtime, str], Awaitable[None]]
+Start = Callable[[AsyncExitStack, Settings, str, str], Awaitable[None]]
+"""Called once it listens, with settings, MongoDB's URI and the address."""
 
 
 def _settings_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -81,7 +84,7 @@ def main() -> None:
 @_guarded
 def serve(**options: Any) -> None:
     """Serve a MongoDB replica set; without a URI an embedded one, for development."""
-    _run(_settings(options), _announce)
+    _run_any(_settings(options), _announce)
 
 
 @main.command()
@@ -91,12 +94,12 @@ def demo(**options: Any) -> None:
     """Serve, and write this machine's own figures twice a second, to watch them live."""
     writer.check_requirements()
 
-    async def start(stack: AsyncExitStack, realtime: Realtime, address: str) -> None:
-        process = await stack.enter_async_context(writer.running(realtime.uri, realtime.settings.database))
+    async def start(stack: AsyncExitStack, settings: Settings, uri: str, address: str) -> None:
+        process = await stack.enter_async_context(writer.running(uri, settings.database))
         click.echo(f"demo writer: process {process.pid} (to see the page miss it: kill {process.pid})")
-        await _announce(stack, realtime, address)
+        await _announce(stack, settings, uri, address)
 
-    _run(_settings(options), start)
+    _run_any(_settings(options), start)
 
 
 def _mongodb_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -105,6 +108,21 @@ def _mongodb_options(command: Callable[..., None]) -> Callable[..., None]:
     uri = f"MongoDB replica set [{ENV_PREFIX}MONGODB_URI]"
     option = click.option("--uri", "--mongodb-uri", "mongodb_uri", default=None, metavar="URI", help=uri)
     return option(click.option("--database", default=None, metavar="DATABASE", help=database)(command))
+
+
+@main.command("worker", hidden=True)
+@_guarded
+def work() -> None:
+    """One of several; `serve --workers N` starts it and tells it all on stdin."""
+    channel = workers.channel()
+    orders = workers.receive(channel)
+    metrics.share(orders.figures)
+    logs.configure(orders.settings.log_level, orders.settings.log_format)
+
+    async def start(_stack: AsyncExitStack, _settings: Settings, _uri: str, _address: str) -> None:
+        workers.tell_serving(channel)
+
+    _run(_serve(orders.settings, start, socket.socket(fileno=orders.descriptor)))
 
 
 @main.command("doctor")
@@ -176,14 +194,21 @@ def _settings(options: dict[str, Any]) -> Settings:
     return settings
 
 
-def _run(settings: Settings, start: Start) -> None:
+def _run_any(settings: Settings, start: Start) -> None:
+    """One process, or several under this one."""
     logs.configure(settings.log_level, settings.log_format)
+    _run(_serve(settings, start) if settings.workers == 1 else _supervise(settings, start))
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
     code = 0
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(settings, start))
+            runner.run(work)
     except asyncio.CancelledError:
         code = 128 + signal.SIGTERM
+    except workers.WorkerRefusedError as refused:
+        code = refused.code if refused.code > 0 else 1
     # Threads that wait for a frozen MongoDB would keep the interpreter from ending; nothing is left to be done.
     threading.Thread(target=_end_anyway, args=(code,), daemon=True).start()
     sys.exit(code)
@@ -200,26 +225,51 @@ def _end_at_once(number: int) -> None:
     os._exit(128 + number)
 
 
-async def _serve(settings: Settings, start: Start) -> None:
-    # Until the server takes the signals over. A first process of a container has no default action for SIGTERM.
+def _cancel_on_sigterm() -> None:
+    """Until the server takes the signals over. A first process of a container has no default action for SIGTERM."""
     this = asyncio.current_task()
     if this is not None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
+
+
+async def _serve(settings: Settings, start: Start, inherited: socket.socket | None = None) -> None:
+    _cancel_on_sigterm()
     app = create_app(settings)
     realtime: Realtime = app.state.realtime
-    listening = bind(settings)
+    listening = bind(settings) if inherited is None else inherited
     try:
         async with realtime.started(), AsyncExitStack() as stack:
-            address = f"http://{_shown(settings.host)}:{listening.getsockname()[1]}/"
-            server = make_server(app, settings, functools.partial(start, stack, realtime, address), _end_at_once)
-            await server.serve(sockets=[listening])
+
+            async def started() -> None:
+                await start(stack, settings, realtime.uri, _address(settings, listening))
+
+            await make_server(app, settings, started, _end_at_once).serve(sockets=[listening])
     finally:
         listening.close()
 
 
-def _shown(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
+async def _supervise(settings: Settings, start: Start) -> None:
+    """The parent of workers, whose embedded MongoDB is its own."""
+    _cancel_on_sigterm()
+    listening = bind(settings)
+    try:
+        async with AsyncExitStack() as stack:
+            if settings.mongodb_uri is None:
+                mongo = await stack.enter_async_context(embedded.running(settings.data_dir, settings.mongod))
+                settings = settings.model_copy(update={"mongodb_uri": SecretStr(mongo.uri)})
+            uri = settings.mongodb_uri.get_secret_value() if settings.mongodb_uri is not None else ""
+            address = _address(settings, listening)
+            await workers.Supervisor(settings, listening, _end_at_once).run(
+                functools.partial(start, stack, settings, uri, address)
+            )
+    finally:
+        listening.close()
 
 
-async def _announce(_stack: AsyncExitStack, realtime: Realtime, address: str) -> None:
-    click.echo(f"realtime {__version__}: database {realtime.settings.database} live at {address} (Ctrl-C ends it)")
+def _address(settings: Settings, listening: socket.socket) -> str:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"http://{host}:{listening.getsockname()[1]}/"
+
+
+async def _announce(_stack: AsyncExitStack, settings: Settings, _uri: str, address: str) -> None:
+    click.echo(f"realtime {__version__}: database {settings.database} live at {address} (Ctrl-C ends it)")

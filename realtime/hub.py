@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from realtime import metrics
+from realtime import logs, metrics
 from realtime.core import protocol
 from realtime.core.events import Batch, format_position, identity
 from realtime.core.journal import Entry
@@ -278,7 +278,7 @@ class Hub:
                 await self._load(group)
                 return
             except VoidReadError as error:
-                log.info("snapshot of %s starts again: %s", group.query.collection, error)
+                log.info("snapshot of %s starts again: %s", group.query.collection, error, extra=logs.RETRIED)
                 group.restart()
             except ServiceError as error:
                 # Those who were live have been told `resync`: they wait as long as it takes.

@@ -15,7 +15,8 @@ from realtime import metrics
 Format = Literal["console", "json"]
 
 REPEAT_SECONDS = 5.0
-"""What is said again sooner, by the same words of the source, is counted and not shown."""
+"""What is retried and said again sooner, by the same words of the source, is counted and not shown."""
+RETRIED = {"retried": True}
 CONSOLE = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 JSON = "%(asctime)s %(levelname)s %(name)s %(message)s"
 _NAMES = {"asctime": "time", "levelname": "level", "name": "logger"}
@@ -57,7 +58,7 @@ class Console(logging.Formatter):
 
 
 class Calm(logging.Filter):
-    """One line for a change of state, not one for each retry. Errors with a traceback always pass."""
+    """Of what is said at every retry, by `extra=RETRIED`, one line in `REPEAT_SECONDS`; everything else passes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,8 +67,9 @@ class Calm(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether to show it; the next one that is shown says how many were not."""
-        if record.exc_info:
+        if not getattr(record, "retried", False):
             return True
+        record.__dict__.pop("retried")
         key, now = (record.name, str(record.msg)), time.monotonic()
         with self._lock:
             at, hidden = self._said.get(key, (float("-inf"), 0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,7 +16,10 @@ ENV_PREFIX = "REALTIME_"
 MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
 """MongoDB's own bound of one document."""
 
-OPTIONS = ("mongodb_uri", "database", "host", "port", "data_dir", "read_only", "insecure", "allow_sharded", "log_level")
+OPTIONS = (
+    "mongodb_uri", "database", "host", "port", "workers", "data_dir", "read_only", "insecure", "allow_sharded",
+    "log_level",
+)  # fmt: skip
 """The fields that the command line has an option for; the others are environment variables alone."""
 
 Names = Annotated[tuple[str, ...], NoDecode]
@@ -47,6 +51,7 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", min_length=1, description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    workers: int = Field(1, ge=1, le=64, description="processes that serve the port together, each with its own stream")
     data_dir: Path = Field(default_factory=default_data_dir, description="where the embedded MongoDB keeps its data")
     read_only: bool = Field(False, description="refuse every write")
     insecure: bool = Field(False, description="allow an address other than loopback although nobody is authenticated")
@@ -108,6 +113,11 @@ class Settings(BaseSettings):
                 "listen on 127.0.0.1, or say --insecure (REALTIME_INSECURE=true) where the network protects it"
             )
         return self
+
+
+def process_environment(**more: str) -> dict[str, str]:
+    """The environment of a child process: this one's, and `more`."""
+    return {**os.environ, **more}
 
 
 def load(**given: Any) -> Settings:

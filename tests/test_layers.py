@@ -35,6 +35,7 @@ LAYERS = {
     "realtime.health": 5,
     "realtime.cli": 5,
     "realtime.demo": 5,
+    "realtime.workers": 5,
     "realtime.__main__": 5,
 }
 BESIDE = {
@@ -53,6 +54,7 @@ BESIDE = {
     ("realtime.__main__", "realtime.cli"),
     ("realtime.cli", "realtime.app"),
     ("realtime.cli", "realtime.demo"),
+    ("realtime.cli", "realtime.workers"),
     ("realtime", "realtime.app"),
 }
 """Imports within a layer from one unit to another; within a package everything may import everything."""

@@ -56,7 +56,7 @@ def test_a_line_for_people_names_the_reference_once(capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.parametrize("form", ["console", "json"])
-def test_the_same_words_are_said_once_in_five_seconds_and_then_with_their_number(
+def test_what_is_retried_is_said_once_in_five_seconds_and_then_with_its_number(
     form: logs.Format, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 1000.0
@@ -64,21 +64,26 @@ def test_the_same_words_are_said_once_in_five_seconds_and_then_with_their_number
     logs.configure("info", form)
     for turn in range(50):
         now += 0.2
-        log.info("snapshot of %s starts again", f"c{turn}")
-    lines = said(capsys)
+        log.info("snapshot of %s starts again", f"c{turn}", extra=logs.RETRIED)
+        log.info("worker %d started", turn)
+    lines = [line for line in said(capsys) if "worker" not in line]
     assert len(lines) == 2
+    assert "retried" not in "".join(lines)
     assert "snapshot of c0 starts again" in lines[0]
     assert "(24 more like it before)" in lines[1]
 
 
-def test_a_traceback_is_never_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_change_of_state_is_never_left_out(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("info", "json")
-    for _ in range(3):
+    for turn in range(3):
+        log.info("worker %d started", turn)
         try:
             int("words")
         except ValueError:
             log.exception("a frame failed")
-    assert len({json.loads(line)["reference"] for line in said(capsys)}) == 3
+    lines = [json.loads(line) for line in said(capsys)]
+    assert len(lines) == 6
+    assert len({line["reference"] for line in lines if line["level"] == "ERROR"}) == 3
 
 
 def test_the_level_and_the_drivers_noise(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 from realtime.core.events import to_time
@@ -9,6 +10,9 @@ from realtime.errors import ServiceError
 from realtime.mongo.client import Client, Database
 from realtime.mongo.faults import Gate
 from realtime.mongo.oplog import oldest_of
+
+OLDEST_SECONDS = 30.0
+"""The oplog's beginning moves slowly, and asking for it is a read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,8 @@ class ClusterClock:
         self._client = client
         self._database = database
         self._gate = gate
+        self._oldest: int | None = None
+        self._asked_at: float | None = None
 
     async def read(self) -> Instant | None:
         """Now; None while MongoDB does not answer."""
@@ -36,6 +42,9 @@ class ClusterClock:
             ):
                 # What it has applied, committed by a majority or not: only that goes on while the majority is gone.
                 await self._database.command("ping", session=session)
-                return Instant(to_time(session.operation_time), await oldest_of(self._client))
+                now = asyncio.get_running_loop().time()
+                if self._asked_at is None or now - self._asked_at >= OLDEST_SECONDS:
+                    self._oldest, self._asked_at = await oldest_of(self._client), now
+                return Instant(to_time(session.operation_time), self._oldest)
         except ServiceError:
             return None
