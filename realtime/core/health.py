@@ -24,7 +24,10 @@ class Grade(Enum):
 
 @dataclass(slots=True)
 class Standing:
-    """What the last look showed. `window` and `left` are None where the account may not read the oplog."""
+    """What the last look showed. `window` and `left` are None where the account may not read the oplog.
+
+    An oplog whose beginning has never moved is not full: nothing is lost however far behind the service is.
+    """
 
     stream: int = 0
     lag: int = 0
@@ -32,6 +35,8 @@ class Standing:
     left: int | None = None
     silent: bool = False
     grade: Grade = Grade.FINE
+    began: int | None = None
+    """Where the oplog began at the first look."""
 
     def look(self, *, cluster: int, stream: int, oldest: int | None) -> None:
         """The cluster's clock, what has been dispatched, and where the oplog begins, all at about the same moment."""
@@ -43,8 +48,10 @@ class Standing:
             self.grade = Grade.FINE
             return
         self.window = max(0, (cluster >> 32) - (oldest >> 32))
-        self.left = max(0, self.window - self.lag)
-        self.grade = _grade(self.lag, self.window)
+        self.began = oldest if self.began is None else self.began
+        rolls = oldest != self.began
+        self.left = max(0, self.window - self.lag) if rolls else self.window
+        self.grade = _grade(self.lag, self.window) if rolls else Grade.FINE
 
 
 def _grade(lag: int, window: int) -> Grade:

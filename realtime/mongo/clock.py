@@ -11,7 +11,7 @@ from realtime.mongo.client import Client, Database
 from realtime.mongo.faults import Gate
 from realtime.mongo.oplog import oldest_of
 
-OLDEST_SECONDS = 30.0
+OLDEST_SECONDS = 10.0
 """The oplog's beginning moves slowly, and asking for it is a read."""
 
 

@@ -32,8 +32,13 @@ def test_silence_is_a_clock_that_goes_on_and_a_stream_that_does_not() -> None:
     assert not standing.silent, "it moves: behind is not silent"
 
 
+def rolling() -> Standing:
+    """Of an oplog that has lost its first entry."""
+    return Standing(began=at(1))
+
+
 def test_a_stream_ahead_of_the_look_is_not_behind() -> None:
-    standing = Standing()
+    standing = rolling()
     standing.look(cluster=at(1000), stream=at(1002), oldest=at(990))
     assert (standing.lag, standing.left) == (0, 10)
 
@@ -51,10 +56,19 @@ def test_a_stream_ahead_of_the_look_is_not_behind() -> None:
     ],
 )
 def test_a_quarter_of_the_window_is_a_warning_and_half_of_it_an_error(lag: int, window: int, grade: Grade) -> None:
-    standing = Standing()
+    standing = rolling()
     standing.look(cluster=at(5000), stream=at(5000 - lag), oldest=at(5000 - window))
     assert standing.grade is grade
     assert standing.left == max(0, window - lag)
+
+
+def test_an_oplog_that_is_not_full_loses_nothing() -> None:
+    standing = Standing()
+    for lag in (0, 39, 40):
+        standing.look(cluster=at(5040), stream=at(5040 - lag), oldest=at(5000))
+        assert (standing.lag, standing.left, standing.grade) == (lag, 40, Grade.FINE)
+    standing.look(cluster=at(5040), stream=at(5010), oldest=at(5001))
+    assert (standing.left, standing.grade) == (9, Grade.ERROR), "it began to roll"
 
 
 def test_an_oplog_that_may_not_be_read_is_no_grade() -> None:
