@@ -29,9 +29,10 @@ demo: $(STAMP) ## embedded MongoDB, the service, this machine's own figures, liv
 serve: $(STAMP) ## the service alone, on an embedded MongoDB unless REALTIME_MONGODB_URI is set
 	@exec $(BIN)/realtime serve $(ARGS)
 
-# The page is tested in a real browser, its modules in Node, AsyncAPI by its own schema from npm; all Debian packages.
+# The page is tested in a real browser, its modules in Node, AsyncAPI by its own schema from npm, rolling restarts
+# behind nginx; all Debian packages.
 tools:
-	@missing=; for tool in chromium node npm; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+	@missing=; for tool in chromium node npm nginx; do PATH="$$PATH:/usr/sbin" command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
 	test -z "$$missing" && exit 0; packages=$$(echo $$missing fonts-dejavu-core | sed 's/node\b/nodejs/'); \
 	if command -v apt-get >/dev/null && test "$$(id -u)" = 0; then \
 	  echo "installing $$packages"; \

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -11,19 +10,21 @@ from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI
 
-from realtime import __version__, metrics
+from realtime import __version__
 from realtime.core.collections import Collection, Collections
 from realtime.core.filters import Bounds
 from realtime.core.journal import Journal
-from realtime.core.protocol import CLOSE_DRAINING, Status
+from realtime.core.protocol import CLOSE_DRAINING
 from realtime.core.query import GroupBounds
 from realtime.core.session import Limits
 from realtime.errors import ConfigurationError
+from realtime.health import Health
 from realtime.history import History
 from realtime.hub import Hub
 from realtime.mongo import client as clients
 from realtime.mongo import embedded, preflight
 from realtime.mongo.checked import CheckedWriter
+from realtime.mongo.clock import ClusterClock
 from realtime.mongo.faults import Gate
 from realtime.mongo.feed import ChangeFeed, FeedStatus
 from realtime.mongo.oplog import OplogReader
@@ -37,12 +38,9 @@ from realtime.web.typed import typed_routes
 
 log = logging.getLogger("realtime")
 
-WATCH_SECONDS = 0.5
 CLOSE_SECONDS = 0.5
 BACKFILL_SECONDS = 60
 """How much of the oplog is read back after a start, so that a crowd that returns finds its history in memory."""
-READY_GRACE_SECONDS = 30.0
-"""An election must not take every replica out of a balancer: degraded this long is still ready."""
 NOT_STARTED = (
     "the realtime service is not started, because nobody ran its lifespan: say app = FastAPI(lifespan=rt.lifespan), or "
     "`async with rt.started():` in your own lifespan. Starlette does not run the lifespan of a mounted application: "
@@ -78,7 +76,7 @@ class Realtime:
         self._said_not_started = False
         self._live: Live | None = None
         self._feed: ChangeFeed | None = None
-        self._degraded_since: float | None = None
+        self._health: Health | None = None
         self.router = APIRouter()
         for part in (
             typed_routes(self.collections),
@@ -172,8 +170,8 @@ class Realtime:
                 writer=CheckedWriter(client, database, gate, self.collections),
                 database=database,
             )
-            async with self._running(self._feed, hub, Pipe(hub, reader)):
-                metrics.FEED_UP.set(1)
+            self._health = Health(self._live, self._feed, ClusterClock(client, database, gate).read)
+            async with self._running(self._feed, hub, Pipe(hub, reader), self._health):
                 try:
                     yield self._live
                 finally:
@@ -193,16 +191,16 @@ class Realtime:
         )
 
     def _ended(self) -> None:
-        self._live, self._feed, self._degraded_since = None, None, None
+        self._live, self._feed, self._health = None, None, None
         self._started = self._said_not_started = False
 
     @asynccontextmanager
-    async def _running(self, feed: ChangeFeed, hub: Hub, pipe: Pipe) -> AsyncIterator[None]:
+    async def _running(self, feed: ChangeFeed, hub: Hub, pipe: Pipe, health: Health) -> AsyncIterator[None]:
         """The feed into the hub, until the block ends; the feed's step is waited for and never cancelled."""
         flow = asyncio.create_task(pipe.run(feed), name="feed")
         flow.add_done_callback(self._pipe_ended)
         backfill = hub.history.backfill(max(hub.time - (BACKFILL_SECONDS << 32), 0))
-        watchers = [asyncio.create_task(work) for work in (self._beat(), self._watch(), backfill)]
+        watchers = [asyncio.create_task(work) for work in (self._beat(), health.watch(), health.look(), backfill)]
         try:
             yield
         finally:
@@ -237,28 +235,10 @@ class Realtime:
             await asyncio.sleep(self.settings.heartbeat_seconds)
             live.hub.heartbeat(list(live.connections))
 
-    async def _watch(self) -> None:
-        """A step that hangs is no exception: look at the clock now and then."""
-        loop = asyncio.get_running_loop()
-        live = self.live()
-        while True:
-            await asyncio.sleep(WATCH_SECONDS)
-            if self._feed is not None:
-                self._feed.check(loop.time())
-            since = self._degraded_since
-            live.ready = since is None or loop.time() - since < READY_GRACE_SECONDS
-
     def _report(self, status: FeedStatus) -> None:
-        """Tell every connection that the feed went down or came back."""
-        live = self.live()
-        since = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=status.seconds)
-        frame = Status(feed="up" if status.up else "degraded", since=since, reason=status.reason)
-        live.degraded = None if status.up else frame
-        self._degraded_since = None if status.up else asyncio.get_running_loop().time()
-        metrics.FEED_UP.set(1 if status.up else 0)
-        encoded = frame.encode()
-        for connection in live.connections:
-            connection.sink.send(encoded)
+        """The feed went down or came back, by its own account."""
+        if self._health is not None:
+            self._health.report(status)
 
 
 def _limits(settings: Settings, collections: Collections) -> Limits:

@@ -1,28 +1,33 @@
-"""`realtime serve` and `realtime demo`, whose every option is a field of `Settings`; and `realtime tail`."""
+"""`realtime serve`, `demo`, `doctor`, `images` and `tail`. Every option of a service is a field of `Settings`."""
 
 from __future__ import annotations
 
 import asyncio
 import functools
 import gc
-import logging
+import json
 import os
 import signal
+import socket
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
+from dataclasses import asdict
 from typing import Any
 
 import click
 import uvloop
+from pydantic import SecretStr
 
-from realtime import __version__
+from realtime import __version__, logs, metrics, workers
 from realtime import demo as writer
 from realtime.app import Realtime, create_app
+from realtime.core.diagnosis import EXIT, diagnose, worst
 from realtime.errors import ConfigurationError
 from realtime.mongo import client as clients
+from realtime.mongo import doctor, embedded
 from realtime.settings import ENV_PREFIX, OPTIONS, Settings, load
 from realtime.tail import tail
 from realtime.web.server import bind, make_server
@@ -31,7 +36,8 @@ CONFIGURATION_EXIT = 2
 GC_ALLOCATIONS = 20_000
 """Objects made, and not freed, between two looks of the garbage collector at the young ones."""
 EXIT_SECONDS = 1.0
-Start = Callable[[AsyncExitStack, Realtime, str], Awaitable[None]]
+Start = Callable[[AsyncExitStack, Settings, str, str], Awaitable[None]]
+"""Called once it listens, with settings, MongoDB's URI and the address."""
 
 
 def _settings_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -85,7 +91,7 @@ main.add_command(tail)
 @_guarded
 def serve(**options: Any) -> None:
     """Serve a MongoDB replica set; without a URI an embedded one, for development."""
-    _run(_settings(options), _announce)
+    _run_any(_settings(options), _announce)
 
 
 @main.command()
@@ -95,12 +101,94 @@ def demo(**options: Any) -> None:
     """Serve, and write this machine's own figures twice a second, to watch them live."""
     writer.check_requirements()
 
-    async def start(stack: AsyncExitStack, realtime: Realtime, address: str) -> None:
-        process = await stack.enter_async_context(writer.running(realtime.uri, realtime.settings.database))
+    async def start(stack: AsyncExitStack, settings: Settings, uri: str, address: str) -> None:
+        process = await stack.enter_async_context(writer.running(uri, settings.database))
         click.echo(f"demo writer: process {process.pid} (to see the page miss it: kill {process.pid})")
-        await _announce(stack, realtime, address)
+        await _announce(stack, settings, uri, address)
 
-    _run(_settings(options), start)
+    _run_any(_settings(options), start)
+
+
+def _mongodb_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Which MongoDB, for what only asks or changes it."""
+    database = f"database [{ENV_PREFIX}DATABASE]"
+    uri = f"MongoDB replica set [{ENV_PREFIX}MONGODB_URI]"
+    option = click.option("--uri", "--mongodb-uri", "mongodb_uri", default=None, metavar="URI", help=uri)
+    return option(click.option("--database", default=None, metavar="DATABASE", help=database)(command))
+
+
+@main.command("worker", hidden=True)
+@_guarded
+def work() -> None:
+    """One of several; `serve --workers N` starts it and tells it all on stdin."""
+    channel = workers.channel()
+    orders = workers.receive(channel)
+    metrics.share(orders.figures)
+    logs.configure(orders.settings.log_level, orders.settings.log_format)
+
+    async def start(_stack: AsyncExitStack, _settings: Settings, _uri: str, _address: str) -> None:
+        workers.tell_serving(channel)
+
+    _run(_serve(orders.settings, start, socket.socket(fileno=orders.descriptor)))
+
+
+@main.command("doctor")
+@_mongodb_options
+@click.option("--json", "as_json", is_flag=True, help="one JSON object a line")
+@_guarded
+def examine(as_json: bool, **options: Any) -> None:
+    """Examine a MongoDB: is it fit to be served, and what should be mended?
+
+    A line for each finding: ok, warning or error, with its mend. Exit code 0, 1 or 2 for the worst of them.
+    """
+    settings, uri = _named(options)
+    findings = diagnose(asyncio.run(doctor.examine(uri, settings.database, settings.epoch)))
+    for finding in findings:
+        if as_json:
+            click.echo(json.dumps(asdict(finding)))
+        else:
+            mend = f"; {finding.mend}" if finding.mend else ""
+            click.echo(f"{finding.level:8}{finding.check:15}{finding.text}{mend}")
+    sys.exit(EXIT[worst(findings)])
+
+
+@main.group("images")
+def images() -> None:
+    """Pre- and post-images of a collection: what a document was before a change, and after it."""
+
+
+def _images_command(word: str, *, enabled: bool, cost: str) -> None:
+    @images.command(word, help=f"Let COLLECTION {'keep' if enabled else 'keep no'} images. {cost}")
+    @click.argument("collection")
+    @_mongodb_options
+    @_guarded
+    def switch(collection: str, **options: Any) -> None:
+        settings, uri = _named(options)
+        changed = asyncio.run(doctor.switch_images(uri, settings.database, collection, enabled=enabled))
+        click.echo(f"{settings.database}.{collection}: images {word}d{'' if changed else ' already'}. {cost}")
+
+
+_images_command(
+    "enable",
+    enabled=True,
+    cost="From now on MongoDB writes every document that is updated, replaced or deleted a second time, as it was "
+    "before, to config.system.preimages, and keeps it as long as its oplog entry (changeStreamOptions can make that "
+    "shorter): about twice the writes and their disk. Events then carry `before`, deletes go through filters, and the "
+    "service reads nothing for updates.",
+)
+_images_command(
+    "disable",
+    enabled=False,
+    cost="Events of changes from now on carry no `before`, deletes are told by key alone, and the service reads the "
+    "documents of updates. Events before that which somebody still resumes from keep theirs.",
+)
+
+
+def _named(options: dict[str, Any]) -> tuple[Settings, str]:
+    settings = _settings(options)
+    if settings.mongodb_uri is None:
+        raise ConfigurationError("which MongoDB? Name it with --uri URI or REALTIME_MONGODB_URI")
+    return settings, settings.mongodb_uri.get_secret_value()
 
 
 def _settings(options: dict[str, Any]) -> Settings:
@@ -113,14 +201,21 @@ def _settings(options: dict[str, Any]) -> Settings:
     return settings
 
 
-def _run(settings: Settings, start: Start) -> None:
-    _configure_logging(settings.log_level)
+def _run_any(settings: Settings, start: Start) -> None:
+    """One process, or several under this one."""
+    logs.configure(settings.log_level, settings.log_format)
+    _run(_serve(settings, start) if settings.workers == 1 else _supervise(settings, start))
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
     code = 0
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(settings, start))
+            runner.run(work)
     except asyncio.CancelledError:
         code = 128 + signal.SIGTERM
+    except workers.WorkerRefusedError as refused:
+        code = refused.code if refused.code > 0 else 1
     # Threads that wait for a frozen MongoDB would keep the interpreter from ending; nothing is left to be done.
     threading.Thread(target=_end_anyway, args=(code,), daemon=True).start()
     sys.exit(code)
@@ -131,29 +226,32 @@ def _end_anyway(code: int) -> None:
     os._exit(code)
 
 
-def _configure_logging(level: str) -> None:
-    logging.basicConfig(
-        level=level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", stream=sys.stderr
-    )
-    for noisy in ("pymongo", "asyncio"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+def _end_at_once(number: int) -> None:
+    """The second signal: nothing is lost that a client was told is there, and the guard ends an embedded mongod."""
+    click.echo("realtime: ended at once by a second signal", err=True)
+    os._exit(128 + number)
 
 
-async def _serve(settings: Settings, start: Start) -> None:
-    # Until the server takes the signals over. A first process of a container has no default action for SIGTERM.
+def _cancel_on_sigterm() -> None:
+    """Until the server takes the signals over. A first process of a container has no default action for SIGTERM."""
     this = asyncio.current_task()
     if this is not None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
+
+
+async def _serve(settings: Settings, start: Start, inherited: socket.socket | None = None) -> None:
+    _cancel_on_sigterm()
     app = create_app(settings)
     realtime: Realtime = app.state.realtime
-    listening = bind(settings)
+    listening = bind(settings) if inherited is None else inherited
     try:
         async with realtime.started(), AsyncExitStack() as stack:
-            address = f"http://{_shown(settings.host)}:{listening.getsockname()[1]}/"
-            server = make_server(app, settings, functools.partial(start, stack, realtime, address))
+
+            async def started() -> None:
+                await start(stack, settings, realtime.uri, _address(settings, listening))
+
             _spare_the_collector()
-            await server.serve(sockets=[listening])
+            await make_server(app, settings, started, _end_at_once).serve(sockets=[listening])
     finally:
         listening.close()
 
@@ -169,9 +267,28 @@ def _spare_the_collector() -> None:
     gc.set_threshold(GC_ALLOCATIONS, 20, 50)
 
 
-def _shown(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
+async def _supervise(settings: Settings, start: Start) -> None:
+    """The parent of workers, whose embedded MongoDB is its own."""
+    _cancel_on_sigterm()
+    listening = bind(settings)
+    try:
+        async with AsyncExitStack() as stack:
+            if settings.mongodb_uri is None:
+                mongo = await stack.enter_async_context(embedded.running(settings.data_dir, settings.mongod))
+                settings = settings.model_copy(update={"mongodb_uri": SecretStr(mongo.uri)})
+            uri = settings.mongodb_uri.get_secret_value() if settings.mongodb_uri is not None else ""
+            address = _address(settings, listening)
+            await workers.Supervisor(settings, listening, _end_at_once).run(
+                functools.partial(start, stack, settings, uri, address)
+            )
+    finally:
+        listening.close()
 
 
-async def _announce(_stack: AsyncExitStack, realtime: Realtime, address: str) -> None:
-    click.echo(f"realtime {__version__}: database {realtime.settings.database} live at {address} (Ctrl-C ends it)")
+def _address(settings: Settings, listening: socket.socket) -> str:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"http://{host}:{listening.getsockname()[1]}/"
+
+
+async def _announce(_stack: AsyncExitStack, settings: Settings, _uri: str, address: str) -> None:
+    click.echo(f"realtime {__version__}: database {settings.database} live at {address} (Ctrl-C ends it)")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from realtime import metrics
+from realtime import logs, metrics
 from realtime.core import protocol
 from realtime.core.events import Batch, format_position, identity
 from realtime.core.journal import Entry
@@ -311,7 +311,7 @@ class Hub:
             self._end_all(group, error)
         except Exception:
             reference = metrics.reference()
-            log.exception("query group failed, reference %s", reference)
+            log.exception("query group failed, reference %s", reference, extra={"reference": reference})
             self._end_all(group, InternalError(f"a bug; it is logged under {reference}"))
 
     async def _describe(self, group: EventGroup) -> None:
@@ -331,7 +331,7 @@ class Hub:
                 group.reload()
                 continue
             except VoidReadError as error:
-                log.info("snapshot of %s starts again: %s", group.query.collection, error)
+                log.info("snapshot of %s starts again: %s", group.query.collection, error, extra=logs.RETRIED)
                 group.reload()
             except ServiceError as error:
                 # Those who were live have been told `resync`: they wait as long as it takes.

@@ -12,7 +12,7 @@ import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
-from realtime import metrics
+from realtime import logs, metrics
 from realtime.core.events import Batch, identity
 from realtime.core.moments import Touch, cut
 from realtime.errors import ServiceError
@@ -142,7 +142,7 @@ class Pipe:
                 snapshot = await self._reader.read_at(collection, keys, time)
                 break
             except VoidReadError as error:
-                log.info("images are read at a later time: %s", error)
+                log.info("images are read at a later time: %s", error, extra=logs.RETRIED)
                 return None
             except ServiceError as error:
                 # While MongoDB is away the batch waits; nothing is lost by that.

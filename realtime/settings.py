@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,6 +22,7 @@ OPTIONS = (
     "collections",
     "host",
     "port",
+    "workers",
     "data_dir",
     "read_only",
     "insecure",
@@ -59,6 +61,7 @@ class Settings(BaseSettings):
     collections: Names = Field((), description="collections to serve, comma separated; without any, all of them")
     host: str = Field("127.0.0.1", min_length=1, description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    workers: int = Field(1, ge=1, le=64, description="processes that serve the port together, each with its own stream")
     data_dir: Path = Field(default_factory=default_data_dir, description="where the embedded MongoDB keeps its data")
     read_only: bool = Field(False, description="refuse every write")
     insecure: bool = Field(False, description="allow an address other than loopback although nobody is authenticated")
@@ -74,10 +77,16 @@ class Settings(BaseSettings):
         None, pattern=r"^[0-9A-F]{8}$", description="8 upper-case hex digits naming the deployment's history"
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
+    log_format: Literal["console", "json"] = Field("console", description="lines for people, or JSON")
 
     heartbeat_seconds: float = Field(20, ge=0.2, le=300, description="time between heartbeats")
     request_timeout_seconds: float = Field(5, ge=0.5, le=60, description="longest wait for MongoDB in one request")
-    shutdown_seconds: float = Field(6, ge=0, le=60, description="longest wait for requests in flight at shutdown")
+    grace_seconds: float = Field(
+        0, ge=0, le=300, description="time after SIGTERM in which /readyz fails and everything else goes on"
+    )
+    drain_seconds: float = Field(
+        5, ge=0, le=600, description="time after that in which connections are sent away and requests finished"
+    )
 
     frame_bytes: int = Field(1024 * 1024, ge=4096, le=MAX_DOCUMENT_BYTES, description="largest frame, either way")
     document_bytes: int = Field(
@@ -117,6 +126,11 @@ class Settings(BaseSettings):
                 "listen on 127.0.0.1, or say --insecure (REALTIME_INSECURE=true) where the network protects it"
             )
         return self
+
+
+def process_environment(**more: str) -> dict[str, str]:
+    """The environment of a child process: this one's, and `more`."""
+    return {**os.environ, **more}
 
 
 def load(**given: Any) -> Settings:

@@ -20,6 +20,7 @@ LAYERS = {
     "realtime.errors": 0,
     "realtime.settings": 0,
     "realtime.metrics": 0,
+    "realtime.logs": 0,
     "realtime.core": 1,
     "realtime.ports": 2,
     "realtime.hub": 3,
@@ -33,13 +34,17 @@ LAYERS = {
     "realtime.web": 4,
     "realtime.client": 4,
     "realtime.app": 5,
+    "realtime.health": 5,
     "realtime.cli": 5,
     "realtime.demo": 5,
     "realtime.tail": 5,
+    "realtime.workers": 5,
     "realtime.__main__": 5,
 }
 BESIDE = {
     ("realtime.settings", "realtime.errors"),
+    ("realtime.logs", "realtime.metrics"),
+    ("realtime.app", "realtime.health"),
     ("realtime.hub", "realtime.roster"),
     ("realtime.hub", "realtime.slow"),
     ("realtime.slow", "realtime.roster"),
@@ -54,6 +59,7 @@ BESIDE = {
     ("realtime.cli", "realtime.app"),
     ("realtime.cli", "realtime.demo"),
     ("realtime.cli", "realtime.tail"),
+    ("realtime.cli", "realtime.workers"),
     ("realtime", "realtime.app"),
 }
 """Imports within a layer from one unit to another; within a package everything may import everything."""

@@ -8,6 +8,10 @@ from enum import Enum
 HISTORY_LOST = frozenset({286, 280, 260, 136, 40585, 40615})
 POISON = frozenset({10334})
 CONFIGURATION = frozenset({40573, 123, 13, 18, 8000, 20, 72, 73, 166, 40324, 40415})
+PASSING = frozenset({43, 50, 91, 189, 10107, 11600, 11602, 13435, 13436})
+"""Elections and shutdowns (class A): as long as it takes."""
+MOST_REFUSALS, WITHIN_SECONDS = 5, 60.0
+"""What comes back so often without progress is not mended by trying again soon."""
 
 
 class Action(Enum):
@@ -34,3 +38,22 @@ def action_for(code: int | None, labels: Collection[str] = ()) -> Action:
     if code in CONFIGURATION:
         return Action.CONFIGURATION
     return Action.REOPEN
+
+
+class Patience:
+    """Counts what is in no other class (B): five in a minute without progress are a matter of configuration (E)."""
+
+    def __init__(self) -> None:
+        self._refused: list[float] = []
+
+    def action(self, code: int | None, labels: Collection[str], now: float) -> Action:
+        """As `action_for`; `now` in seconds of any clock that does not go back."""
+        action = action_for(code, labels)
+        if action is not Action.REOPEN or code is None or code in PASSING or "ResumableChangeStreamError" in labels:
+            return action
+        self._refused = [time for time in self._refused if now - time < WITHIN_SECONDS] + [now]
+        return Action.CONFIGURATION if len(self._refused) >= MOST_REFUSALS else action
+
+    def went_on(self) -> None:
+        """The stream brought something: whatever it was has passed."""
+        self._refused.clear()

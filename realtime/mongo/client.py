@@ -15,6 +15,7 @@ from pymongo.uri_parser import parse_uri
 
 from realtime.core.values import CODEC
 from realtime.errors import ConfigurationError
+from realtime.mongo.monitoring import listeners
 
 Client = Any
 """An `AsyncIOMotorClient`; Motor has no type information."""
@@ -51,12 +52,14 @@ _FEED_FIXED = {"maxPoolSize": 2}
 
 def open_client(uri: str, *, app: str = "realtime") -> Client:
     """The client for reads and writes. The URI's own options win over ours."""
-    return _open(uri, app, _REQUEST_DEFAULTS, {})
+    return _open(uri, app, _REQUEST_DEFAULTS, {"event_listeners": listeners("requests")})
 
 
 def open_feed_client(uri: str) -> Client:
     """The feed's own client: its waiting steps must not take connections from requests."""
-    return _open(uri, "realtime-feed", _FEED_DEFAULTS, _FEED_FIXED)
+    return _open(
+        uri, "realtime-feed", _FEED_DEFAULTS, {**_FEED_FIXED, "event_listeners": listeners("feed", waits=True)}
+    )
 
 
 def open_database(uri: str, database: str, *, app: str = "realtime") -> tuple[Client, Database]:

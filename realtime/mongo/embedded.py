@@ -54,7 +54,8 @@ _log = logging.getLogger(__name__)
 class EmbeddedMongo:
     """A running replica set with a primary. Made by `start`; ended by `stop`, or by the end of this process.
 
-    `uri` serves any client on this machine; `pid` is mongod's, `guard_pid` its guard's.
+    `uri` serves any client on this machine; `pid` is that of the mongod which was started first, `guard_pid` its
+    guard's, which starts another one where that dies.
     """
 
     uri: str
@@ -75,11 +76,15 @@ class EmbeddedMongo:
 async def running(
     data_dir: Path, mongod: Path | None = None, *, log: logging.Logger = _log, extra_args: Sequence[str] = ()
 ) -> AsyncIterator[EmbeddedMongo]:
-    """`start`, and `stop` at the end of the block."""
+    """`start`, and `stop` at the end of the block. A mongod that dies meanwhile is started again, and that logged."""
     mongo = await start(data_dir, mongod, log=log, extra_args=extra_args)
+    loop = asyncio.get_running_loop()
+    keeper = mongo._guard
+    loop.add_reader(keeper.output, keeper.log_report, loop, log)
     try:
         yield mongo
     finally:
+        loop.remove_reader(keeper.output)
         await mongo.stop()
 
 
@@ -212,6 +217,7 @@ class _Guard:
         self.pid = self._process.pid
         self._stdin = cast(IO[bytes], self._process.stdin)
         self._stdout = cast(IO[bytes], self._process.stdout)
+        self._ended = ""
         self._readable = select.poll()
         self._readable.register(self._stdout, select.POLLIN)
         _guards.add(self)
@@ -228,6 +234,30 @@ class _Guard:
                 "REALTIME_MONGOD or another directory with --data-dir DIR"
             )
         return said
+
+    @property
+    def output(self) -> int:
+        """The descriptor on which it says something; while it is open."""
+        return self._stdout.fileno()
+
+    def log_report(self, loop: asyncio.AbstractEventLoop, log: logging.Logger) -> None:
+        """It said something: mongod died, or is there again."""
+        line = self._stdout.readline()
+        if not line:
+            loop.remove_reader(self.output)
+            log.critical("the embedded MongoDB's guard was killed, and it with its guard: start the service again")
+            return
+        said: dict[str, Any] = json.loads(line)
+        if "ended" in said:
+            self._ended = _cause(int(said["ended"]))
+        elif "again" in said:
+            log.error("the embedded MongoDB ended (%s): started again in %d s", self._ended, said["again"])
+        elif "started" in said:
+            log.info("the embedded MongoDB is started again (process %d)", said["started"])
+
+    def confirm(self) -> None:
+        """It takes writes: from now on a mongod that ends is started again."""
+        self._stdin.write(b"serving\n")
 
     def command(self, words: Sequence[str]) -> None:
         """Have it start mongod."""
@@ -296,6 +326,7 @@ class _Start:
         self._keeper.command(_command(self._binary, self._directory, port, self._extra_args))
         pid = self._await_process()
         version = self._await_primary(port)
+        self._keeper.confirm()
         uri = f"mongodb://{HOST}:{port}/?replicaSet={SET_NAME}"
         return EmbeddedMongo(uri, self._directory, self._binary, version, pid, self._keeper.pid, self._keeper)
 
@@ -374,15 +405,17 @@ class _Start:
     def _failure(self, code: int) -> Exception:
         if code == ADDRESS_IN_USE:
             return _PortTakenError()
-        reason = f"exit code {code}"
-        if code < 0:
-            reason = f"killed by {signal.Signals(-code).name}"
+        reason = _cause(code)
         if code == -signal.SIGILL:
             reason += ": MongoDB 5.0 and newer need a CPU with AVX"
         return ConfigurationError(
             f"{self._binary} ended before it was ready ({reason}): {_own_words(self._mongod_log)}; mend that, or name "
             f"another mongod with REALTIME_MONGOD or another directory with --data-dir DIR (log: {self._mongod_log})"
         )
+
+
+def _cause(code: int) -> str:
+    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
 
 def _command(binary: Path, directory: Path, port: int, extra_args: Sequence[str]) -> list[str]:

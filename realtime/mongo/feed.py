@@ -21,7 +21,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from realtime.core.events import Batch, ChangeEvent, parse_event, to_time, to_timestamp
 from realtime.core.moments import MomentAssembler
-from realtime.core.upstream import Action, action_for
+from realtime.core.upstream import Action, Patience, action_for
 from realtime.core.values import CODEC
 from realtime.mongo.client import RAW, Client, Database
 from realtime.mongo.faults import short
@@ -32,6 +32,7 @@ HELD_BYTES = 64 * 1024 * 1024
 BACKOFF_SECONDS = (0.1, 5.0)
 SLOW_RETRY_SECONDS = 10.0
 DEGRADED_AFTER_SECONDS = 3.0
+HASTE_MS = 100
 _FULL_BYTES = 1024 * 1024
 _YIELD_EVERY = 250
 _OPERATIONS = ["insert", "update", "replace", "delete", "drop", "rename", "dropDatabase", "invalidate"]
@@ -112,6 +113,7 @@ class ChangeFeed:
         self._stop = asyncio.Event()
         self._lost = False
         self._failures = 0
+        self._patience = Patience()
         self._down_since: float | None = None
         self._degraded = False
         self._replied_at: float | None = None
@@ -123,9 +125,18 @@ class ChangeFeed:
         """Cluster time up to which everything has been handed over."""
         return self._assembler.time
 
+    @property
+    def replied_at(self) -> float | None:
+        """The loop's time of the last step that brought a reply."""
+        return self._replied_at
+
     def close(self) -> None:
         """End `batches` after the step under way (at most the await time)."""
         self._stop.set()
+
+    def hasten(self) -> None:
+        """The end is near: no step may hold it up for long."""
+        self._await_ms = min(self._await_ms, HASTE_MS)
 
     async def batches(self) -> AsyncIterator[Batch]:
         """Whole moments, and empty batches when only time went on."""
@@ -251,11 +262,11 @@ class ChangeFeed:
 
     async def _mend(self, error: PyMongoError) -> None:
         """Decide what an error means, report it, and wait before the next try."""
-        code = error.code if isinstance(error, OperationFailure) else None
-        action = _action(error)
+        now = asyncio.get_running_loop().time()
+        code, labels = _code_and_labels(error)
+        action = self._patience.action(code, labels, now)
         self._failures += 1
         delay = _backoff(self._failures)
-        now = asyncio.get_running_loop().time()
         if self._down_since is None:
             self._down_since = now
             log.warning("change stream interrupted (%s): %s", action.value, short(error))
@@ -316,16 +327,20 @@ class ChangeFeed:
         if self._down_since is not None:
             log.info("change stream goes on")
         self._failures, self._down_since = 0, None
+        self._patience.went_on()
         self._replied_at = asyncio.get_running_loop().time()
         if self._degraded:
             self._degraded = False
             self._on_status(FeedStatus(up=True))
 
 
-def _action(error: PyMongoError) -> Action:
+def _code_and_labels(error: PyMongoError) -> tuple[int | None, list[str]]:
     code = error.code if isinstance(error, OperationFailure) else None
-    labels = [label for label in ("ResumableChangeStreamError",) if error.has_error_label(label)]
-    return action_for(code, labels)
+    return code, [label for label in ("ResumableChangeStreamError",) if error.has_error_label(label)]
+
+
+def _action(error: PyMongoError) -> Action:
+    return action_for(*_code_and_labels(error))
 
 
 def token_time(token: dict[str, Any]) -> int:

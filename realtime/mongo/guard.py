@@ -2,9 +2,12 @@
 
 PID is the service's. What goes over the two pipes, which only the service holds:
 
-    stdin    one line of JSON, mongod's command; the end of file says that the service stops, or is gone (`kill -9`)
+    stdin    one line of JSON, mongod's command; one more line when the service has seen that it takes writes: from
+             then on a mongod that ends is started again. The end of file says that the service stops, or is gone
+             (`kill -9`)
     stdout   lines of JSON: {"waiting": holder}, then {"held": holder} or {"locked": true},
-             then {"started": pid}, then {"ended": exit code}; {"failed": text} at any point is the last
+             then {"started": pid}, then {"ended": exit code}, which is the last unless {"again": seconds} follows and
+             after them {"started": pid}; {"failed": text} at any point is the last
 
 A holder is {"pid", "birth", "what"} of a service, or null while one comes or goes. DIRECTORY/lock stays locked until
 mongod is gone, even when this process is killed. Standard library only, one thread only: PR_SET_PDEATHSIG fires when
@@ -31,6 +34,9 @@ LOCK_SECONDS = 20
 """Longest wait for a lock whose service is gone: its mongod may need `STOP_SECONDS` to end."""
 STOP_SECONDS = 10
 """Time for mongod's clean shutdown (1.0 s measured); SIGKILL after that."""
+STEADY_SECONDS = 10
+"""A mongod that ends sooner after it was started again waits longer for its next start, up to `MOST_SECONDS`."""
+MOST_SECONDS = 30
 LOG_BYTES = 4 * 1024 * 1024
 LOCK, LOG = "lock", "mongod.log"
 
@@ -182,7 +188,21 @@ def launch(command: list[str], lock: int) -> subprocess.Popen[bytes]:
     )
 
 
-def keep(mongod: subprocess.Popen[bytes], lock: int, log: Log) -> int:
+class Service:
+    """What stdin said so far: whether mongod was seen to serve, and whether it is to end."""
+
+    serving = False
+    over = False
+
+    def hear(self) -> None:
+        """Something is there to be read."""
+        if os.read(STDIN, 65536):
+            self.serving = True
+        else:
+            self.over = True
+
+
+def keep(mongod: subprocess.Popen[bytes], lock: int, log: Log, service: Service) -> int:
     """Log what mongod says until it has ended, stop it when the service is gone; its exit code."""
     output = mongod.stdout.fileno() if mongod.stdout else -1
 
@@ -191,6 +211,7 @@ def keep(mongod: subprocess.Popen[bytes], lock: int, log: Log) -> int:
             os.killpg(mongod.pid, signum)
 
     def stop(*_: object) -> None:
+        service.over = True
         write_holder(lock, None)  # whoever finds it locked waits from now on
         send(signal.SIGTERM)
         send(signal.SIGCONT)  # a frozen one would sleep through it
@@ -203,14 +224,48 @@ def keep(mongod: subprocess.Popen[bytes], lock: int, log: Log) -> int:
     poller.register(output, select.POLLIN)
     while True:
         for ready, _ in poller.poll():
-            data = os.read(ready, 65536)
-            if ready == output and not data:
+            if ready == STDIN:
+                service.hear()
+                if service.over:
+                    poller.unregister(STDIN)
+                    stop()
+                continue
+            data = os.read(output, 65536)
+            if not data:
                 return mongod.wait()
-            if ready == output:
-                log.write(data)
-            elif not data:
-                poller.unregister(STDIN)
-                stop()
+            log.write(data)
+
+
+def pause(seconds: int, service: Service) -> None:
+    """Wait, or as long as the service lives."""
+    poller = select.poll()
+    poller.register(STDIN, select.POLLIN)
+    deadline = time.monotonic() + seconds
+    while not service.over and (left := deadline - time.monotonic()) > 0:
+        if poller.poll(left * 1000):
+            service.hear()
+
+
+def serve(command: list[str], lock: int, log: Log) -> None:
+    """mongod for as long as the service wants it. One that ends by itself is started again, once it has served."""
+    service, failures = Service(), 0
+    while True:
+        began = time.monotonic()
+        mongod = launch(command, lock)
+        report(started=mongod.pid)
+        code = keep(mongod, lock, log, service)
+        if service.over or not service.serving:
+            write_holder(lock, None)
+            report(ended=code)
+            return
+        report(ended=code)
+        failures = 0 if time.monotonic() - began > STEADY_SECONDS else failures + 1
+        seconds = min(MOST_SECONDS, 2**failures - 1)
+        report(again=seconds)
+        pause(seconds, service)
+        if service.over:
+            write_holder(lock, None)
+            return
 
 
 def main() -> None:
@@ -223,12 +278,7 @@ def main() -> None:
     command = read_command()
     if command is None:
         return
-    log = Log(directory / LOG)
-    mongod = launch(command, lock)
-    report(started=mongod.pid)
-    code = keep(mongod, lock, log)
-    write_holder(lock, None)
-    report(ended=code)
+    serve(command, lock, Log(directory / LOG))
 
 
 if __name__ == "__main__":

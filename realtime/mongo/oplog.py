@@ -91,5 +91,14 @@ class OplogReader:
         return HistoryLostError("the oplog no longer reaches back to that position", details=details)
 
 
+async def oldest_of(client: Client) -> int | None:
+    """The cluster time at which the oplog begins; None where the account may not read it."""
+    try:
+        first: dict[str, Any] | None = await client["local"]["oplog.rs"].find_one({}, {"ts": 1}, sort=[("$natural", 1)])
+    except PyMongoError:
+        return None
+    return None if first is None else to_time(first["ts"])
+
+
 _TOO_OLD = frozenset({72, 2})
 """InvalidOptions and BadValue: a starting time that is no time of this oplog."""

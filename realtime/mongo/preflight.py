@@ -38,8 +38,8 @@ async def inspect(client: Client, database: Database, *, epoch: str | None, allo
                 f"MongoDB {version} is too old: snapshot reads and images need 6.0 or newer; upgrade the server"
             )
         time = await _time(client, database)
-        await _try_change_stream(database)
-        return Deployment(epoch or await _epoch(client, database), time, version, replica_set)
+        await try_change_stream(database)
+        return Deployment(epoch or await epoch_of(client, database), time, version, replica_set)
     except ConnectionFailure as error:
         raise ConfigurationError(
             f"no MongoDB answers: {_short(error)}; check REALTIME_MONGODB_URI and that the server runs and has a "
@@ -73,13 +73,14 @@ async def _time(client: Client, database: Database) -> int:
         return to_time(session.operation_time)
 
 
-async def _try_change_stream(database: Database) -> None:
+async def try_change_stream(database: Database) -> None:
+    """Open one and close it again; raises what MongoDB has against it."""
     command = {"aggregate": 1, "pipeline": [{"$changeStream": {}}], "cursor": {}}
     reply = await database.command(command)
     await database.command({"killCursors": "$cmd.aggregate", "cursors": [reply["cursor"]["id"]]})
 
 
-async def _epoch(client: Client, database: Database) -> str:
+async def epoch_of(client: Client, database: Database) -> str:
     """The deployment's history by name: the replica set's own id and the database, hashed to 8 digits."""
     try:
         reply = await client.admin.command("replSetGetConfig")

@@ -12,6 +12,7 @@ from fastapi import Depends, WebSocketException
 from starlette.requests import HTTPConnection
 from starlette.websockets import WebSocket
 
+from realtime.core.health import Standing
 from realtime.core.protocol import Status
 from realtime.core.session import Limits
 from realtime.errors import ConfigurationError, ForbiddenError, ServiceError, UnavailableError
@@ -42,6 +43,28 @@ class Live:
     connections: set[Owner] = field(default_factory=set)
     degraded: Status | None = None
     ready: bool = True
+    draining: bool = False
+
+    standing: Standing = field(default_factory=Standing)
+    """The last look at the cluster's clock."""
+
+    def details(self) -> dict[str, Any]:
+        """What /readyz says beside its status. Times in seconds; None: not to be known."""
+        down = self.degraded
+        return {
+            "feed": "up" if down is None else "degraded",
+            "since": None if down is None else down.since,
+            "reason": None if down is None else down.reason,
+            "draining": self.draining,
+            "lag_seconds": self.standing.lag,
+            "oplog_left_seconds": self.standing.left,
+            "oplog_window_seconds": self.standing.window,
+            "connections": len(self.connections),
+        }
+
+    def drain(self) -> None:
+        """The service stops: no balancer may send anybody here from now on."""
+        self.ready, self.draining = False, True
 
 
 Provide = Callable[[], Live]

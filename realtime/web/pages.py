@@ -6,9 +6,10 @@ from importlib import resources
 from pathlib import Path
 
 from fastapi import APIRouter, Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import FileResponse
 
+from realtime import metrics
 from realtime.core import ejson
 from realtime.errors import NotFoundError, UnavailableError
 from realtime.web.live import Current
@@ -81,14 +82,17 @@ async def healthz() -> Response:
 
 @router.get("/readyz", tags=["health"], summary="Fit to serve", responses=problems(503))
 async def readyz(live: Current) -> Response:
-    """200 while MongoDB can be served, 503 with the reason otherwise."""
+    """200 while MongoDB can be served, 30 s of `degraded` included; 503 with the reason otherwise."""
+    details = live.details()
     if not live.ready:
-        reason = live.degraded.reason if live.degraded is not None else None
-        raise UnavailableError(reason or "the service is starting or stopping", retry_after=2)
-    return Response(ejson.encode({"status": "ready", "position": live.hub.position}), media_type="application/json")
+        reason = "the service is stopping" if live.draining else details["reason"]
+        raise UnavailableError(str(reason or "the service is starting or stopping"), retry_after=2, details=details)
+    return Response(
+        ejson.encode({"status": "ready", "position": live.hub.position, **details}), media_type="application/json"
+    )
 
 
 @router.get("/metrics", tags=["health"], summary="Prometheus metrics")
 async def metrics_page() -> Response:
     """The instruments of this process."""
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+    return Response(metrics.exposition(), media_type=CONTENT_TYPE_LATEST)

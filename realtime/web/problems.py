@@ -81,7 +81,13 @@ class ProblemRoute(APIRoute):
                 return problem(InvalidRequestError(f"{field}: {first['msg']}", details={"field": field}))
             except Exception:
                 reference = metrics.reference()
-                log.exception("%s %s failed, reference %s", request.method, request.url.path, reference)
+                log.exception(
+                    "%s %s failed, reference %s",
+                    request.method,
+                    request.url.path,
+                    reference,
+                    extra={"reference": reference},
+                )
                 return problem(InternalError(f"a bug; it is logged under {reference}"))
 
         return handler

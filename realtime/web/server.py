@@ -4,30 +4,64 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from types import FrameType
+from typing import Protocol
 
 import uvicorn
 from fastapi import FastAPI
 
+from realtime.core.protocol import CLOSE_DRAINING
 from realtime.errors import ConfigurationError
+from realtime.ports import Sink
 from realtime.settings import Settings
 from realtime.web.frames import FrameProtocol
+from realtime.web.live import Live
+
+log = logging.getLogger("realtime.server")
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+POLL_SECONDS = 0.02
+LEAST_PACE_SECONDS = 0.01
+"""A hundred sessions a second come back somewhere else without anybody noticing, so no drain is slower than it must."""
+FINISH_SECONDS = 2.0
+"""Of the drain time, what is left to those who were told last: to take it, and for their writes to be answered."""
+HEAR_SECONDS = 0.3
+"""Time for a task to hear that its peer is gone, and then that it is cancelled."""
+
+
+class Session(Protocol):
+    """What is told to go: whoever has a sink."""
+
+    @property
+    def sink(self) -> Sink | None: ...
 
 
 class Server(uvicorn.Server):
-    """A uvicorn server that ends without raising the signal again, which would end the process before its clean-up."""
+    """A uvicorn server that leaves in order: unready, a grace for balancers, sessions sent away bit by bit, the end.
+
+    uvicorn by itself sends 1012 to every socket at once, waits for all that is in flight without a limit, and raises
+    the signal again, which would end the process before its clean-up. `live` gives the running service, where there
+    is one; `at_once` is called with the second signal and ends the process.
+    """
 
     def __init__(
-        self, config: uvicorn.Config, drain: Callable[[], None], on_started: Callable[[], Awaitable[None]] | None = None
+        self,
+        config: uvicorn.Config,
+        settings: Settings,
+        on_started: Callable[[], Awaitable[None]] | None = None,
+        live: Callable[[], Live] | None = None,
+        at_once: Callable[[int], None] | None = None,
     ) -> None:
         super().__init__(config)
-        self._drain = drain
+        self._settings = settings
         self._on_started = on_started
+        self._live = live
+        self._at_once = at_once
+        self._leave_at = 0.0
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, and only then say so."""
@@ -35,10 +69,7 @@ class Server(uvicorn.Server):
         if self.started and self._on_started is not None:
             await self._on_started()
 
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Tell every client that this is a farewell and no fault, before uvicorn closes what is left."""
-        self._drain()
-        await super().shutdown(sockets)
+    # ------------------------------------------------------------------------------------------------------- signals
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -49,16 +80,106 @@ class Server(uvicorn.Server):
             yield
         finally:
             for number in SIGNALS:
-                loop.remove_signal_handler(number)
+                if self._at_once is None:
+                    loop.remove_signal_handler(number)
+                else:
+                    # The clean-up after the server is not to be waited for either.
+                    loop.add_signal_handler(number, self._at_once, number)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """First signal: an orderly end. Second: at once."""
+        """First signal: an orderly end, unready from now on. Second: at once."""
         if self.should_exit:
             self.force_exit = True
+            if self._at_once is not None:
+                self._at_once(sig)
+            return
         self.should_exit = True
+        self._leave_at = asyncio.get_running_loop().time() + self._settings.grace_seconds
+        if self._live is not None:
+            live = self._live()
+            live.drain()
+            log.info(
+                "stopping: unready now, listening for %g s more, then %d connections are sent away within %g s",
+                self._settings.grace_seconds,
+                len(live.connections),
+                self._settings.drain_seconds,
+            )
+
+    async def on_tick(self, counter: int) -> bool:
+        """Whether to leave: during the grace everything goes on, new connections included."""
+        leave = await super().on_tick(counter)
+        return leave and (self.force_exit or asyncio.get_running_loop().time() >= self._leave_at)
+
+    # ------------------------------------------------------------------------------------------------------- the end
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop listening, send every session away within the drain time, finish what is in flight, abort the rest."""
+        for server in self.servers:
+            server.close()
+        for listening in sockets or []:
+            listening.close()
+        for connection in list(self.server_state.connections):
+            if not isinstance(connection, FrameProtocol):
+                # Closed where it is idle, else after its answer.
+                connection.shutdown()
+        await self._drain()
+        await self._abort()
+
+    async def _drain(self) -> None:
+        loop = asyncio.get_running_loop()
+        began, seconds = loop.time(), self._settings.drain_seconds
+        total = len(self._sessions())
+        # Few are told at once; many over all of the time but what the last of them need to finish.
+        spread = min(total * LEAST_PACE_SECONDS, seconds - min(FINISH_SECONDS, seconds / 2))
+        told: set[Session] = set()
+        while not self.force_exit:
+            passed = loop.time() - began
+            share = 1.0 if passed >= spread else passed / spread
+            self._tell(told, int(total * share) + 1 if share < 1 else None)
+            if passed >= seconds or not (self.server_state.connections or self.server_state.tasks):
+                return
+            await asyncio.sleep(POLL_SECONDS)
+
+    def _sessions(self) -> list[Session]:
+        """Sockets and streams. An application of somebody else's has its sinks on uvicorn's connections."""
+        if self._live is not None:
+            return list(self._live().connections)
+        return [one for one in self.server_state.connections if isinstance(one, FrameProtocol) and one.sink is not None]
+
+    def _tell(self, told: set[Session], due: int | None) -> None:
+        """Tell this farewell, which is no fault, until `due` sessions know (None: all)."""
+        for session in self._sessions():
+            if due is not None and len(told) >= due:
+                return
+            if session not in told and session.sink is not None:
+                told.add(session)
+                session.sink.close(CLOSE_DRAINING, "draining")
+
+    async def _abort(self) -> None:
+        """What has not ended in time: peers that read nothing, requests that wait for MongoDB."""
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        tasks = set(self.server_state.tasks)
+        if tasks:
+            _, tasks = await asyncio.wait(tasks, timeout=0 if self.force_exit else HEAR_SECONDS)
+        if not tasks:
+            return
+        log.warning("%d requests had not ended in time and were aborted", len(tasks))
+        # uvicorn would write a traceback for each.
+        uvicorns = logging.getLogger("uvicorn.error")
+        before, uvicorns.disabled = uvicorns.disabled, True
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks, timeout=HEAR_SECONDS)
+        uvicorns.disabled = before
 
 
-def make_server(app: FastAPI, settings: Settings, on_started: Callable[[], Awaitable[None]] | None = None) -> Server:
+def make_server(
+    app: FastAPI,
+    settings: Settings,
+    on_started: Callable[[], Awaitable[None]] | None = None,
+    at_once: Callable[[int], None] | None = None,
+) -> Server:
     """A server for `app`, whose lifespan the caller runs. `on_started` is awaited once it listens."""
     config = uvicorn.Config(
         app,
@@ -77,10 +198,10 @@ def make_server(app: FastAPI, settings: Settings, on_started: Callable[[], Await
         # A half-open peer is gone within 30 s: a ping, and its time to answer.
         ws_ping_interval=8,
         ws_ping_timeout=20,
-        timeout_graceful_shutdown=int(settings.shutdown_seconds),
         timeout_keep_alive=75,
     )
-    return Server(config, app.state.realtime.drain, on_started)
+    realtime = getattr(app.state, "realtime", None)
+    return Server(config, settings, on_started, None if realtime is None else realtime.live, at_once)
 
 
 def bind(settings: Settings) -> socket.socket:

@@ -132,7 +132,7 @@ class Connection:
                 self._effects[type(effect)](effect)
         except Exception:
             reference = metrics.reference()
-            log.exception("a frame failed, reference %s", reference)
+            log.exception("a frame failed, reference %s", reference, extra={"reference": reference})
             error = InternalError(f"a bug; it is logged under {reference}")
             self.sink.send(protocol.ErrorFrame.of(error, None).encode())
 
@@ -167,7 +167,7 @@ class Connection:
                 frame = protocol.ErrorFrame.of(error, request.id)
             except Exception:
                 reference = metrics.reference()
-                log.exception("a write failed, reference %s", reference)
+                log.exception("a write failed, reference %s", reference, extra={"reference": reference})
                 frame = protocol.ErrorFrame.of(InternalError(f"a bug; it is logged under {reference}"), request.id)
             self._session.write_ended()
             self.sink.send(frame.encode())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from realtime.core.upstream import Action, action_for
+from realtime.core.upstream import MOST_REFUSALS, WITHIN_SECONDS, Action, Patience, action_for
 
 BY_CLASS = {
     "A": (Action.REOPEN, [43, 189, 10107, 13435, 13436, 11602, 91, 11600, 50]),
@@ -33,3 +33,44 @@ def test_a_code_nobody_knows_opens_the_stream_again() -> None:
 def test_the_label_resumable_wins_over_the_code(code: int) -> None:
     assert action_for(code, ["RetryableWriteError", "ResumableChangeStreamError"]) is Action.REOPEN
     assert action_for(code, ["RetryableWriteError"]) is action_for(code)
+
+
+# --------------------------------------------------------------------------------------------- patience (class B to E)
+
+
+def answers(patience: Patience, code: int | None, times: int, every: float = 1.0) -> list[Action]:
+    return [patience.action(code, (), turn * every) for turn in range(times)]
+
+
+@pytest.mark.parametrize("code", [*BY_CLASS["B"][1], 999_999])
+def test_the_fifth_failure_of_class_b_in_a_minute_is_a_matter_of_configuration(code: int) -> None:
+    wanted = [Action.REOPEN] * (MOST_REFUSALS - 1) + [Action.CONFIGURATION] * 2
+    assert answers(Patience(), code, MOST_REFUSALS + 1) == wanted
+
+
+@pytest.mark.parametrize("code", [None, *BY_CLASS["A"][1]])
+def test_an_election_takes_as_long_as_it_takes(code: int | None) -> None:
+    assert set(answers(Patience(), code, 100)) == {Action.REOPEN}
+
+
+def test_what_is_labelled_resumable_is_never_given_up() -> None:
+    patience = Patience()
+    assert {patience.action(6, ["ResumableChangeStreamError"], 0.0) for _ in range(20)} == {Action.REOPEN}
+
+
+@pytest.mark.parametrize("name", ["C", "D", "E"])
+def test_other_classes_keep_their_action(name: str) -> None:
+    action, codes = BY_CLASS[name]
+    assert {answer for code in codes for answer in answers(Patience(), code, 7)} == {action}
+
+
+def test_failures_far_apart_are_not_added_up() -> None:
+    assert set(answers(Patience(), 6, 20, every=WITHIN_SECONDS / (MOST_REFUSALS - 1))) == {Action.REOPEN}
+
+
+def test_progress_begins_the_count_anew() -> None:
+    patience = Patience()
+    for _ in range(3):
+        assert set(answers(patience, 6, MOST_REFUSALS - 1)) == {Action.REOPEN}
+        patience.went_on()
+    assert answers(patience, 6, MOST_REFUSALS)[-1] is Action.CONFIGURATION

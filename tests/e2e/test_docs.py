@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args, get_origin
 
 import annotated_types
 import pytest
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter, Gauge, Histogram
 from pydantic.fields import FieldInfo
 
 from realtime import errors, metrics
@@ -132,7 +132,7 @@ def test_the_ranges_of_the_settings_are_read_from_their_bounds() -> None:
 
 
 def test_the_metrics_table_has_every_instrument_with_its_type_and_labels() -> None:
-    instruments = [value for value in vars(metrics).values() if isinstance(value, Counter | Gauge)]
+    instruments = [value for value in vars(metrics).values() if isinstance(value, Counter | Gauge | Histogram)]
     wanted = [
         [
             f"`{instrument._name}{'_total' if isinstance(instrument, Counter) else ''}`",

@@ -72,6 +72,32 @@ async def test_kill_9_leaves_no_mongod_and_the_next_start_works_ten_times_in_a_r
     await gone(data)
 
 
+async def test_a_mongod_that_is_killed_comes_back_and_subscribers_miss_nothing(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    options = ("--port", "0", "--data-dir", str(data))
+    async with (
+        process("serve", *options, home=tmp_path) as service,
+        wired(service.url) as wire,
+        httpx.AsyncClient(base_url=service.url, timeout=30) as http,
+    ):
+        view = await wire.subscribe("orders")
+        for round_number in range(2):
+            (mongod,) = [pid for pid in mongods(data) if "--dbpath" in Path(f"/proc/{pid}/cmdline").read_text()]
+            os.kill(mongod, signal.SIGKILL)
+            async with asyncio.timeout(30):
+                made = 0
+                while made not in {201, 409}:
+                    body = {"_id": round_number}
+                    made = (await http.post("/v1/collections/orders/documents", json=body)).status_code
+            await wire.when(lambda number=round_number: len(view.documents) == number + 1)  # type: ignore[misc]  # reason: binds it now
+        assert wire.closed is None
+        assert view.resyncs == 0
+    said = "".join(service.output)
+    assert len(re.findall(r"the embedded MongoDB ended \(killed by SIGKILL\): started again in \d s", said)) == 2
+    assert len(re.findall(r"the embedded MongoDB is started again \(process \d+\)", said)) == 2
+    await gone(data)
+
+
 async def test_sigterm_ends_with_0_and_leaves_nothing(tmp_path: Path) -> None:
     data = tmp_path / "data"
     async with process("serve", "--port", "0", "--data-dir", str(data), home=tmp_path) as service:

@@ -1,0 +1,129 @@
+"""Watches a running service: is the stream alive, how far is it behind, is the service fit to be sent clients.
+
+What it finds goes to those who are connected (`status`), to `/readyz`, to the instruments, and into one line of the
+log for each change.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+from realtime import metrics
+from realtime.core.health import SILENT_SECONDS, Grade, Standing
+from realtime.core.protocol import Status
+from realtime.mongo.clock import Instant
+from realtime.mongo.feed import ChangeFeed, FeedStatus
+from realtime.web.live import Live
+
+log = logging.getLogger("realtime.health")
+
+WATCH_SECONDS = 0.5
+LOOK_SECONDS = 2.0
+READY_GRACE_SECONDS = 30.0
+"""An election must not take every replica out of a balancer: degraded this long is still ready."""
+
+Clock = Callable[[], Awaitable[Instant | None]]
+
+
+class Health:
+    """Of one running service. `clock` reads the cluster's own time; None where MongoDB does not answer."""
+
+    def __init__(self, live: Live, feed: ChangeFeed, clock: Clock) -> None:
+        self._live = live
+        self._feed = feed
+        self._clock = clock
+        self._from_feed = FeedStatus(up=True)
+        self._silent = False
+        self._degraded_at: float | None = None
+        metrics.FEED_UP.set(1)
+        metrics.LAST_STEP.set(time.time())
+
+    def report(self, status: FeedStatus) -> None:
+        """The feed went down or came back."""
+        self._from_feed = status
+        self._settle()
+
+    async def watch(self) -> None:
+        """A step that hangs is no exception: look at the clock now and then."""
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            self.tick(asyncio.get_running_loop().time())
+
+    async def look(self) -> None:
+        """Measure the lag, for ever."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            try:
+                await self.measure()
+            except Exception:
+                log.exception("the lag was not measured")
+
+    def tick(self, now: float) -> None:
+        """What can be said without asking MongoDB; `now` is the loop's time."""
+        live, feed = self._live, self._feed
+        feed.check(now)
+        live.ready = not live.draining and (self._degraded_at is None or now - self._degraded_at < READY_GRACE_SECONDS)
+        if live.draining:
+            feed.hasten()
+        if feed.replied_at is not None:
+            metrics.LAST_STEP.set(time.time() - (now - feed.replied_at))
+        metrics.OUTBOX_BYTES.set(sum(getattr(one.sink, "waiting", 0) for one in list(live.connections)))
+        metrics.JOURNAL_SECONDS.set((live.hub.time >> 32) - (live.hub.history.journal.start >> 32))
+
+    async def measure(self) -> None:
+        """Against the cluster's clock. While that cannot be read the feed's own report says enough."""
+        instant = await self._clock()
+        if instant is None:
+            return
+        standing = self._live.standing
+        before = standing.grade
+        standing.look(cluster=instant.time, stream=self._live.hub.time, oldest=instant.oldest)
+        metrics.LAG.set(standing.lag)
+        metrics.OPLOG_WINDOW.set(standing.window or 0)
+        metrics.OPLOG_LEFT.set(standing.left or 0)
+        if standing.grade is not before:
+            _tell(standing)
+        # Once silent it stays so until it has caught up: single steps of a stream that limps are no recovery.
+        self._silent = standing.silent or (self._silent and standing.lag >= SILENT_SECONDS)
+        self._settle()
+
+    def _settle(self) -> None:
+        """What the feed says of itself, and what the clock says of it, as one state."""
+        status = self._from_feed
+        if status.up and self._silent:
+            lag = self._live.standing.lag
+            reason = f"the change stream is silent, {lag} s behind the cluster's clock: is a majority of members up?"
+            status = FeedStatus(up=False, reason=reason, seconds=lag)
+        if status.up == (self._live.degraded is None):
+            return
+        since = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=status.seconds)
+        frame = Status(feed="up" if status.up else "degraded", since=since, reason=status.reason)
+        self._note(frame, asyncio.get_running_loop().time())
+        encoded = frame.encode()
+        for connection in self._live.connections:
+            connection.sink.send(encoded)
+
+    def _note(self, frame: Status, now: float) -> None:
+        if frame.feed == "up":
+            log.info("up again after %.0f s", now - self._degraded_at if self._degraded_at is not None else 0)
+            self._live.degraded, self._degraded_at = None, None
+        else:
+            log.warning("degraded: %s", frame.reason)
+            self._live.degraded, self._degraded_at = frame, now
+        metrics.FEED_UP.set(1 if frame.feed == "up" else 0)
+
+
+def _tell(standing: Standing) -> None:
+    words = "the service is %d s behind, of the %s s that the oplog reaches back"
+    if standing.grade is Grade.ERROR:
+        log.error(
+            f"{words}: history will be lost; give it a larger oplog, or fewer writers", standing.lag, standing.window
+        )
+    elif standing.grade is Grade.WARNING:
+        log.warning(words, standing.lag, standing.window)
+    else:
+        log.info(f"{words}: fine again", standing.lag, standing.window)

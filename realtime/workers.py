@@ -1,0 +1,253 @@
+"""Several workers behind one port: this process listens, owns the embedded MongoDB and keeps the workers alive.
+
+Each worker is a whole service on the listening socket that it inherits. A socket of its own (SO_REUSEPORT) would take
+the connections that wait in it along when a worker ends, and let any program of the same user listen beside it.
+
+A worker's stdin is one end of a socket pair. The parent sends one line with what it needs, the worker answers one when
+it serves; the end of file tells the parent that the worker is gone, and the worker that the parent is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from prometheus_client import multiprocess
+
+from realtime.errors import ConfigurationError
+from realtime.mongo import guard
+from realtime.settings import Settings, load, process_environment
+
+log = logging.getLogger("realtime.workers")
+
+BACKOFF_SECONDS = (0.5, 30.0)
+STEADY_SECONDS = 60.0
+"""A worker that lived this long is started again as if it were the first time."""
+END_SECONDS = 4.0
+"""Over grace and drain, until a worker that does not end is killed."""
+BACKLOG = 2048
+BY_HAND = "a worker is started by `realtime serve --workers N` and not by hand"
+
+
+class WorkerRefusedError(Exception):
+    """The first worker cannot serve, as any other could not; it has said why."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"exit code {code}")
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What a worker is told: its settings, the listening socket's descriptor, where its figures go, its parent."""
+
+    settings: Settings
+    descriptor: int
+    figures: str
+    parent: int
+
+    def encode(self) -> bytes:
+        """As one line, the URI with its password included: never on a command line."""
+        given = self.settings.model_dump(mode="json")
+        uri = self.settings.mongodb_uri
+        given["mongodb_uri"] = None if uri is None else uri.get_secret_value()
+        words = {"settings": given, "descriptor": self.descriptor, "figures": self.figures, "parent": self.parent}
+        return json.dumps(words).encode() + b"\n"
+
+    @classmethod
+    def decode(cls, line: bytes) -> Orders:
+        """What `encode` made."""
+        words: dict[str, Any] = json.loads(line)
+        return cls(load(**words["settings"]), words["descriptor"], words["figures"], words["parent"])
+
+
+# ------------------------------------------------------------------------------------------------------- in the parent
+
+
+class Supervisor:
+    """Keeps `settings.workers` workers on one listening socket until it is told to stop."""
+
+    def __init__(self, settings: Settings, listening: socket.socket, at_once: Callable[[int], None]) -> None:
+        self._settings = settings
+        self._listening = listening
+        self._at_once = at_once
+        self._stopping = asyncio.Event()
+        self._running: dict[int, _Worker] = {}
+        self._figures = ""
+
+    async def run(self, on_started: Callable[[], Awaitable[None]]) -> None:
+        """Until a signal, and until every worker has ended. `WorkerRefusedError` where the first cannot serve."""
+        loop = asyncio.get_running_loop()
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(signum, self.stop, signum)
+        # The kernel's queue takes connections while no worker does.
+        self._listening.listen(BACKLOG)
+        with tempfile.TemporaryDirectory(prefix="realtime-figures-") as self._figures:
+            first = self._start(1)
+            end = loop.create_task(self._end())
+            try:
+                # Before the others: what keeps one from serving keeps all, and is to be said once.
+                if not await first.serving():
+                    raise WorkerRefusedError(await first.ended())
+                await on_started()
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self._keep(1, first))
+                    for number in range(2, self._settings.workers + 1):
+                        group.create_task(self._keep(number, self._start(number)))
+            finally:
+                end.cancel()
+                for worker in self._running.values():
+                    worker.process.kill()
+
+    def stop(self, signum: int) -> None:
+        """First signal: pass it on and wait. Second: at once; the kernel takes the workers along."""
+        if self._stopping.is_set():
+            self._at_once(signum)
+        self._stopping.set()
+        for worker in self._running.values():
+            worker.process.terminate()
+
+    def _start(self, number: int) -> _Worker:
+        worker = _Worker(number, Orders(self._settings, self._listening.fileno(), self._figures, os.getpid()))
+        self._running[number] = worker
+        if self._stopping.is_set():
+            worker.process.terminate()
+        return worker
+
+    async def _keep(self, number: int, worker: _Worker) -> None:
+        """Start it again whenever it ends, later and later."""
+        loop = asyncio.get_running_loop()
+        failures, served = 0, worker if number == 1 else None  # the first was waited for
+        while True:
+            began = loop.time()
+            if worker is not served:
+                await worker.serving()
+            code = await worker.ended()
+            del self._running[number]
+            # Its gauges are gone with it; what it counted stays counted.
+            multiprocess.mark_process_dead(worker.process.pid, self._figures)  # type: ignore[no-untyped-call]  # reason: untyped
+            if self._stopping.is_set():
+                return
+            failures = 1 if loop.time() - began > STEADY_SECONDS else failures + 1
+            least, most = BACKOFF_SECONDS
+            delay = min(most, least * float(2 ** min(failures - 1, 10)))
+            log.error(
+                "worker %d (process %d) ended by %s: started again in %g s",
+                number,
+                worker.process.pid,
+                _cause(code),
+                delay,
+            )
+            try:
+                await asyncio.wait_for(self._stopping.wait(), delay)
+            except TimeoutError:
+                worker = self._start(number)
+            else:
+                return
+
+    async def _end(self) -> None:
+        """When told to stop: no worker outlives what it was given."""
+        await self._stopping.wait()
+        await asyncio.sleep(self._settings.grace_seconds + self._settings.drain_seconds + END_SECONDS)
+        for worker in self._running.values():
+            log.error("worker %d (process %d) did not end and is killed", worker.number, worker.process.pid)
+            worker.process.kill()
+
+
+def _cause(code: int) -> str:
+    return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+
+
+class _Worker:
+    """A process and the parent's end of its socket pair."""
+
+    def __init__(self, number: int, orders: Orders) -> None:
+        self.number = number
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self.process: subprocess.Popen[bytes] = subprocess.Popen(
+                [sys.executable, "-m", "realtime", "worker"],
+                stdin=theirs.fileno(),
+                pass_fds=(orders.descriptor,),
+                # The terminal's Ctrl-C comes to the parent, which passes it on.
+                process_group=0,
+                # Read by the instruments when they are made, before any of our code could say so.
+                env=process_environment(PROMETHEUS_MULTIPROC_DIR=orders.figures),
+            )
+        ours.setblocking(False)
+        self._channel = ours
+        self._channel.send(orders.encode())
+
+    async def serving(self) -> bool:
+        """Until it takes connections, or is gone before it does."""
+        try:
+            served = bool(await asyncio.get_running_loop().sock_recv(self._channel, 1024))
+        except ConnectionError:
+            served = False
+        if served:
+            log.info("worker %d started (process %d)", self.number, self.process.pid)
+        return served
+
+    async def ended(self) -> int:
+        """Until it is gone; its exit code."""
+        loop = asyncio.get_running_loop()
+        try:
+            while await loop.sock_recv(self._channel, 1024):
+                pass
+        except ConnectionError:
+            pass
+        self._channel.close()
+        # Its last descriptor is closed: it is dead but for the kernel's bookkeeping.
+        return await asyncio.to_thread(self.process.wait)
+
+
+# -------------------------------------------------------------------------------------------------------- in a worker
+
+
+def channel() -> socket.socket:
+    """This worker's end of the pair. `ConfigurationError` where stdin is something else."""
+    try:
+        return socket.socket(fileno=sys.stdin.fileno())
+    except (OSError, ValueError):
+        raise ConfigurationError(BY_HAND) from None
+
+
+def tell_serving(channel: socket.socket) -> None:
+    """Tell the parent that this worker takes connections."""
+    channel.sendall(b"serving\n")
+
+
+def receive(channel: socket.socket) -> Orders:
+    """This process's orders. From now on it does not outlive its parent, however that ends."""
+    line = b""
+    while not line.endswith(b"\n"):
+        data = channel.recv(65536)
+        if not data:
+            raise ConfigurationError(BY_HAND)
+        line += data
+    orders = Orders.decode(line)
+    if (die := guard.die_with(orders.parent)) is not None:
+        die()
+    # Where the kernel has no such signal, the end of the pair does it.
+    threading.Thread(target=_end_with, args=(channel,), daemon=True).start()
+    return orders
+
+
+def _end_with(channel: socket.socket) -> None:
+    try:
+        while channel.recv(1024):
+            pass
+    except OSError:
+        pass
+    os._exit(1)

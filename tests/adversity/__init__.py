@@ -1,0 +1,1 @@
+"""docs/faults.md for real: processes, signals, frozen members, proxies. Judged by `tests/checker.py`."""

@@ -1,0 +1,93 @@
+"""Debian's nginx on loopback, with the very snippet that docs/operations.md gives to operators."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
+DOCUMENTED = ("127.0.0.1:8001", "127.0.0.1:8002", "127.0.0.1:8003")
+LISTEN = "listen 127.0.0.1:8080;"
+
+AROUND = """
+daemon off;
+{user}
+worker_processes 1;
+error_log {directory}/error.log warn;
+pid {directory}/nginx.pid;
+events {{ worker_connections 4096; }}
+http {{
+    access_log off;
+    client_body_temp_path {directory}/body;
+    proxy_temp_path {directory}/proxy;
+    fastcgi_temp_path {directory}/fastcgi;
+    uwsgi_temp_path {directory}/uwsgi;
+    scgi_temp_path {directory}/scgi;
+{snippet}
+}}
+"""
+
+
+def snippet() -> str:
+    """The block of the page."""
+    blocks = re.findall(r"^```nginx\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 1, "docs/operations.md has one block for nginx"
+    return str(blocks[0])
+
+
+def configuration(directory: Path, port: int, replicas: Sequence[int]) -> str:
+    """A whole configuration: the page's block with these ports and nothing else changed."""
+    text = snippet()
+    for documented, replica in zip(DOCUMENTED, replicas, strict=True):
+        assert text.count(documented) == 1, documented
+        text = text.replace(documented, f"127.0.0.1:{replica}")
+    assert text.count(LISTEN) == 1
+    text = text.replace(LISTEN, f"listen 127.0.0.1:{port};")
+    # Root's workers would be somebody else, who may not write into a test's directory.
+    user = "user root;" if os.geteuid() == 0 else ""
+    return AROUND.format(user=user, directory=directory, snippet=text)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody has just now."""
+    probes = [socket.socket() for _ in range(count)]
+    try:
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()
+
+
+@asynccontextmanager
+async def proxying(directory: Path, replicas: Sequence[int]) -> AsyncIterator[str]:
+    """nginx in front of these ports; its URL."""
+    binary = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    assert binary is not None, "the tests need nginx: apt-get install nginx"
+    (port,) = free_ports(1)
+    directory.mkdir(exist_ok=True)
+    file = directory / "nginx.conf"
+    file.write_text(configuration(directory, port, replicas))
+    process = await asyncio.create_subprocess_exec(binary, "-p", str(directory), "-c", str(file))
+    try:
+        async with asyncio.timeout(10):
+            while not _listens(port):
+                assert process.returncode is None, (directory / "error.log").read_text()
+                await asyncio.sleep(0.02)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -1,0 +1,198 @@
+"""14: a service that is told to stop sends everybody away, finishes what it took, and is gone in time.
+
+Sabotage: `make sabotage`, rows "deploy".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import signal
+import threading
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pymongo
+import pytest
+from websockets.exceptions import ConnectionClosed
+
+from tests.adversity.scale import Scale
+from tests.checker import Asked, judge
+from tests.e2e.test_process import gone
+from tests.exact.conftest import Say
+from tests.exact.ear import Ear, listening
+from tests.exact.flock import Bird
+from tests.exact.ledger import Ledger, insert
+from tests.replica_set import ReplicaSet
+from tests.serving import process
+
+Client = pymongo.MongoClient[dict[str, Any]]
+pytestmark = pytest.mark.timeout(120)
+GRACE, DRAIN, BEYOND = 1.0, 3.0, 2.0
+WRITES_A_SECOND = 200
+LARGE = 40
+"""Documents of 256 KiB: a peer that reads nothing fills its outbox with them."""
+
+
+class Load:
+    """Inserts straight into MongoDB until told to stop, remembered for the checker."""
+
+    def __init__(self, ledger: Ledger, rate: float = WRITES_A_SECOND) -> None:
+        self.ledger = ledger
+        self._rate = rate
+        self._stopping = threading.Event()
+
+    def run(self) -> None:
+        number = 0
+        while not self._stopping.wait(1 / self._rate):
+            number += 1
+            self.ledger.one(insert("docs", f"load-{number}", n=number))
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+
+async def write_until_closed(ear: Ear, name: int, acknowledged: list[str]) -> int:
+    """Inserts over the socket, one after the other; how many went unanswered (the last one, or none)."""
+    number = 0
+    while ear.closed is None:
+        number += 1
+        key = f"own-{name}-{number}"
+        try:
+            answer = await ear.ask(type="insert", collection="others", document={"_id": key})
+        except (AssertionError, ConnectionClosed):
+            return 1
+        assert answer["type"] == "result", answer
+        acknowledged.append(key)
+    return 0
+
+
+class Deaf(Bird):
+    """Asks for more than fits and never reads."""
+
+    def data_received(self, data: bytes) -> None:
+        was = self._open
+        super().data_received(data)
+        if self._open and not was:
+            assert isinstance(self._transport, asyncio.Transport)
+            self._transport.pause_reading()
+
+
+async def unfinished_request(url: str) -> asyncio.StreamWriter:
+    """A request whose body never comes to its end."""
+    address = urlsplit(url)
+    _, writer = await asyncio.open_connection(address.hostname, address.port)
+    head = f"POST /v1/collections/docs/documents HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Length: 1000\r\n\r\n"
+    writer.write(head.encode() + b'{"half": ')
+    await writer.drain()
+    return writer
+
+
+async def unready(url: str) -> tuple[int, int]:
+    """The answers of /readyz and /healthz."""
+    async with httpx.AsyncClient(base_url=url) as http:
+        return (await http.get("/readyz")).status_code, (await http.get("/healthz")).status_code
+
+
+async def test_sigterm_under_load_sends_everybody_away_in_time(
+    replica_set: ReplicaSet, tmp_path: Path, scale: Scale, say: Say
+) -> None:
+    name = f"t_deploy_{random.randrange(1 << 40):x}"
+    options = ("--port", "0", "--mongodb-uri", replica_set.uri, "--database", name)
+    variables = {"REALTIME_GRACE_SECONDS": str(GRACE), "REALTIME_DRAIN_SECONDS": str(DRAIN)}
+    loop = asyncio.get_running_loop()
+    told: list[float] = []
+    acknowledged: list[str] = []
+    with Client(replica_set.uri) as client:
+        ledger = Ledger(client[name])
+        client[name]["large"].insert_many([{"_id": n, "text": "x" * 262_144} for n in range(LARGE)])
+        load = Load(ledger)
+        ledger.one(insert("docs", "first", n=0))
+        try:
+            async with AsyncExitStack() as stack:
+                service = await stack.enter_async_context(process("serve", *options, home=tmp_path, **variables))
+                ears = [await stack.enter_async_context(listening(service.url)) for _ in range(scale["clients"])]
+                await asyncio.gather(*(ear.subscribe("s", "docs", mode="events") for ear in ears))
+                closing = [ear.coming(lambda frame: frame["type"] == "closing") for ear in ears]
+                for future in closing:
+                    future.add_done_callback(lambda _: told.append(loop.time()))
+                deaf = Deaf(service.url, {"type": "subscribe", "id": "s", "collection": "large"})
+                flight = asyncio.create_task(deaf.fly())
+                request = await unfinished_request(service.url)
+                working = asyncio.create_task(asyncio.to_thread(load.run))
+                writing = [
+                    asyncio.create_task(write_until_closed(ear, n, acknowledged))
+                    for n, ear in enumerate(ears[: scale["writers"]])
+                ]
+                await asyncio.sleep(scale.seconds("load"))
+                began = loop.time()
+                service.process.send_signal(signal.SIGTERM)
+                answers = await unready(service.url)
+                answered = loop.time() - began
+                async with listening(service.url) as late:
+                    closed_late = late.coming(lambda frame: frame["type"] == "closing")
+                    await late.subscribe("s", "docs", mode="events")
+                    async with asyncio.timeout(GRACE + DRAIN + BEYOND):
+                        code = await service.process.wait()
+                        took = loop.time() - began
+                        await asyncio.gather(*closing, closed_late)
+                        unanswered = sum(await asyncio.gather(*writing))
+                load.stop()
+                await working
+                flight.cancel()
+                deaf.close()
+                await asyncio.gather(flight, return_exceptions=True)
+                request.close()
+                with contextlib.suppress(OSError):
+                    await request.wait_closed()
+            kept = {one["_id"] for one in client[name]["others"].find()}
+        finally:
+            load.stop()
+            client.drop_database(name)
+    truth = ledger.truth()
+    verdicts = [judge(ear.frames, [Asked("s", ("docs",), "events")], truth).accept() for ear in ears]
+    first, last = min(told) - began, max(told) - began
+    seen = sum(verdict["told"] for verdict in verdicts)
+    say(
+        f"{len(ears)} clients told 4000 after {first:.2f} to {last:.2f} s, ended after {took:.2f} s (grace {GRACE:g}, "
+        f"drain {DRAIN:g}); unready after {answered * 1000:.0f} ms; {len(acknowledged)} writes acknowledged and kept, "
+        f"{unanswered} unanswered; {seen} events judged"
+    )
+    assert code == 0, "".join(service.output)
+    assert answers == (503, 200)
+    assert answered < GRACE
+    assert [ear.closed for ear in [*ears, late]] == [(4000, "draining")] * (len(ears) + 1)
+    assert [ear.frames[-1]["type"] for ear in ears] == ["closing"] * len(ears)
+    assert first >= GRACE
+    assert last <= GRACE + DRAIN
+    assert last - first >= 0.2
+    assert took <= GRACE + DRAIN + BEYOND
+    assert len(acknowledged) >= scale["writers"]
+    assert set(acknowledged) <= kept
+    assert seen >= len(ears) * 20
+
+
+async def test_a_second_signal_ends_it_at_once(tmp_path: Path, scale: Scale, say: Say) -> None:
+    loop = asyncio.get_running_loop()
+    slow = {"REALTIME_GRACE_SECONDS": "60", "REALTIME_DRAIN_SECONDS": "60"}
+    times = []
+    for turn in range(scale["rounds"]):
+        data = tmp_path / f"data-{turn}"
+        options = ("--port", "0", "--data-dir", str(data))
+        async with process("serve", *options, home=tmp_path, **slow) as service, listening(service.url) as ear:
+            await ear.subscribe("s", "docs")
+            service.process.send_signal(signal.SIGTERM)
+            assert (await unready(service.url))[0] == 503
+            assert service.process.returncode is None
+            began = loop.time()
+            service.process.send_signal(signal.SIGTERM)
+            async with asyncio.timeout(5):
+                assert await service.process.wait() == 128 + signal.SIGTERM
+            times.append(loop.time() - began)
+        await gone(data)
+    say(f"ended {max(times) * 1000:.0f} ms after the second signal, its MongoDB too")
+    assert max(times) < 1
