@@ -6,6 +6,7 @@ Expectations are MongoDB's; tests/mongo/test_filters_differential.py holds the s
 from __future__ import annotations
 
 import datetime as dt
+import time
 from typing import Any
 
 import pytest
@@ -341,3 +342,15 @@ def test_a_refusal_is_final() -> None:
     with pytest.raises(ServiceError) as refused:
         compile_filter({"$where": "1"})
     assert (refused.value.status, refused.value.retry) == (422, False)
+
+
+def test_a_document_made_to_double_the_ways_of_a_path_stalls_nobody() -> None:
+    """Each level can be entered by the name `0` and by the place 0: 2 to the 45th ways, were they all followed."""
+    document: dict[str, Any] = {"0": 1}
+    for _ in range(90):
+        document = {"0": [document]}
+    matches = compile_filter({".".join("0" * 130): {"$gt": 1}}).matches
+    began = time.thread_time()
+    assert not matches(document)
+    assert time.thread_time() - began < 1
+    assert compile_filter({".".join("0" * 130): 1}).matches(document)
