@@ -70,17 +70,24 @@ def _at_dotted(path: str, predicate: Predicate, *, enter: bool) -> Matcher:
     return matches
 
 
-def leaves(node: Any, parts: tuple[str, ...], start: int, *, enter: bool) -> Iterator[Any]:
+Seen = set[tuple[int, int]]
+"""Arrays by their id that were entered at a numeric component, and at which one of the path."""
+
+
+def leaves(node: Any, parts: tuple[str, ...], start: int, *, enter: bool, seen: Seen | None = None) -> Iterator[Any]:
     """The values that MongoDB looks at for a path, `MISSING` among them; `enter`: also the elements of a last array.
 
     Follows MongoDB's BSONElementIterator: objects are walked until an array turns up. In an array in the middle of
     the path every object is searched for the rest of it, and a numeric component also picks the element it counts.
+    Two ways that lead to one array at one component go on alike, and only the first of them is followed: in a document
+    made for it, the ways of `0.0.0…` double with every level.
     """
+    seen = set() if seen is None else seen
     for index in range(start, len(parts)):
         if type(node) is list:
             if parts[index:] == ("",):
                 break  # at an array MongoDB takes a final dot for the end of the path
-            yield from _array_leaves(node, parts, index, enter=enter)
+            yield from _array_leaves(node, parts, index, seen, enter=enter)
             return
         if isinstance(node, DBRef):
             node = node.as_doc()  # the driver's own type for an object that begins with $ref and $id
@@ -93,17 +100,21 @@ def leaves(node: Any, parts: tuple[str, ...], start: int, *, enter: bool) -> Ite
     yield node
 
 
-def _array_leaves(array: list[Any], parts: tuple[str, ...], index: int, *, enter: bool) -> Iterator[Any]:
+def _array_leaves(array: list[Any], parts: tuple[str, ...], index: int, seen: Seen, *, enter: bool) -> Iterator[Any]:
     name = parts[index]
     picked = int(name) if is_place(name) else -1
+    if picked >= 0:
+        if (id(array), index) in seen:
+            return
+        seen.add((id(array), index))
     for place, element in enumerate(array):
         if isinstance(element, dict | DBRef):
-            yield from leaves(element, parts, index, enter=enter)
+            yield from leaves(element, parts, index, enter=enter, seen=seen)
         if place == picked:
             if index + 1 == len(parts):
                 yield element  # a last array picked by its number is not entered
             elif isinstance(element, dict | list | DBRef):
-                yield from leaves(element, parts, index + 1, enter=enter)
+                yield from leaves(element, parts, index + 1, enter=enter, seen=seen)
 
 
 def is_place(name: str) -> bool:
