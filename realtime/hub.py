@@ -392,7 +392,7 @@ class Hub:
             self.roster.release(self.time)
         members.task = None
         for subscription in list(members.subscriptions):
-            if not subscription.live:
+            if not subscription.live and not subscription.lapsed:
                 self.welcome(group, subscription)
 
     def _between_batches(self, action: Callable[[], None]) -> None:

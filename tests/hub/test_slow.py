@@ -159,6 +159,30 @@ async def test_a_group_read_again_meanwhile_says_so_once(service: Service) -> No
     assert len(held.documents) == 8
 
 
+async def test_a_window_that_is_read_again_meanwhile_waits_for_the_connection(service: Service) -> None:
+    for number in range(100, 160):
+        service.store.insert("items", {"_id": number, "text": "x" * 100})
+    await service.flow()
+    what = query(sort=[["_id", -1]], limit=2)
+    peer = Slow(service.hub)
+    subscription = await service.subscribed(Subscription("s", peer, what))
+    peer.stopped = True
+    for number in range(200, 205):
+        service.store.insert("items", {"_id": number, "text": "x" * 100})
+        await service.flow()
+    assert subscription.lapsed
+    reads = len(service.store.reads_of("find"))
+    for number in [*range(120, 160), *range(200, 205)]:
+        service.store.delete("items", number)
+    await service.flow()
+    await until(lambda: len(service.store.reads_of("find")) > reads and subscription.group and subscription.group.live)
+    assert subscription.lapsed, "it is told once, when it has taken the rest"
+    peer.go_on()
+    held = View(peer.frames)["s"]
+    assert held.resyncs == ["slow_consumer"]
+    assert sorted(held.documents) == ["118", "119"]
+
+
 async def test_a_second_resync_waits_and_a_third_within_a_minute_closes(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
