@@ -198,7 +198,9 @@ async def test_without_its_lifespan_the_first_request_says_how_to_mend_it(
         assert mend.encode() in (response.body or b"")
     else:
         assert response.status_code == 403
-    assert [mend in record.message for record in caplog.records if record.levelname == "ERROR"] == [True]
+    # uvicorn writes a line of its own about some handshakes that are answered by a denial.
+    ours = [record for record in caplog.records if record.levelname == "ERROR" and record.name.startswith("realtime")]
+    assert [mend in record.message for record in ours] == [True]
 
 
 async def test_an_endpoint_that_asks_for_the_database_too_early_is_told_as_well() -> None:
