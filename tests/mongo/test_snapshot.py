@@ -10,7 +10,7 @@ import bson
 import pytest
 
 from realtime.core.events import to_time, to_timestamp
-from realtime.errors import NotFoundError, TooLargeError, UnavailableError, UnsupportedCollectionError
+from realtime.errors import NotFoundError, ServiceError, TooLargeError, UnavailableError, UnsupportedCollectionError
 from realtime.mongo import client as clients
 from realtime.mongo.faults import Gate
 from realtime.mongo.snapshot import SNAPSHOT_TRIES, MongoReader
@@ -99,6 +99,35 @@ async def test_find_takes_only_what_matches(database: Documents, reader: MongoRe
     database.orders.insert_many({"_id": number, "open": number % 2 == 0} for number in range(10))
     snapshot = await reader.find("orders", {"open": True}, after=now(database), limit=100)
     assert [document["_id"] for document in by_key(snapshot.documents)] == [0, 2, 4, 6, 8]
+
+
+async def test_a_window_is_the_first_documents_in_their_order_however_many_there_are(
+    database: Documents, reader: MongoReader
+) -> None:
+    """Over several batches of the cursor, all at one time; more than a command's own batch."""
+    database.orders.insert_many({"_id": number, "n": number * 7919 % 3001, "x": "y" * 50} for number in range(3000))
+    after = now(database)
+    sort = {"n": -1, "_id": 1}
+    snapshot = await reader.find("orders", {"n": {"$gt": 5}}, after=after, limit=2500, sort=sort, cut=True)
+    database.orders.delete_many({})
+    right = sorted((n * 7919 % 3001 for n in range(3000)), reverse=True)[:2500]
+    assert [document["n"] for document in snapshot.documents] == right
+    assert snapshot.time >= after
+    fewer = await reader.find("orders", {}, after=now(database), limit=5, sort=sort, cut=True)
+    assert len(fewer.documents) == 0
+
+
+async def test_only_the_fields_asked_for_are_read(database: Documents, reader: MongoReader) -> None:
+    database.orders.insert_one({"_id": 1, "a": {"b": 1, "c": 2}, "d": 3})
+    snapshot = await reader.find("orders", {"d": 3}, after=now(database), limit=5, fields={"_id": 1, "a.b": 1})
+    assert [dict(document) for document in snapshot.documents] == [{"_id": 1, "a": {"b": 1}}]
+
+
+async def test_a_document_that_cannot_be_sorted_is_the_requests_fault(database: Documents, reader: MongoReader) -> None:
+    database.orders.insert_many([{"_id": 1, "a": [1], "b": [2]}, {"_id": 2}])
+    with pytest.raises(ServiceError, match="parallel arrays") as refused:
+        await reader.find("orders", {}, after=now(database), limit=5, sort={"a": 1, "b": 1, "_id": 1}, cut=True)
+    assert not refused.value.retry
 
 
 async def test_a_result_over_the_limit_is_refused_with_its_count(database: Documents, reader: MongoReader) -> None:
