@@ -165,7 +165,7 @@ def _regex(value: Any, options: str | None) -> bytes:
     if not isinstance(value, Regex):
         return _join(b"$regex", value.encode(), (options or "").encode())
     pattern = value.pattern.encode() if isinstance(value.pattern, str) else value.pattern
-    return _join(b"$regex", pattern, (regex_options(value) if options is None else options).encode())
+    return _join(b"$regex", pattern, (options or regex_options(value)).encode())
 
 
 def _bytes(value: Any) -> bytes:

@@ -151,7 +151,9 @@ class _Compiler:
             if name == "$regex":
                 if not isinstance(value.get("$options", ""), str):
                     invalid(where, f"$options takes a string, not {kind(value['$options'])}")
-                parts.append(Leaf(self.regex(operand, value.get("$options"), where)))
+                # Empty options that stand first are none to MongoDB, which looks at what it has read so far.
+                none = value.get("$options") == "" and next(one for one in value if one in PAIR) == "$options"
+                parts.append(Leaf(self.regex(operand, None if none else value.get("$options"), where)))
             elif name == "$options":
                 if "$regex" not in value:
                     invalid(where, "$options stands beside $regex")
@@ -274,6 +276,9 @@ class _Compiler:
         self.nodes += several
         if self.nodes > self.bounds.nodes:
             invalid(here, f"more than {self.bounds.nodes} conditions and list elements")
+
+
+PAIR = frozenset({"$regex", "$options"})
 
 
 def _has_object(matches: Matcher, value: Any) -> bool:

@@ -65,6 +65,7 @@ CASES: dict[str, tuple[Any, Values, Values]] = {
     "$regex with $options, in any order": ({"$options": "is", "$regex": "A.b"}, ["a\nB"], ["ab"]),
     "$regex of a BSON regular expression": ({"$regex": Regex("a", "i")}, ["A"], ["b"]),
     "$regex of a BSON regular expression with $options": ({"$regex": Regex("a"), "$options": "i"}, ["A"], ["b"]),
+    "empty options before a BSON regular expression": ({"$options": "", "$regex": Regex("a", "i")}, ["A"], ["b"]),
     "options count twice for stored regular expressions": ({"$regex": "a", "$options": "ii"}, ["A"], [Regex("a", "i")]),
     "$not of a regular expression": ({"$not": Regex("a")}, ["b", 5, None, MISSING, []], ["a", ["b", "a"]]),
     "$not of $regex": ({"$not": {"$regex": "a", "$options": "i"}}, ["b"], ["A"]),

@@ -268,7 +268,7 @@ class Grammar:
     def broken_filter(self) -> dict[str, Any]:
         """A filter that breaks one of the language's rules, most of the time."""
         value, number = self.operand(), self.chance.choice(BROKEN_NUMBERS)
-        value = dict(value.as_doc()) if isinstance(value, DBRef) else value  # as a client would have to write it
+        value = _written(value)
         path = self.path() or "a"
         broken: Any = self.chance.choice(
             [
@@ -339,6 +339,13 @@ class Grammar:
 def _field(path: str) -> str:
     """A path that is no operator."""
     return path if not path.startswith("$") else f"a.{path}"
+
+
+def _written(value: Any) -> Any:
+    """A value where a filter may stand, as a client has to write it: a DBRef is an object."""
+    if isinstance(value, list):
+        return [_written(element) for element in value]
+    return dict(value.as_doc()) if isinstance(value, DBRef) else value
 
 
 def _like_operators(value: Any) -> bool:
