@@ -57,6 +57,33 @@ class Since(click.ParamType):  # type: ignore[type-arg]  # reason: generic since
             self.fail(f"{value!r} is neither a date (2026-05-04T03:02:01Z) nor an age (90s, 5m, 2h, 1d)", param, ctx)
 
 
+class SortKeys(click.ParamType):  # type: ignore[type-arg]  # reason: generic since click 8.4 only
+    """Keys to sort by, as JSON or as names with a minus for descending."""
+
+    name = "KEYS"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[tuple[str, int]]:
+        if not value.lstrip().startswith(("{", "[")):
+            names = [name.strip() for name in value.split(",")]
+            return [(name.removeprefix("-"), -1 if name.startswith("-") else 1) for name in names]
+        try:
+            given = decode(value)
+            return [(path, direction) for path, direction in (given.items() if isinstance(given, dict) else given)]
+        except (EjsonError, TypeError, ValueError):
+            self.fail(f"{value!r} is no sort: write it as -total,name or '[[\"total\", -1]]'", param, ctx)
+
+
+class Group(JsonObject):
+    """A `group`, as JSON or as the names of what to count by."""
+
+    name = "FIELDS|JSON"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, Any]:
+        if value.lstrip().startswith("{"):
+            return super().convert(value, param, ctx)
+        return {"by": [name.strip() for name in value.split(",") if name.strip()], "count": True}
+
+
 class Operations(click.ParamType):  # type: ignore[type-arg]  # reason: generic since click 8.4 only
     """Names of operations, comma separated."""
 
@@ -83,6 +110,9 @@ class Wanted:
     since: dt.datetime | None
     position: str | None
     query: bool
+    sort: list[tuple[str, int]] | None
+    limit: int | None
+    group: dict[str, Any] | None
     json: bool
 
     def again(self, position: str) -> str:
@@ -107,6 +137,15 @@ class Wanted:
 @click.option("--since", type=Since(), help="begin in the past: a date, or 90s, 5m, 2h, 1d ago")
 @click.option("--position", metavar="POSITION", help="go on after this position, as an interrupted tail printed it")
 @click.option("--query", is_flag=True, help="show the documents that match, then how the result changes")
+@click.option(
+    "--sort", type=SortKeys(), help='with --query: in this order; -total,name or \'[["total", -1], ["name", 1]]\''
+)
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="with --query: the first N, kept true")
+@click.option(
+    "--group",
+    type=Group(),
+    help='with --query: rows of groups; status counts, or \'{"by": ["status"], "sum": ["total"]}\'',
+)
 @click.option("--json", is_flag=True, help="one JSON object a line; its `resume` is what --position takes")
 @click.option("--token", envvar="REALTIME_TOKEN", help="for a service that asks for one [REALTIME_TOKEN]")
 def tail(**options: Any) -> None:
@@ -126,6 +165,8 @@ def tail(**options: Any) -> None:
     wanted = Wanted(**options)
     if wanted.query and (wanted.since or wanted.position or wanted.operations):
         raise click.UsageError("--query shows what is there now: leave out --since, --position and --operations")
+    if not wanted.query and (wanted.sort or wanted.limit or wanted.group is not None):
+        raise click.UsageError("--sort, --limit and --group are of a live query: add --query")
     if wanted.since and wanted.position:
         raise click.UsageError("--since and --position both say where to begin: give one of them")
     sys.exit(asyncio.run(Tail(wanted).run()))
@@ -225,22 +266,34 @@ class Tail:
 
     async def _query(self, rt: Client) -> None:
         asked = self.wanted
-        async with rt.query(asked.collection, filter=asked.filter, projection=asked.projection) as view:
+        view = rt.query(
+            asked.collection,
+            filter=asked.filter,
+            projection=asked.projection,
+            sort=asked.sort,
+            limit=asked.limit,
+            group=asked.group,
+        )
+        ordered = asked.sort is not None or asked.limit is not None
+        async with view:
             self.position = lambda: view.position
             position = view.position
-            for document in view.documents:
-                self._row("row", document["_id"], document, position)
+            for place, document in enumerate(view.documents):
+                self._row("row", document["_id"], document, position, place if ordered else None)
             async for moment in view:
                 for change in moment.changes:
-                    self._row(change.op, change.key, change.document, moment.position)
+                    self._row(change.op, change.key, change.document, moment.position, change.index)
 
-    def _row(self, op: str, key: Any, document: dict[str, Any] | None, position: str | None) -> None:
+    def _row(self, op: str, key: Any, document: dict[str, Any] | None, position: str | None, index: int | None) -> None:
+        """A line; `index` is the place in a window, which people count from 1."""
         if self.wanted.json:
             shown = {} if document is None else {"document": document}
-            self._json({"op": op, "key": key, **shown, "position": position})
+            place = {} if index is None else {"index": index}
+            self._json({"op": op, "key": key, **shown, **place, "position": position})
         else:
             text = "" if document is None else encode(document).decode()
-            self._line(dt.datetime.now().astimezone(), op, f"{encode(key).decode()}  {text}")
+            place_text = "" if index is None else f"{index + 1:>3}.  "
+            self._line(dt.datetime.now().astimezone(), op, f"{place_text}{encode(key).decode()}  {text}")
 
     def _json(self, fields: dict[str, Any]) -> None:
         self._print(encode(fields).decode())

@@ -64,6 +64,11 @@ class CuttingProxy:
         """Cut nothing from here on; what is open stays."""
         self._healed = True
 
+    def cut(self) -> None:
+        """Cut every connection that is open, wherever it is."""
+        for fate in self._open.values():
+            fate.over.set()
+
     def _fate(self) -> Fate:
         # By magnitude: as many connections end in their first hundred bytes as between one and ten thousand.
         ratio = self._high / self._low

@@ -181,11 +181,16 @@ class Client:
         sort: Sequence[tuple[str, int]] | Mapping[str, int] | None = None,
         limit: int | None = None,
         throttle: int | None = None,
+        group: Mapping[str, Any] | None = None,
     ) -> View:
-        """A live query. `throttle`: at most one moment in so many milliseconds."""
+        """A live query. `throttle`: at most one moment in so many milliseconds.
+
+        `group`: rows instead of documents, `{"by": ["status"], "count": True, "sum": ["total"]}` (PROTOCOL 3); the
+        `_id` of a row is a dict of the values at the paths of `by`.
+        """
         ordered = list(sort.items()) if isinstance(sort, Mapping) else sort
         pairs = None if ordered is None else [list(pair) for pair in ordered]
-        fields = _given(filter=filter, projection=projection, sort=pairs, limit=limit, throttle=throttle)
+        fields = _given(filter=filter, projection=projection, sort=pairs, limit=limit, throttle=throttle, group=group)
         return View(self._link, {"collection": collection, **fields})
 
     def events(

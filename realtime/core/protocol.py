@@ -57,6 +57,22 @@ class Request(BaseModel):
     id: Id
 
 
+_PATHS = {"type": "array", "items": {"type": "string", "minLength": 1}, "maxItems": 16}
+_GROUP = {
+    "type": "object",
+    "description": "Rows as $group makes them (PROTOCOL 3).",
+    "properties": {
+        "by": _PATHS,
+        "count": {"type": "boolean"},
+        **dict.fromkeys(("sum", "avg", "min", "max"), _PATHS),
+    },
+    "required": ["by"],
+    "additionalProperties": False,
+}
+Group = Annotated[Object | None, WithJsonSchema({"anyOf": [_GROUP, {"type": "null"}]})]
+"""`group` in descriptions. What a client sends is read by `core.aggregate`, which says what is wrong with it."""
+
+
 class Subscribe(Request):
     """Open a subscription; `mode` decides which of the optional fields apply (PROTOCOL 3)."""
 
@@ -68,7 +84,7 @@ class Subscribe(Request):
     sort: list[Any] | Object | None = None
     limit: int | None = Field(None, ge=1)
     throttle: int | None = Field(None, ge=0, le=MAX_THROTTLE)
-    group: Object | None = None
+    group: Group = None
     skip: Any = None
     operations: list[Operation] | None = None
     position: Position | None = None
@@ -362,11 +378,16 @@ class Pong(ServerFrame):
 
 
 class Change(BaseModel):
-    """A change to the result of a query (PROTOCOL 4.1). For descriptions: `change_entry` makes the bytes."""
+    """A change to the result of a query (PROTOCOL 4.1). For descriptions: `change_entry` makes the bytes.
+
+    `index`: the place in the view after the moment, from 0, where the query has `sort` or `limit`. With `group`, `key`
+    and `document` are those of a row.
+    """
 
     op: Literal["enter", "update", "leave"]
     key: Any
     document: Object | None = None
+    index: Annotated[int, Field(ge=0)] | None = None
 
 
 class Event(BaseModel):

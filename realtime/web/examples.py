@@ -107,6 +107,10 @@ SORT: dict[str, Any] = {
     "key": {"summary": "by key", "value": ""},
     "newest": {"summary": "newest first", "value": '[["placed", -1]]'},
 }
+GROUP: dict[str, Any] = {
+    "none": {"summary": "documents, no rows", "value": ""},
+    "sales": {"summary": "sales by status", "value": '{"by": ["status"], "count": true, "sum": ["total"]}'},
+}
 
 _ERROR = {
     "code": "unsupported_operator",
@@ -118,6 +122,15 @@ FRAMES: dict[str, list[dict[str, Any]]] = {
     "subscribe": [
         {"type": "subscribe", "id": "open", "collection": "orders", "filter": {"status": "open"}},
         {"type": "subscribe", "id": "open", "collection": "orders", "position": POSITION, "query": "0" * 32},
+        {
+            "type": "subscribe",
+            "id": "top",
+            "collection": "orders",
+            "sort": [["total", -1]],
+            "limit": 20,
+            "throttle": 500,
+        },
+        {"type": "subscribe", "id": "sales", "collection": "orders", "group": {"by": ["status"], "sum": ["total"]}},
         {"type": "subscribe", "id": "log", "mode": "events", "collection": "*", "operations": ["insert", "delete"]},
         {"type": "subscribe", "id": "log", "mode": "events", "collection": ["orders"], "since": ORDER["placed"]},
     ],
@@ -161,7 +174,28 @@ FRAMES: dict[str, list[dict[str, Any]]] = {
             "channel": 3,
             "changes": [{"op": "leave", "key": KEY}, {"op": "enter", "key": 7, "document": {"_id": 7, "total": 1}}],
             "position": POSITION,
-        }
+        },
+        {
+            "type": "changes",
+            "channel": 5,
+            "changes": [
+                {"op": "leave", "key": 7},
+                {"op": "update", "key": KEY, "document": ORDER, "index": 0},
+            ],
+            "position": POSITION,
+        },
+        {
+            "type": "changes",
+            "channel": 6,
+            "changes": [
+                {
+                    "op": "update",
+                    "key": {"status": "open"},
+                    "document": {"_id": {"status": "open"}, "sum": {"total": 40}},
+                }
+            ],
+            "position": POSITION,
+        },
     ],
     "events": [
         {

@@ -68,11 +68,13 @@ async def list_documents(
     skip: Annotated[int | None, Query(ge=0, le=MAX_SKIP)] = None,
     after: Annotated[Text, Query(description="`next` of the page before")] = None,
     throttle: Annotated[int | None, Query(ge=0, description="of the live query, in ms")] = None,
+    group: Annotated[Text, Query(description="of the live query: rows", openapi_examples=examples.GROUP)] = None,
     position: Annotated[Text, Query(description="of the live query, to go on from; `Last-Event-ID` wins")] = None,
 ) -> Response:
     """A page is a snapshot read; `position` is its time. `sort` is always followed by `_id`.
 
-    `Accept: application/x-ndjson` gives all documents, one a line; `Accept: text/event-stream` is the live query.
+    `Accept: application/x-ndjson` gives all documents, one a line; `Accept: text/event-stream` is the live query, with
+    `sort` and `limit` as a window, or with `group` as rows.
     """
     kinds = accepted(request)
     if sse.MEDIA_TYPE in kinds:
@@ -87,8 +89,9 @@ async def list_documents(
             sort=parameter(sort, "sort"),
             limit=limit,
             throttle=throttle,
+            group=parameter(group, "group"),
         )
-    _refuse("a page", throttle=throttle, position=position)
+    _refuse("a page", throttle=throttle, group=group, position=position)
     check_collection(collection)
     selection = compile_filter(parameter(filter, "filter"), live.limits.filter)
     shown = compile_projection(parameter(projection, "projection"))

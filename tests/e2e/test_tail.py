@@ -184,6 +184,26 @@ async def test_query_shows_rows_then_what_enters_changes_and_leaves(service: Ser
     assert [one["position"] for one in shown] == sorted(one["position"] for one in shown)
 
 
+async def test_a_window_is_printed_in_its_order_with_places_and_groups_as_rows(service: Service) -> None:
+    orders = service.database.orders
+    orders.insert_many([{"_id": n, "status": ["open", "paid"][n % 2], "total": n} for n in range(5)])
+    query = ("orders", "--url", service.url, "--query")
+    async with tailing(*query, "--sort", "-total", "--limit", "2", "--json") as tail:
+        await tail.until(2)
+        orders.update_one({"_id": 0}, {"$set": {"total": 3.5}})
+        shown = [json.loads(line) for line in await tail.until(4)]
+    said = [(one["op"], one["key"], one.get("index")) for one in shown]
+    assert said == [("row", 4, 0), ("row", 3, 1), ("leave", 3, None), ("enter", 0, 1)]
+    async with tailing(*query, "--sort", '{"total": -1}', "--limit", "1") as tail:
+        assert "row         1.  4  {" in (await tail.until(1))[0]
+    async with tailing(*query, "--group", "status", "--json") as tail:
+        await tail.until(2)
+        orders.delete_one({"_id": 4})
+        rows = [json.loads(line) for line in await tail.until(3)]
+    assert sorted((one["key"]["status"], one["document"]["count"]) for one in rows[:2]) == [("open", 3), ("paid", 2)]
+    assert (rows[2]["op"], rows[2]["document"]) == ("update", {"_id": {"status": "open"}, "count": 2})
+
+
 async def test_history_that_is_lost_ends_with_3_and_says_what_to_do(own_replica_set: ReplicaSet) -> None:
     with pymongo.MongoClient[dict[str, Any]](own_replica_set.uri) as client:
         async with serving(own_replica_set, feed_await_ms=100, journal_bytes=0) as service:
@@ -207,6 +227,9 @@ async def test_history_that_is_lost_ends_with_3_and_says_what_to_do(own_replica_
         (("--since", "yesterday"), 2, "90s, 5m, 2h, 1d"),
         (("--operations", "upsert"), 2, "choose of insert"),
         (("--query", "--since", "5m"), 2, "leave out --since"),
+        (("--sort", "total"), 2, "add --query"),
+        (("--query", "--sort", "[7]"), 2, "write it as -total,name"),
+        (("--query", "--group", '{"by": ["a"]}', "--limit", "5"), 1, "group"),
         (("--since", "5m", "--position", "x"), 2, "give one of them"),
         (("--filter", '{"a": {"$where": 1}}'), 1, "$where"),
         (("--position", "yesterday"), 1, "position"),

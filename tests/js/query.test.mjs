@@ -176,6 +176,72 @@ describe("windows", () => {
   }));
 });
 
+describe("windows and groups", () => {
+  const order = (connection, id, keys, time, recovered = false) => connection.send(
+    { type: "subscribed", id, channel: 7, recovered, query: "hash" },
+    { type: "snapshot", id, documents: keys.map((key) => document(key)), first: true, last: true, position: at(time) },
+    { type: "live", id, position: at(time) });
+
+  test("a row that only moved, sorted by what is not shown, is an update, and the array is a new one", () => scene({}, async (service, client, connection) => {
+    const { query } = await live(client, connection, { sort: { hidden: 1 }, projection: { _id: 1 } });
+    const [before, heard] = [query.documents, []];
+    query.subscribe((changes) => heard.push(...changes.map(({ op, id }) => [op, id])));
+    connection.changes(11, put("update", 3, {}, 0));
+    await until(() => query.documents !== before, query);
+    assert.deepEqual([ids(query), heard], [[3, 1, 2], [["update", "3"]]]);
+    assert.equal(query.documents[0], before[2]);
+  }));
+
+  test("not recovered, the old window stays stale until the new one is whole, and a new order alone shows", () => scene({}, async (service, client, connection) => {
+    const { query } = await live(client, connection, { sort: { hidden: 1 }, limit: 3 });
+    const rows = query.documents;
+    connection.cut();
+    const second = (await service.connection()).welcome();
+    const asked = await second.next("subscribe");
+    assert.deepEqual([asked.sort, asked.limit, asked.position], [{ hidden: 1 }, 3, at(10)]);
+    second.send({ type: "subscribed", id: asked.id, channel: 8, recovered: false, query: "hash" },
+      { type: "snapshot", id: asked.id, documents: [document(3)], first: true, last: false });
+    await caughtUp(client, second);
+    assert.deepEqual([query.state, query.documents], ["stale", rows]);
+    assert.equal(query.documents, rows);
+    second.send({ type: "snapshot", id: asked.id, documents: [document(1), document(2)], first: false, last: true, position: at(20) },
+      { type: "live", id: asked.id, position: at(20) });
+    await until(() => query.state === "live", query);
+    assert.deepEqual([ids(query), query.position], [[3, 1, 2], at(20)]);
+    const held = query.documents;
+    second.send({ type: "resync", id: asked.id, reason: "behind" });
+    order(second, asked.id, [3, 1, 2], 30);
+    await until(() => query.position === at(30), query);
+    assert.equal(query.documents, held);
+  }));
+
+  test("rows of groups are rows by their key, and no write is foreseen in them", () => scene({}, async (service, client, connection) => {
+    const group = { by: ["status"], count: true, sum: ["total"] };
+    const query = client.query("orders", { filter: { total: { $gt: 0 } }, group, throttle: 100 });
+    const { id, ...asked } = await connection.next("subscribe");
+    assert.deepEqual(asked, { type: "subscribe", mode: "query", collection: "orders", filter: { total: { $gt: 0 } }, throttle: 100, group });
+    const row = (status, count, total) => ({ _id: { status }, count, sum: { total } });
+    connection.send({ type: "subscribed", id, channel: 7, recovered: false, query: "hash" },
+      { type: "snapshot", id, documents: [row("open", 1, 5), row("paid", 2, { $numberLong: "9007199254740993" })], first: true, last: true, position: at(10) },
+      { type: "live", id, position: at(10) });
+    await query.ready;
+    assert.deepEqual(query.documents.map((one) => [one.id, one.key.status, one.document.count, String(one.document.sum.total)]),
+      [['{"status":"open"}', "open", 1, "5"], ['{"status":"paid"}', "paid", 2, "9007199254740993"]]);
+    const free = client.query("orders", { group: { by: ["status"] } });
+    const other = await connection.next("subscribe");
+    order(connection, other.id, [], 10);
+    await free.ready;
+    const kept = [query.documents, free.documents];
+    client.insert("orders", { total: 7 }, { optimistic: true }).catch(() => {});
+    client.delete("orders", { status: "open" }, { optimistic: true }).catch(() => {});
+    assert.deepEqual([query.documents, free.documents], kept);
+    connection.changes(12, { op: "leave", key: { status: "open" } }, { op: "update", key: { status: "paid" }, document: row("paid", 3, 9) });
+    await until(() => query.documents.length === 1, query);
+    assert.deepEqual(query.documents[0].document, row("paid", 3, 9));
+    assert.throws(() => client.query("orders", { groups: {} }), /there are: .*group/);
+  }));
+});
+
 describe("what goes wrong", () => {
   test("refused for good it is closed, with the error", () => scene({}, async (service, client, connection) => {
     const query = client.query("orders", { filter: { $where: "1" } });

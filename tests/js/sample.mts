@@ -16,6 +16,8 @@ const open = client.query<Order>("orders", { filter: { status: "open" }, sort: [
 const stop: () => void = open.subscribe((changes) => changes.map(({ op, row }) => [op, row?.document.total]));
 const rows: ReadonlyArray<Row<Order>> = open.documents;
 const total: number = rows.reduce((sum, { document }) => sum + (document.total ?? 0), 0);
+const sales = client.query("orders", { group: { by: ["status"], count: true, sum: ["total"] } });
+const counts: Array<[unknown, number | undefined, number]> = sales.documents.map(({ document }) => [document._id.status, document.count, document.sum?.total]);
 await open.ready;
 stop();
 
@@ -38,10 +40,12 @@ console.log(documents[0]?.document.status, state === "stale", client.getSnapshot
 
 // @ts-expect-error no such option
 client.query("orders", { filters: {} });
+// @ts-expect-error a group names what it groups by
+client.query("orders", { group: { count: true } });
 // @ts-expect-error rows cannot be changed
 rows[0].document.total = 1;
 // @ts-expect-error a delete makes nothing
 client.delete("orders", 1, { upsert: true });
 // @ts-expect-error not a state
 const wrong: boolean = open.state === "loading";
-console.log(wrong);
+console.log(wrong, counts);

@@ -14,7 +14,7 @@ LEAST = {
     "events.test.mjs": 15,
     "link.test.mjs": 27,
     "optimistic.test.mjs": 15,
-    "query.test.mjs": 21,
+    "query.test.mjs": 24,
     "react.test.mjs": 4,
     "view.test.mjs": 32,
     "writes.test.mjs": 17,

@@ -108,6 +108,7 @@ BAD = [
     {"type": "subscribe", "id": "", "collection": "orders"},
     {"type": "subscribe", "id": "x", "collection": "orders", "filters": {}},
     {"type": "subscribe", "id": "x", "collection": "orders", "since": "2026-11-22T12:00:00Z"},
+    {"type": "subscribe", "id": "x", "collection": "orders", "group": []},
     {"type": "insert", "id": "x", "collection": "orders", "document": []},
     {"type": "publish", "id": "x"},
 ]

@@ -20,6 +20,7 @@ from tests.serving import Service, serving
 from tests.streams import Stream, streaming
 from tests.wire import wired
 
+DOCUMENTS = "/v1/collections/orders/documents"
 EVENTS = "/v1/collections/orders/events"
 P = "5FF2E727-6B03446900000002"
 
@@ -206,13 +207,58 @@ async def test_a_moment_larger_than_a_frame_has_its_id_on_the_last_alone(service
     assert sum(len(part.frame["changes"]) for part in parts) == 300
 
 
+# ------------------------------------------------------------------------------------------------- windows and groups
+
+
+async def test_a_window_comes_with_its_order_and_begins_afresh_after_a_reconnect(service: Service) -> None:
+    orders = service.database.orders
+    orders.insert_many([{"_id": n, "total": n} for n in range(6)])
+    asked = {"sort": '[["total", -1]]', "limit": "3", "throttle": "10", "projection": '{"total": 1}'}
+    async with streaming(service.url, DOCUMENTS, **asked) as stream:
+        await stream.when(lambda: stream.of("live"))
+        (snapshot,) = stream.of("snapshot")
+        assert [one["_id"] for one in snapshot.frame["documents"]] == [5, 4, 3]
+        orders.update_one({"_id": 1}, {"$set": {"total": 4.5}})
+        await stream.when(lambda: stream.of("changes"))
+        (event,) = stream.of("changes")
+        assert event.frame["changes"] == [
+            {"op": "leave", "key": 3},
+            {"op": "enter", "key": 1, "document": {"_id": 1, "total": 4.5}, "index": 1},
+        ]
+        assert event.id == stream.last_id == event.frame["position"]
+    orders.delete_one({"_id": 5})
+    async with streaming(service.url, DOCUMENTS, last_id=stream.last_id, **asked) as again:
+        await again.when(lambda: again.of("live"))
+    assert (again.frames[0]["recovered"], again.events[0].id) == (False, "")
+    assert [one["_id"] for one in again.of("snapshot")[0].frame["documents"]] == [1, 4, 3]
+
+
+async def test_rows_of_groups_come_and_go(service: Service) -> None:
+    orders = service.database.orders
+    orders.insert_many([{"_id": n, "status": ["open", "paid"][n % 2], "total": n} for n in range(4)])
+    group = '{"by": ["status"], "count": true, "sum": ["total"]}'
+    async with streaming(service.url, DOCUMENTS, group=group, filter='{"total": {"$lt": 3}}') as stream:
+        await stream.when(lambda: stream.of("live"))
+        (snapshot,) = stream.of("snapshot")
+        rows = {one["_id"]["status"]: (one["count"], one["sum"]["total"]) for one in snapshot.frame["documents"]}
+        assert rows == {"open": (2, 2), "paid": (1, 1)}
+        orders.delete_one({"_id": 1})
+        await stream.when(lambda: stream.of("changes"))
+    assert stream.of("changes")[0].frame["changes"] == [{"op": "leave", "key": {"status": "paid"}}]
+
+
 # -------------------------------------------------------------------------------------------------------------- errors
 
 REFUSED: list[tuple[str, int, str, dict[str, str]]] = [
     ("invalid_filter", 422, "/orders/documents", {"filter": '{"$or": []}'}),
-    ("unsupported_operator", 422, "/orders/events", {"filter": '{"$where": "x"}'}),
+    ("unsupported_operator", 422, "/orders/events", {"filter": '{"a": {"$where": "1"}}'}),
     ("invalid_request", 422, "/orders/documents", {"skip": "1"}),
     ("invalid_request", 422, "/orders/documents", {"after": "x"}),
+    ("invalid_request", 422, "/orders/documents", {"group": '{"count": true}'}),
+    ("invalid_request", 422, "/orders/documents", {"group": '{"by": []}', "limit": "3"}),
+    ("invalid_request", 422, "/orders/documents", {"sort": '[["a", 2]]'}),
+    ("invalid_request", 422, "/orders/documents", {"limit": "10001"}),
+    ("invalid_request", 422, "/orders/documents", {"throttle": "60001"}),
     ("invalid_request", 422, "/orders/documents", {"projection": '{"_id": 0}'}),
     ("invalid_request", 422, "/orders/events", {"operations": "insert,publish"}),
     ("invalid_request", 422, "/orders/events", {"since": "yesterday"}),

@@ -5,7 +5,7 @@ import { Edits } from "./optimistic.js";
 import { Subscription } from "./subscription.js";
 import { View } from "./view.js";
 
-const OPTIONS = ["filter", "projection", "sort", "limit", "throttle"];
+const OPTIONS = ["filter", "projection", "sort", "limit", "throttle", "group"];
 const NOTHING = Object.freeze([]);
 
 /** Made by `client.query`. `subscribe(fn)`: `fn(changes)` after every change, `changes` as `View.receive` has them. */
@@ -101,7 +101,7 @@ export class Query extends Subscription {
     const effect = this.#view.receive(frame);
     switch (effect?.kind) {
       case "live":
-        if (this.#edits.reach(this.#view.position) || effect.changes.length > 0) this.#shown = null;
+        if (this.#edits.reach(this.#view.position) || effect.changes.length > 0 || effect.moved) this.#shown = null;
         this.reached(effect.changes);
         break;
       case "moment":

@@ -24,6 +24,7 @@ export declare class Client {
   /** How many writes are not answered yet. */
   readonly pending: number;
 
+  query<T extends Document = GroupRow>(collection: string, options: QueryOptions & { group: Grouping }): Query<T>;
   query<T extends Document = Document>(collection: string, options?: QueryOptions): Query<T>;
   events<T extends Document = Document>(collection: string | string[], options?: EventOptions): Events<T>;
 
@@ -85,6 +86,29 @@ export interface QueryOptions {
   limit?: number;
   /** Milliseconds: at most one moment in that time. */
   throttle?: number;
+  /** Rows of groups instead of documents; goes with neither `projection`, `sort` nor `limit`. */
+  group?: Grouping;
+}
+
+/** What `$group` would do: one row for each combination of the values at `by`. Each list holds at most 16 paths. */
+export interface Grouping {
+  by: ReadonlyArray<string>;
+  count?: boolean;
+  sum?: ReadonlyArray<string>;
+  avg?: ReadonlyArray<string>;
+  min?: ReadonlyArray<string>;
+  max?: ReadonlyArray<string>;
+}
+
+/** The `document` of a row of a query with `group`. */
+export interface GroupRow extends Document {
+  /** The value at each path of `by`. */
+  readonly _id: Readonly<Record<string, any>>;
+  readonly count?: number;
+  readonly sum?: Readonly<Record<string, any>>;
+  readonly avg?: Readonly<Record<string, any>>;
+  readonly min?: Readonly<Record<string, any>>;
+  readonly max?: Readonly<Record<string, any>>;
 }
 
 /** Frozen, and the same object for as long as nothing of it changes. */
@@ -107,7 +131,7 @@ export interface QuerySnapshot<T = Document> {
 export interface RowChange<T = Document> {
   readonly op: "enter" | "update" | "leave";
   readonly id: string;
-  /** As it is now; null when it left. */
+  /** As it is now; null when it left. With `sort` or `limit` an update may be the same row at another place. */
   readonly row: Row<T> | null;
   readonly before: Row<T> | undefined;
 }

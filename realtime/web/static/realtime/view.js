@@ -49,7 +49,8 @@ export class View {
   /**
    * Takes any frame of the connection. Null where it does not concern this view, else `{kind, changes?}`:
    * `accepted`, `progress`, `resync` (with `reason`), `live`, `moment`, `position`, `ended` (with `error`, or null), and
-   * `unknown` (with `op`: nothing was folded, subscribe afresh). `changes`: `{op, id, row, before}` of what was shown.
+   * `unknown` (with `op`: nothing was folded, subscribe afresh). `changes`: `{op, id, row, before}` of what was shown;
+   * `live` has also `moved`: whether rows that are the same stand in another order.
    */
   receive(frame) {
     if (this.#id === null) return null;
@@ -103,7 +104,7 @@ export class View {
     this.#draft = null;
     this.live = true;
     this.position = this.#liveFrom = frame.position;
-    return { kind: "live", changes: difference(before, this.rows) };
+    return { kind: "live", changes: difference(before, this.rows), moved: !sameOrder(before, this.rows) };
   }
 
   #changes(frame) {
@@ -158,7 +159,8 @@ export class View {
       if (change.op !== "leave") {
         const row = this.#put(rows, id, change.document);
         puts.push({ id, row, index: change.index });
-        if (row !== before) effects.push({ op: before === undefined ? "enter" : "update", id, row, before });
+        // With an index it may be the same row at another place: what it is sorted by need not be shown.
+        if (row !== before || change.index !== undefined) effects.push({ op: before === undefined ? "enter" : "update", id, row, before });
       } else if (rows.delete(id)) {
         effects.push({ op: "leave", id, row: null, before });
       }
@@ -173,6 +175,14 @@ function place(rows, puts) {
   const order = [...rows.values()].filter(({ id }) => !named.has(id));
   for (const { row, index } of puts) order.splice(index ?? order.length, 0, row);
   return new Map(order.map((row) => [row.id, row]));
+}
+
+/** Whether the rows that both have stand in the same order. */
+function sameOrder(before, after) {
+  const stayed = [...after.keys()].filter((id) => before.has(id));
+  let next = 0;
+  for (const id of before.keys()) if (after.has(id) && stayed[next++] !== id) return false;
+  return true;
 }
 
 function difference(before, after) {
