@@ -56,8 +56,11 @@ def store(collection: Collection[dict[str, Any]], documents: list[dict[str, Any]
 
 
 def run(collection: Collection[dict[str, Any]], chance: random.Random, pairs: int) -> Tally:
+    """At least so many pairs; up to three times as many, until every operator and type had its share of them."""
     tally = Tally()
-    while tally.pairs < pairs and len(tally.differences) < 50:
+    while tally.pairs < pairs or (tally.seldom() and tally.pairs < 3 * pairs):
+        if len(tally.differences) >= 50:
+            break
         grammar = Grammar(chance)
         documents = store(collection, [grammar.document(key) for key in range(DOCUMENTS)])
         for _ in range(FILTERS):
