@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.e2e.test_process import run
-from tests.mongo.commands import Client, Documents, mongod, plain, until
+from tests.mongo.commands import Client, Documents, mongod, until
 from tests.replica_set import ReplicaSet
 
 NOBODY = "mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=500"
 PASSWORD = "pa55word"
 
 
-@pytest.fixture
-def database(replica_set: ReplicaSet) -> Iterator[Documents]:
-    with plain(replica_set.uri) as found:
-        yield found
+@pytest.fixture(scope="module")
+def replica_set(own_uri: str) -> ReplicaSet:
+    """A young one: the shared one's oplog may be full by now, which the doctor would rightly warn of."""
+    return ReplicaSet(own_uri, "embedded", can_fail_commands=True)
 
 
 async def examined(home: Path, uri: str, *more: str, **environment: str) -> tuple[int, dict[str, dict[str, Any]]]:
