@@ -7,31 +7,27 @@ wait. A query group waits for MongoDB in a task of its own and holds back nobody
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from realtime import logs, metrics
+from realtime import metrics
 from realtime.core import protocol
-from realtime.core.events import Batch, format_position, identity
+from realtime.core.events import Batch, format_position
 from realtime.core.journal import Entry
 from realtime.core.moments import Settled, Touch, settle
 from realtime.core.outbox import Part
 from realtime.core.query import EventGroup, Group, GroupBounds, Phase, Query, QueryGroup
 from realtime.core.router import Router
-from realtime.errors import HistoryLostError, InternalError, ServiceError, TooLargeError
+from realtime.errors import HistoryLostError, ServiceError
 from realtime.history import History
+from realtime.loading import Loader, outgrown
 from realtime.pacing import Pacer
-from realtime.ports import SnapshotReader, VoidReadError
+from realtime.ports import SnapshotReader
 from realtime.resume import Resumer
 from realtime.roster import Fence, Owner, Roster, Subscription, farewell
 from realtime.slow import SlowConsumers
 
-log = logging.getLogger("realtime.hub")
-
-RETRY_SECONDS = (0.1, 5.0)
-_LOAD_SLICE = 250
 Images = dict[str, dict[str, Any] | None]
 
 
@@ -57,7 +53,8 @@ class Hub:
         self.roster = Roster()
         self._resumer = Resumer(self)
         self.slow = SlowConsumers(self)
-        self._pacer = Pacer(lambda group: self._between_batches(lambda: self._tell(group)))
+        self._loader = Loader(self)
+        self._pacer = Pacer(lambda group: self.between_batches(lambda: self._tell(group)))
         self._in_pipe = False
         self._between: list[Callable[[], None]] = []
         self._after_dispatch: list[Callable[[], None]] = []
@@ -112,7 +109,7 @@ class Hub:
         """Read groups again whose documents cannot be followed through this batch."""
         if settled.lost:
             for events in self.router.event_groups():
-                self._end_all(events, HistoryLostError("events were lost between MongoDB and the service"))
+                self.end_all(events, HistoryLostError("events were lost between MongoDB and the service"))
         for collection in self.router.collections():
             if settled.lost:
                 reason = "history_lost"
@@ -145,7 +142,7 @@ class Hub:
             changes = group.apply(settled, images, touches)
         except ServiceError as error:
             # A document that MongoDB would refuse to sort: its `find` fails from here on.
-            self._end_all(group, error)
+            self.end_all(group, error)
             return
         if not group.live:
             return
@@ -156,7 +153,7 @@ class Hub:
         elif changes:
             self._publish(group, "changes", changes)
         if group.too_large:
-            self._end_all(group, _outgrown(group))
+            self.end_all(group, outgrown(group))
 
     def _refill(self, group: QueryGroup) -> None:
         """A window has run out of spares: its subscribers keep their view until it is read again."""
@@ -291,7 +288,7 @@ class Hub:
         members = self.roster.members(group)
         if members is None:
             return
-        members.task = self._spawn(self._bring_up(group))
+        members.task = self._spawn(self._loader.bring_up(group))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """A task of the hub's own; `close` ends and awaits it."""
@@ -300,87 +297,7 @@ class Hub:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _bring_up(self, group: Group) -> None:
-        """Read what a group needs and make it live; on failure answer those who wait."""
-        try:
-            if isinstance(group, QueryGroup):
-                await self._load_until_live(group)
-            else:
-                await self._describe(group)
-        except ServiceError as error:
-            self._end_all(group, error)
-        except Exception:
-            reference = metrics.reference()
-            log.exception("query group failed, reference %s", reference, extra={"reference": reference})
-            self._end_all(group, InternalError(f"a bug; it is logged under {reference}"))
-
-    async def _describe(self, group: EventGroup) -> None:
-        facts = [await self.reader.describe(name) for name in sorted(group.query.collections or ())]
-        group.deletes = "matched" if facts and all(fact.pre_images for fact in facts) else "all"
-        self._between_batches(lambda: self._go_live(group))
-
-    async def _load_until_live(self, group: QueryGroup) -> None:
-        failures = 0
-        while True:
-            try:
-                await self._load(group)
-                if not group.short:
-                    return
-                # More was deleted while it was read than there were spares.
-                metrics.UNDERFLOWS.inc()
-                group.reload()
-                continue
-            except VoidReadError as error:
-                log.info("snapshot of %s starts again: %s", group.query.collection, error, extra=logs.RETRIED)
-                group.reload()
-            except ServiceError as error:
-                # Those who were live have been told `resync`: they wait as long as it takes.
-                members = self.roster.members(group)
-                if not error.retry or members is None or not any(one.accepted for one in members.subscriptions):
-                    raise
-                group.reload()
-            failures += 1
-            await asyncio.sleep(backoff(failures))
-
-    async def _load(self, group: QueryGroup) -> None:
-        """Snapshot at S, then the keys touched after S at the last dispatched T."""
-        collection = group.query.collection
-        await self.reader.describe(collection)
-        metrics.SNAPSHOT_READS.inc()
-        wanted = group.wanted
-        snapshot = await self.reader.find(
-            collection,
-            wanted.selection,
-            after=self.planned,
-            limit=wanted.limit,
-            sort=wanted.sort,
-            cut=wanted.cut,
-            fields=wanted.fields,
-        )
-        for index, document in enumerate(snapshot.documents):
-            group.put(dict(document))
-            if index % _LOAD_SLICE == _LOAD_SLICE - 1:
-                await asyncio.sleep(0)
-        if group.too_large:
-            raise _outgrown(group)
-        if snapshot.unless_changed_by is not None:
-            # A drop or rename up to then would start this group again, and cancel what runs here.
-            await self.reached(snapshot.unless_changed_by)
-        await self._idle()
-        keys = group.loaded(snapshot.time, len(snapshot.documents))
-        if keys:
-            time = self.time
-            metrics.SNAPSHOT_READS.inc()
-            caught = await self.reader.read_at(collection, keys, time)
-            group.caught_up({identity(document["_id"]): dict(document) for document in caught.documents}, time)
-        else:
-            group.caught_up({}, snapshot.time)
-        if group.too_large:
-            raise _outgrown(group)
-        if not group.short:
-            self._go_live(group)
-
-    def _go_live(self, group: Group) -> None:
+    def go_live(self, group: Group) -> None:
         members = self.roster.members(group)
         if members is None:
             return
@@ -395,7 +312,7 @@ class Hub:
             if not subscription.live:
                 self.welcome(group, subscription)
 
-    def _between_batches(self, action: Callable[[], None]) -> None:
+    def between_batches(self, action: Callable[[], None]) -> None:
         """Now, or right after the batch that is in the pipe: it was planned without knowing of this."""
         if self._in_pipe:
             self._between.append(action)
@@ -409,7 +326,7 @@ class Hub:
             self._after_dispatch.append(dispatched.set)
             await dispatched.wait()
 
-    async def _idle(self) -> None:
+    async def idle(self) -> None:
         """Until no batch is in the pipe; the caller goes on before the next one is planned."""
         while self._in_pipe:
             free = asyncio.Event()
@@ -435,7 +352,7 @@ class Hub:
 
     # ------------------------------------------------------------------------------------------------------- endings
 
-    def _end_all(self, group: Group, error: ServiceError) -> None:
+    def end_all(self, group: Group, error: ServiceError) -> None:
         members = self.roster.members(group)
         if members is None:
             return
@@ -475,17 +392,3 @@ class Hub:
             done()
             return lambda: None
         return self.roster.wait(fence)
-
-
-def backoff(failures: int) -> float:
-    """Seconds to wait before the next try."""
-    least, most = RETRY_SECONDS
-    return min(most, least * float(2 ** min(failures - 1, 10)))
-
-
-def _outgrown(group: QueryGroup) -> TooLargeError:
-    count, limit = group.result.count, group.wanted.limit
-    return TooLargeError(
-        f"the result has outgrown a live query ({count} documents, {group.size} bytes): narrow the filter",
-        details={"count": count, "limit": limit},
-    )
