@@ -34,6 +34,9 @@ class Desk(Protocol):
     async def idle(self) -> None:
         """Until no batch is in the pipe; the caller goes on before the next one is planned."""
 
+    async def before_live(self, group: QueryGroup) -> None:
+        """Until a group that is exact by now may go live."""
+
     def between_batches(self, action: Callable[[], None]) -> None:
         """Now, or right after the batch that is in the pipe."""
 
@@ -128,6 +131,7 @@ class Loader:
         if group.too_large:
             raise outgrown(group)
         if not group.short:
+            await hub.before_live(group)
             hub.go_live(group)
 
 

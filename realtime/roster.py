@@ -87,6 +87,11 @@ class Roster:
         """The group's members; None once it is closed."""
         return self._members.get(group)
 
+    def has(self, group: Group) -> bool:
+        """Whether anybody is in the group."""
+        members = self._members.get(group)
+        return members is not None and bool(members.subscriptions)
+
     def join(self, subscription: Subscription, group: Group) -> Members:
         """Put a subscription into a group; it is not live yet."""
         members = self._members[group]
@@ -110,6 +115,15 @@ class Roster:
         self.mute(subscription, members)
         del members.subscriptions[subscription]
         return None if members.subscriptions else group
+
+    def move(self, subscription: Subscription, group: Group) -> Members:
+        """Put a subscription that is not live into another group of the same query."""
+        if subscription.group is not None:
+            self._members[subscription.group].subscriptions.pop(subscription, None)
+        members = self._members[group]
+        members.subscriptions[subscription] = None
+        subscription.group = group
+        return members
 
     def of(self, owner: Owner) -> list[Subscription]:
         """A connection's subscriptions."""
