@@ -205,7 +205,7 @@ class Hub:
         if members is None or not members.sinks:
             return
         target = protocol.channel_target(group.channel)
-        sinks = tuple(members.sinks)  # one that takes too little leaves in the middle
+        sinks = members.sinks  # as they are now: one that takes too little leaves in the middle
         part = Part(group.channel, after, first=True)
         for frame in protocol.moment_frames(kind, target, entries, group.position, self.bounds.frame_bytes):
             metrics.ENCODED.inc()

@@ -91,18 +91,22 @@ class Documents:
     not known then.
     """
 
-    __slots__ = ("_fresh", "_projection", "_was", "documents", "kept", "size", "watch")
+    __slots__ = ("_fresh", "_projection", "_was", "documents", "size", "watch")
 
     short = False
 
     def __init__(self, projection: Projection) -> None:
         self.documents: dict[str, bytes] = {}
         self.size = 0
-        self.kept = True
-        self._fresh: dict[str, bytes] = {}
+        self._fresh: dict[str, bytes] | None = None
         self.watch: Watch | None = None
         self._projection = projection
         self._was: dict[str, bytes | None] = {}
+
+    @property
+    def kept(self) -> bool:
+        """Whether the documents' bytes are held."""
+        return self._fresh is None
 
     @property
     def count(self) -> int:
@@ -121,7 +125,7 @@ class Documents:
     def put(self, name: str, document: dict[str, Any], encode: Encode) -> None:
         """Hold the document as it is now."""
         encoded = encode(document)
-        now = encoded if self.kept else _digest(encoded)
+        now = encoded if self._fresh is None else _digest(encoded)
         held = self.documents.get(name)
         if held == now:
             return
@@ -130,7 +134,7 @@ class Documents:
         self._note(name, held, now)
         self.size += len(now) - (len(held) if held is not None else 0)
         self.documents[name] = now
-        if not self.kept:
+        if self._fresh is not None:
             self._fresh[name] = encoded
 
     def drop(self, name: str) -> None:
@@ -161,15 +165,16 @@ class Documents:
             if now is None:
                 leaves.append(protocol.change_entry("leave", name))
             else:
-                encoded = now if self.kept else self._fresh[name]
+                encoded = now if self._fresh is None else self._fresh[name]
                 rest.append(protocol.change_entry("enter" if was is None else "update", name, encoded))
         self._was.clear()
-        self._fresh.clear()
+        if self._fresh is not None:
+            self._fresh.clear()
         return leaves + rest
 
     def forget_bytes(self) -> None:
         """Keep no bytes from here on; nothing is pending."""
-        self.kept = False
+        self._fresh = {}
         self.documents = {name: _digest(encoded) for name, encoded in self.documents.items()}
         self.size = _DIGEST_BYTES * len(self.documents)
 
