@@ -147,7 +147,7 @@ class Realtime:
             )
             gate = Gate(settings.request_timeout_seconds)
             reader = MongoReader(client, database, gate)
-            bounds = GroupBounds(settings.documents, settings.group_bytes, settings.frame_bytes)
+            bounds = _bounds(settings)
             feed_database = clients.database_of(feed_client, settings.database)
             journal = Journal(deployment.time, max_bytes=settings.journal_bytes, max_seconds=settings.journal_seconds)
             oplog = OplogReader(
@@ -250,6 +250,17 @@ def _limits(settings: Settings, collections: Collections) -> Limits:
         filter=Bounds(settings.filter_depth, settings.filter_nodes),
         read_only=settings.read_only,
         collections=collections,
+    )
+
+
+def _bounds(settings: Settings) -> GroupBounds:
+    return GroupBounds(
+        documents=settings.documents,
+        bytes=settings.group_bytes,
+        frame_bytes=settings.frame_bytes,
+        kept=settings.group_documents,
+        all_bytes=settings.all_groups_bytes,
+        linger_seconds=settings.linger_seconds,
     )
 
 

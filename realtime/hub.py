@@ -7,31 +7,29 @@ wait. A query group waits for MongoDB in a task of its own and holds back nobody
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from realtime import logs, metrics
+from realtime import metrics
 from realtime.core import protocol
-from realtime.core.events import Batch, format_position, identity
+from realtime.core.events import Batch, format_position
 from realtime.core.journal import Entry
 from realtime.core.moments import Settled, Touch, settle
 from realtime.core.outbox import Part
 from realtime.core.query import EventGroup, Group, GroupBounds, Phase, Query, QueryGroup
 from realtime.core.router import Router
-from realtime.errors import HistoryLostError, InternalError, ServiceError, TooLargeError
+from realtime.errors import HistoryLostError, ServiceError
 from realtime.history import History
+from realtime.holdings import Holdings
+from realtime.loading import Loader, outgrown
 from realtime.pacing import Pacer
-from realtime.ports import SnapshotReader, VoidReadError
+from realtime.ports import SnapshotReader
+from realtime.rereads import Rereads
 from realtime.resume import Resumer
 from realtime.roster import Fence, Owner, Roster, Subscription, farewell
 from realtime.slow import SlowConsumers
 
-log = logging.getLogger("realtime.hub")
-
-RETRY_SECONDS = (0.1, 5.0)
-_LOAD_SLICE = 250
 Images = dict[str, dict[str, Any] | None]
 
 
@@ -57,7 +55,10 @@ class Hub:
         self.roster = Roster()
         self._resumer = Resumer(self)
         self.slow = SlowConsumers(self)
-        self._pacer = Pacer(lambda group: self._between_batches(lambda: self._tell(group)))
+        self._loader = Loader(self)
+        self._holdings = Holdings(self)
+        self._rereads = Rereads(self)
+        self._pacer = Pacer(lambda group: self.between_batches(lambda: self._tell(group)))
         self._in_pipe = False
         self._between: list[Callable[[], None]] = []
         self._after_dispatch: list[Callable[[], None]] = []
@@ -88,7 +89,7 @@ class Hub:
         inexact = [touch for touch in touches.values() if not touch.exact]
         if not inexact:
             return {}
-        everything = any(group.live and group.hears_updates(collection) for group in self.router.event_groups())
+        everything = any(group.live and group.hears_updates(collection) for group in self.router.hearing((collection,)))
         return {touch.identity: touch for touch in inexact if everything or self.router.needs(collection, touch)}
 
     def dispatch(self, plan: Plan, images: dict[str, Images | None]) -> None:
@@ -112,18 +113,17 @@ class Hub:
         """Read groups again whose documents cannot be followed through this batch."""
         if settled.lost:
             for events in self.router.event_groups():
-                self._end_all(events, HistoryLostError("events were lost between MongoDB and the service"))
-        for collection in self.router.collections():
-            if settled.lost:
-                reason = "history_lost"
-            elif settled.was_replaced(collection):
-                reason = "collection_replaced"
-            elif collection in images and images[collection] is None:
-                reason = "image_unavailable"
-            else:
-                continue
-            for group in self.router.query_groups(collection):
-                self._resync(group, reason)
+                self.end_all(events, HistoryLostError("events were lost between MongoDB and the service"))
+        everywhere = settled.lost or settled.all_replaced
+        for collection in self.router.collections() if everywhere else settled.replaced:
+            self._resync_all(collection, "history_lost" if settled.lost else "collection_replaced")
+        for collection, found in images.items():
+            if found is None and not everywhere and collection not in settled.replaced:
+                self._resync_all(collection, "image_unavailable")
+
+    def _resync_all(self, collection: str, reason: str) -> None:
+        for group in self.router.query_groups(collection):
+            self._resync(group, reason)
 
     def _dispatch_changes(self, collection: str, settled: Settled, images: Images) -> None:
         """Tell the groups that are on their way of everything, and the live ones of what may concern them."""
@@ -139,31 +139,40 @@ class Hub:
             self._apply(group, settled, images, concerned)
 
     def _apply(self, group: QueryGroup, settled: Settled, images: Images, touches: Iterable[Touch]) -> None:
+        if self.roster.members(group) is None:
+            return  # it had to make room for another one of this batch
         if group.live:
             group.advance(self.time)
         try:
             changes = group.apply(settled, images, touches)
         except ServiceError as error:
             # A document that MongoDB would refuse to sort: its `find` fails from here on.
-            self._end_all(group, error)
+            self.end_all(group, error)
             return
         if not group.live:
             return
         if group.short:
             self._refill(group)
-        elif group.query.throttle:
+            return
+        if group.query.throttle:
             self._tell(group)
         elif changes:
             self._publish(group, "changes", changes)
         if group.too_large:
-            self._end_all(group, _outgrown(group))
+            self.end_outgrown(group)
+        elif self._rereads.home(group) is None:
+            self._holdings.note(group)
 
     def _refill(self, group: QueryGroup) -> None:
         """A window has run out of spares: its subscribers keep their view until it is read again."""
+        if self._holdings.idle(group):
+            self.close_group(group)
+            return
         metrics.UNDERFLOWS.inc()
         self.router.unsettle(group)
         group.reload()
-        self._start(group)
+        self._holdings.starts_again(group)
+        self.start(group)
 
     def _tell(self, group: QueryGroup) -> None:
         """One moment of everything since the last, unless it has to wait or is none."""
@@ -179,8 +188,11 @@ class Hub:
         self.roster.release(self.time)
 
     def _dispatch_events(self, settled: Settled, images: dict[str, Images]) -> None:
-        for group in self.router.event_groups():
+        collections = {*settled.events, *settled.replaced}
+        everybody = settled.all_replaced
+        for group in self.router.event_groups() if everybody else self.router.hearing(collections):
             if group.live:
+                group.advance(self.time)
                 after = group.time
                 entries = group.apply(settled, images)
                 if entries:
@@ -193,7 +205,7 @@ class Hub:
         if members is None or not members.sinks:
             return
         target = protocol.channel_target(group.channel)
-        sinks = tuple(members.sinks)  # one that takes too little leaves in the middle
+        sinks = members.sinks  # as they are now: one that takes too little leaves in the middle
         part = Part(group.channel, after, first=True)
         for frame in protocol.moment_frames(kind, target, entries, group.position, self.bounds.frame_bytes):
             metrics.ENCODED.inc()
@@ -208,15 +220,16 @@ class Hub:
     def attach(self, subscription: Subscription) -> None:
         """Take a subscription in. `subscribed` or `error` follows, at once where the group is live."""
         group = self.router.find(subscription.query) or self._open(subscription.query)
+        self._holdings.taken(group)
         members = self.roster.join(subscription, group)
         metrics.SUBSCRIPTIONS.set(self.roster.count)
         if group.live:
             self.welcome(group, subscription)
         elif members.task is None:
-            self._start(group)
+            self.start(group)
 
     def detach(self, owner: Owner, subscription_id: str) -> None:
-        """Let a subscription go; its group goes with the last one."""
+        """Let a subscription go; its group goes some time after the last one."""
         subscription = self.roster.find(owner, subscription_id)
         if subscription is not None:
             self._leave(subscription)
@@ -242,16 +255,33 @@ class Hub:
     def _leave(self, subscription: Subscription) -> None:
         empty = self.roster.leave(subscription)
         if empty is not None:
-            self.router.remove(empty)
-            self._pacer.forget(empty)
-            members = self.roster.close(empty)
-            if members.task is not None:
-                members.task.cancel()
-            metrics.GROUPS.set(len(self.router))
+            self._emptied(empty)
         metrics.SUBSCRIPTIONS.set(self.roster.count)
+
+    def _emptied(self, group: Group) -> None:
+        if self._rereads.home(group) is not None:
+            self._rereads.over(group)
+        elif not self._rereads.has(group) and not self._holdings.stays(group):
+            self.close_group(group)
+
+    def close_group(self, group: Group) -> None:
+        """Nobody is left in it: route to it no longer, and read nothing for it."""
+        if self.roster.members(group) is None:
+            return
+        self.router.remove(group)
+        self._pacer.forget(group)
+        if isinstance(group, QueryGroup):
+            self._holdings.forget(group)
+        members = self.roster.close(group)
+        if members.task is not None:
+            members.task.cancel()
+        metrics.GROUPS.set(len(self.router))
 
     def welcome(self, group: Group, subscription: Subscription) -> None:
         """Bring one subscription to live: from its position where it has one, else from what the group holds."""
+        if isinstance(group, QueryGroup) and not group.keeps:
+            self._rereads.join(group, subscription)
+            return
         # A live group is exact at every time dispatched, also where nothing concerned it.
         group.advance(self.time)
         if subscription.after is not None and not subscription.accepted:
@@ -279,19 +309,26 @@ class Hub:
 
     def listen(self, group: Group, subscription: Subscription) -> None:
         """Say `live`; from now on the subscription hears the channel."""
+        reader, home = group, self._rereads.home(group)
+        if home is not None:
+            self.roster.move(subscription, home)
+            group = home
         members = self.roster.members(group)
         if members is not None:
             group.advance(self.time)
             subscription.owner.sink.send(protocol.Live(id=subscription.id, position=group.position).encode())
             self.roster.unmute(subscription, members)
+        if home is not None and not self.roster.has(reader):
+            self._rereads.over(reader)
 
     # ------------------------------------------------------------------------------------------------ towards live
 
-    def _start(self, group: Group) -> None:
+    def start(self, group: Group) -> None:
+        """Bring a group to live, in a task of its own."""
         members = self.roster.members(group)
         if members is None:
             return
-        members.task = self._spawn(self._bring_up(group))
+        members.task = self._spawn(self._loader.bring_up(group))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """A task of the hub's own; `close` ends and awaits it."""
@@ -300,87 +337,8 @@ class Hub:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _bring_up(self, group: Group) -> None:
-        """Read what a group needs and make it live; on failure answer those who wait."""
-        try:
-            if isinstance(group, QueryGroup):
-                await self._load_until_live(group)
-            else:
-                await self._describe(group)
-        except ServiceError as error:
-            self._end_all(group, error)
-        except Exception:
-            reference = metrics.reference()
-            log.exception("query group failed, reference %s", reference, extra={"reference": reference})
-            self._end_all(group, InternalError(f"a bug; it is logged under {reference}"))
-
-    async def _describe(self, group: EventGroup) -> None:
-        facts = [await self.reader.describe(name) for name in sorted(group.query.collections or ())]
-        group.deletes = "matched" if facts and all(fact.pre_images for fact in facts) else "all"
-        self._between_batches(lambda: self._go_live(group))
-
-    async def _load_until_live(self, group: QueryGroup) -> None:
-        failures = 0
-        while True:
-            try:
-                await self._load(group)
-                if not group.short:
-                    return
-                # More was deleted while it was read than there were spares.
-                metrics.UNDERFLOWS.inc()
-                group.reload()
-                continue
-            except VoidReadError as error:
-                log.info("snapshot of %s starts again: %s", group.query.collection, error, extra=logs.RETRIED)
-                group.reload()
-            except ServiceError as error:
-                # Those who were live have been told `resync`: they wait as long as it takes.
-                members = self.roster.members(group)
-                if not error.retry or members is None or not any(one.accepted for one in members.subscriptions):
-                    raise
-                group.reload()
-            failures += 1
-            await asyncio.sleep(backoff(failures))
-
-    async def _load(self, group: QueryGroup) -> None:
-        """Snapshot at S, then the keys touched after S at the last dispatched T."""
-        collection = group.query.collection
-        await self.reader.describe(collection)
-        metrics.SNAPSHOT_READS.inc()
-        wanted = group.wanted
-        snapshot = await self.reader.find(
-            collection,
-            wanted.selection,
-            after=self.planned,
-            limit=wanted.limit,
-            sort=wanted.sort,
-            cut=wanted.cut,
-            fields=wanted.fields,
-        )
-        for index, document in enumerate(snapshot.documents):
-            group.put(dict(document))
-            if index % _LOAD_SLICE == _LOAD_SLICE - 1:
-                await asyncio.sleep(0)
-        if group.too_large:
-            raise _outgrown(group)
-        if snapshot.unless_changed_by is not None:
-            # A drop or rename up to then would start this group again, and cancel what runs here.
-            await self.reached(snapshot.unless_changed_by)
-        await self._idle()
-        keys = group.loaded(snapshot.time, len(snapshot.documents))
-        if keys:
-            time = self.time
-            metrics.SNAPSHOT_READS.inc()
-            caught = await self.reader.read_at(collection, keys, time)
-            group.caught_up({identity(document["_id"]): dict(document) for document in caught.documents}, time)
-        else:
-            group.caught_up({}, snapshot.time)
-        if group.too_large:
-            raise _outgrown(group)
-        if not group.short:
-            self._go_live(group)
-
-    def _go_live(self, group: Group) -> None:
+    def go_live(self, group: Group) -> None:
+        """What it needed has been read: bring those who wait to live."""
         members = self.roster.members(group)
         if members is None:
             return
@@ -391,11 +349,14 @@ class Hub:
             self._tell(group)
             self.roster.release(self.time)
         members.task = None
+        reads_for_another = self._rereads.home(group) is not None
         for subscription in list(members.subscriptions):
-            if not subscription.live and not subscription.lapsed:
+            if not (subscription.live or subscription.lapsed) and subscription.group is group:
                 self.welcome(group, subscription)
+        if isinstance(group, QueryGroup) and not reads_for_another:
+            self._holdings.note(group)
 
-    def _between_batches(self, action: Callable[[], None]) -> None:
+    def between_batches(self, action: Callable[[], None]) -> None:
         """Now, or right after the batch that is in the pipe: it was planned without knowing of this."""
         if self._in_pipe:
             self._between.append(action)
@@ -409,7 +370,13 @@ class Hub:
             self._after_dispatch.append(dispatched.set)
             await dispatched.wait()
 
-    async def _idle(self) -> None:
+    async def before_live(self, group: QueryGroup) -> None:
+        """A reader waits until its home is where it is: whoever goes from one to the other must not go back."""
+        home = self._rereads.home(group)
+        if home is not None:
+            await self.reached(max(group.time, home.time))
+
+    async def idle(self) -> None:
         """Until no batch is in the pipe; the caller goes on before the next one is planned."""
         while self._in_pipe:
             free = asyncio.Event()
@@ -418,8 +385,12 @@ class Hub:
 
     def _resync(self, group: QueryGroup, reason: str) -> None:
         """The group's documents can no longer be followed: read them again, and say so to those who saw them."""
+        self._rereads.fold(group)
         members = self.roster.members(group)
         if members is None:
+            return
+        if self._holdings.idle(group):
+            self.close_group(group)
             return
         metrics.RESYNCS.labels(reason).inc()
         for subscription in members.subscriptions:
@@ -429,19 +400,27 @@ class Hub:
                 subscription.owner.sink.send(protocol.Resync(id=subscription.id, reason=reason).encode())
         self.router.unsettle(group)
         group.restart()
+        self._holdings.starts_again(group)
         if members.task is not None:
             members.task.cancel()
-        self._start(group)
+        self.start(group)
 
     # ------------------------------------------------------------------------------------------------------- endings
 
-    def _end_all(self, group: Group, error: ServiceError) -> None:
+    def end_outgrown(self, group: QueryGroup) -> None:
+        """It is larger than it may be: end everybody's subscription to it."""
+        self.end_all(group, outgrown(group))
+
+    def end_all(self, group: Group, error: ServiceError) -> None:
+        """End everybody's subscription to a group, and the group."""
+        self._rereads.fold(group)
         members = self.roster.members(group)
         if members is None:
             return
         position = group.position if group.reached(0) else self.position
         for subscription in list(members.subscriptions):
             self.end(subscription, error, position)
+        self.close_group(group)
 
     def end(self, subscription: Subscription, error: ServiceError, position: str) -> None:
         """End a subscription by the service."""
@@ -452,6 +431,7 @@ class Hub:
 
     async def close(self) -> None:
         """Cancel what is being read and wait for it to end."""
+        self._holdings.close()
         self._pacer.close()
         tasks = list(self._tasks)
         for task in tasks:
@@ -475,17 +455,3 @@ class Hub:
             done()
             return lambda: None
         return self.roster.wait(fence)
-
-
-def backoff(failures: int) -> float:
-    """Seconds to wait before the next try."""
-    least, most = RETRY_SECONDS
-    return min(most, least * float(2 ** min(failures - 1, 10)))
-
-
-def _outgrown(group: QueryGroup) -> TooLargeError:
-    count, limit = group.result.count, group.wanted.limit
-    return TooLargeError(
-        f"the result has outgrown a live query ({count} documents, {group.size} bytes): narrow the filter",
-        details={"count": count, "limit": limit},
-    )

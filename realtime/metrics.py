@@ -27,6 +27,14 @@ SLOW_CONSUMERS = Counter("realtime_slow_consumers", "Connections closed because 
 CONNECTIONS = Gauge("realtime_connections", "Open WebSocket connections and event streams", multiprocess_mode="livesum")
 SUBSCRIPTIONS = Gauge("realtime_subscriptions", "Subscriptions", multiprocess_mode="livesum")
 GROUPS = Gauge("realtime_query_groups", "Distinct queries", multiprocess_mode="livesum")
+GROUPS_IDLE = Gauge(
+    "realtime_query_groups_idle", "Those that wait for their next subscriber", multiprocess_mode="livesum"
+)
+GROUPS_WITHOUT = Gauge(
+    "realtime_query_groups_without_documents", "Those that stopped keeping documents", multiprocess_mode="livesum"
+)
+GROUP_BYTES = Gauge("realtime_group_bytes", "Bytes of documents that query groups keep", multiprocess_mode="livesum")
+GROUP_DOCUMENTS = Gauge("realtime_group_documents", "Documents that query groups hold", multiprocess_mode="livesum")
 OUTBOX_BYTES = Gauge(
     "realtime_outbox_bytes", "Bytes that wait for connections to take them", multiprocess_mode="livesum"
 )

@@ -16,7 +16,8 @@ from realtime import logs, metrics
 from realtime.core.events import Batch, identity
 from realtime.core.moments import Touch, cut
 from realtime.errors import ServiceError
-from realtime.hub import Hub, Plan, backoff
+from realtime.hub import Hub, Plan
+from realtime.loading import backoff
 from realtime.ports import Feed, SnapshotReader, VoidReadError
 
 log = logging.getLogger("realtime.pipe")

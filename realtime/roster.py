@@ -41,7 +41,7 @@ class Subscription:
     accepted: bool = False
     live: bool = False
     lapsed: bool = False
-    resyncs: list[float] = field(default_factory=list)
+    resyncs: tuple[float, ...] = ()
 
     def at(self, time: int) -> bool:
         """Whether it is at `time`, that being what has been dispatched, as far as it is live at all."""
@@ -50,11 +50,22 @@ class Subscription:
 
 @dataclass(slots=True)
 class Members:
-    """A group's subscriptions; each connection once in `sinks`, however many of them it has; what reads for it."""
+    """A group's subscriptions, and what reads for it."""
 
     subscriptions: dict[Subscription, None] = field(default_factory=dict)
-    sinks: dict[Sink, int] = field(default_factory=dict)
     task: asyncio.Task[None] | None = None
+    _sinks: tuple[Sink, ...] | None = None
+
+    @property
+    def sinks(self) -> tuple[Sink, ...]:
+        """Who hears the channel: each connection once, however many live subscriptions it has here."""
+        if self._sinks is None:
+            self._sinks = tuple(dict.fromkeys(one.owner.sink for one in self.subscriptions if one.live))
+        return self._sinks
+
+    def changed(self) -> None:
+        """Somebody hears it from now on, or no longer."""
+        self._sinks = None
 
 
 @dataclass(eq=False, slots=True)
@@ -87,6 +98,11 @@ class Roster:
         """The group's members; None once it is closed."""
         return self._members.get(group)
 
+    def has(self, group: Group) -> bool:
+        """Whether anybody is in the group."""
+        members = self._members.get(group)
+        return members is not None and bool(members.subscriptions)
+
     def join(self, subscription: Subscription, group: Group) -> Members:
         """Put a subscription into a group; it is not live yet."""
         members = self._members[group]
@@ -111,6 +127,15 @@ class Roster:
         del members.subscriptions[subscription]
         return None if members.subscriptions else group
 
+    def move(self, subscription: Subscription, group: Group) -> Members:
+        """Put a subscription that is not live into another group of the same query."""
+        if subscription.group is not None:
+            self._members[subscription.group].subscriptions.pop(subscription, None)
+        members = self._members[group]
+        members.subscriptions[subscription] = None
+        subscription.group = group
+        return members
+
     def of(self, owner: Owner) -> list[Subscription]:
         """A connection's subscriptions."""
         return list(self._by_owner.get(owner, {}).values())
@@ -124,18 +149,14 @@ class Roster:
     def unmute(self, subscription: Subscription, members: Members) -> None:
         """From now on the subscription hears the group's channel."""
         subscription.live, subscription.lapsed = True, False
-        sink = subscription.owner.sink
-        members.sinks[sink] = members.sinks.get(sink, 0) + 1
+        members.changed()
 
     def mute(self, subscription: Subscription, members: Members) -> None:
         """The subscription no longer hears the channel, its connection only if another one of it does."""
         if not subscription.live:
             return
         subscription.live = False
-        sink = subscription.owner.sink
-        members.sinks[sink] -= 1
-        if not members.sinks[sink]:
-            del members.sinks[sink]
+        members.changed()
 
     # ----------------------------------------------------------------------------------------------------------- fences
 

@@ -94,7 +94,14 @@ class Settings(BaseSettings):
     )
     subscriptions: int = Field(1000, ge=1, le=100_000, description="subscriptions one connection may hold")
     documents: int = Field(10_000, ge=1, le=1_000_000, description="documents a live query may hold")
-    group_bytes: int = Field(64 * 1024 * 1024, ge=4096, description="bytes that the documents of a query may hold")
+    group_bytes: int = Field(64 * 1024 * 1024, ge=4096, description="bytes of documents that a live query keeps")
+    group_documents: int = Field(100_000, ge=1, description="documents that a live query keeps")
+    all_groups_bytes: int = Field(
+        512 * 1024 * 1024, ge=4096, description="bytes of documents that all live queries keep together"
+    )
+    linger_seconds: float = Field(
+        30, ge=0, le=3600, description="time that a live query stays ready after its last subscriber"
+    )
     pending_writes: int = Field(64, ge=1, le=10_000, description="writes of one connection that may wait")
     outbox_bytes: int = Field(4 * 1024 * 1024, ge=1024, description="bytes that wait for one slow connection")
     filter_depth: int = Field(16, ge=1, le=64, description="nesting of a filter")

@@ -77,7 +77,7 @@ class SlowConsumers:
         """Now, or when the last one is long enough ago; the third in a minute ends the connection."""
         loop = asyncio.get_running_loop()
         now = loop.time()
-        subscription.resyncs = [then for then in subscription.resyncs if now - then < MINUTE]
+        subscription.resyncs = tuple(then for then in subscription.resyncs if now - then < MINUTE)
         if len(subscription.resyncs) >= MOST_RESYNCS:
             _close(subscription.owner)
             return
@@ -85,7 +85,7 @@ class SlowConsumers:
         if wait > 0:
             loop.call_later(wait, self._resync_later, group, subscription)
             return
-        subscription.resyncs.append(now)
+        subscription.resyncs += (now,)
         subscription.lapsed = False
         metrics.RESYNCS.labels(REASON).inc()
         subscription.owner.sink.send(protocol.Resync(id=subscription.id, reason=REASON).encode())

@@ -49,6 +49,7 @@ CUT = "tests/exact/test_client.py::test_over_500_cuts_the_client_says_what_happe
 FOLD_TEST, LINK_TEST, TAIL_TEST = "tests/client/test_folds.py", "tests/client/test_link.py", "tests/e2e/test_tail.py"
 FOLDS, LINK, CLIENT = "realtime/client/folds.py", "realtime/client/link.py", "realtime/client/client.py"
 HUB, QUERY, PIPE = "realtime/hub.py", "realtime/core/query.py", "realtime/pipe.py"
+LOADING = "realtime/loading.py"
 MOMENTS, JOURNAL, FEED = "realtime/core/moments.py", "realtime/core/journal.py", "realtime/mongo/feed.py"
 
 WRITES, CURSOR, SSE = "realtime/mongo/writes.py", "realtime/core/cursor.py", "realtime/web/sse.py"
@@ -148,7 +149,7 @@ TABLE = [
         "expr: realtime_lagging_seconds",
         "tests/e2e/test_board.py",
     ),
-    Sabotage("cut at T+1", HUB, "group.loaded(snapshot.time,", "group.loaded(snapshot.time + 1,", f"{JOIN}[7]"),
+    Sabotage("cut at T+1", LOADING, "group.loaded(snapshot.time,", "group.loaded(snapshot.time + 1,", f"{JOIN}[7]"),
     Sabotage(
         "cut at T-1",
         QUERY,

@@ -34,7 +34,7 @@ NUMBERS = sorted(name for name, field in FIELDS.items() if field.annotation in {
 BELOW = [(name, bound(FIELDS[name], "ge")) for name in NUMBERS]
 ABOVE = [(name, bound(FIELDS[name], "le")) for name in NUMBERS if bound(FIELDS[name], "le") is not None]
 UNITS = ("_seconds", "_bytes", "_ms", "_size", "_depth", "_nodes")
-COUNTS = {"port", "workers", "subscriptions", "documents", "pending_writes"}
+COUNTS = {"port", "workers", "subscriptions", "documents", "group_documents", "pending_writes"}
 
 
 def line_of(**given: Any) -> str:

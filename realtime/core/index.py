@@ -43,10 +43,10 @@ class PredicateIndex(Generic[Item]):
 
     def __init__(self, probe: Probe) -> None:
         self._probe = probe
-        self._equal: dict[str, dict[Order, dict[Item, None]]] = {}
+        self._equal: dict[str, dict[Order, Item | _Several[Item]]] = {}
         self._within: dict[str, Intervals[Item]] = {}
         self._rest: dict[Item, None] = {}
-        self._places: dict[Item, tuple[str, frozenset[Order] | None]] = {}
+        self._places: dict[Item, tuple[str, tuple[Order, ...] | None]] = {}
 
     def __len__(self) -> int:
         return len(self._places) + len(self._rest)
@@ -58,8 +58,8 @@ class PredicateIndex(Generic[Item]):
             values = needs.equal[path]
             table = self._equal.setdefault(path, {})
             for value in values:
-                table.setdefault(value, {})[item] = None
-            self._places[item] = (path, values)
+                _put(table, value, item)
+            self._places[item] = (path, tuple(values))
         elif needs.within:
             path, interval = next(iter(needs.within.items()))
             self._within.setdefault(path, Intervals()).add(item, interval)
@@ -80,8 +80,10 @@ class PredicateIndex(Generic[Item]):
             return
         table = self._equal[path]
         for value in values:
-            del table[value][item]
-            if not table[value]:
+            items = table[value]
+            if isinstance(items, _Several):
+                del items[item]
+            if not isinstance(items, _Several) or not items:
                 del table[value]
         if not table:
             del self._equal[path]
@@ -92,8 +94,10 @@ class PredicateIndex(Generic[Item]):
         for path, table in self._equal.items():
             for value in self._probe(document, path):
                 items = table.get(value)
-                if items is not None:
+                if isinstance(items, _Several):
                     found.update(items)
+                elif items is not None:
+                    found[items] = None
         for path, intervals in self._within.items():
             values = list(self._probe(document, path))
             if values:  # a path into an array of scalars leads to nothing
@@ -105,10 +109,28 @@ class PredicateIndex(Generic[Item]):
         best, least = None, 0
         for path, values in needs.equal.items():
             table = self._equal.get(path, {})
-            size = max((len(table.get(value, ())) for value in values), default=0)
+            size = max((_size(table.get(value)) for value in values), default=0)
             if best is None or size < least:
                 best, least = path, size
         return best, least
+
+
+class _Several(dict[Item, None]):
+    """Items that share a value. Most values have one item, and no dictionary is made for that."""
+
+
+def _put(table: dict[Order, Item | _Several[Item]], value: Order, item: Item) -> None:
+    items = table.get(value)
+    if items is None:
+        table[value] = item
+    elif isinstance(items, _Several):
+        items[item] = None
+    else:
+        table[value] = _Several({items: None, item: None})
+
+
+def _size(items: object) -> int:
+    return len(items) if isinstance(items, _Several) else int(items is not None)
 
 
 # ------------------------------------------------------------------------------------------------------- intervals

@@ -34,13 +34,17 @@ class Projection:
     shows: Callable[[frozenset[str]], bool]
 
 
+EVERYTHING = Projection({}, lambda document: document, lambda _: True)
+"""What nearly every query asks for; one for all of them."""
+
+
 def compile_projection(source: Any) -> Projection:
     """Compile a projection document; None and `{}` show everything.
 
     Raises `InvalidRequestError` or `UnsupportedOperatorError`; `details` names the path.
     """
     if source is None or source == {}:
-        return Projection({}, lambda document: document, lambda _: True)
+        return EVERYTHING
     if not isinstance(source, dict):
         _invalid("", "a projection is an object of paths with 1 or 0")
     paths: dict[str, bool] = {}

@@ -129,12 +129,19 @@ class Phase(Enum):
 
 @dataclass(frozen=True, slots=True)
 class GroupBounds:
-    """How large a group may grow: documents that are shown, bytes held, documents that rows are made of."""
+    """How large groups may grow, and how long one stays that nobody is subscribed to.
+
+    A group: documents that are shown, bytes and documents kept, documents that rows are made of. All of them together:
+    `all_bytes`.
+    """
 
     documents: int
     bytes: int
     frame_bytes: int
     grouped: int = 100_000
+    kept: int = 100_000
+    all_bytes: int = 512 * 1024 * 1024
+    linger_seconds: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +157,8 @@ class Wanted:
 
 class QueryGroup:
     """One distinct query in query mode: its result at `time`, of which its subscribers know `told`."""
+
+    __slots__ = ("_runs", "backlog", "bounds", "channel", "epoch", "phase", "query", "result", "time", "told")
 
     def __init__(self, query: Query, channel: int, epoch: str, bounds: GroupBounds) -> None:
         self.query = query
@@ -198,7 +207,28 @@ class QueryGroup:
         """Whether somebody who was away can be told what changed, document by document."""
         query = self.query
         plain = query.sort is None and query.grouping is None
-        return plain and self.live and not self.pending
+        return plain and self.keeps and self.live and not self.pending
+
+    @property
+    def keeps(self) -> bool:
+        """Whether it holds its documents' bytes, and so can give a snapshot without MongoDB."""
+        return not isinstance(self.result, Documents) or self.result.kept
+
+    @property
+    def may_stop_keeping(self) -> bool:
+        """Whether it could go on without them: a window shows documents that no event brings, rows are few."""
+        return isinstance(self.result, Documents) and not self.query.throttle and self.live and self.result.kept
+
+    def stop_keeping(self) -> None:
+        """From here on digests take the place of its documents' bytes, until it is read again."""
+        if isinstance(self.result, Documents):
+            self.result.forget_bytes()
+            self._runs = None
+
+    @property
+    def keeps_too_much(self) -> bool:
+        """Whether what it keeps is over its bounds."""
+        return self.result.size > self.bounds.bytes or len(self.documents) > self.bounds.kept
 
     @property
     def too_large(self) -> bool:
@@ -207,7 +237,10 @@ class QueryGroup:
         if isinstance(result, Aggregate) and (result.count > bounds.grouped or result.rows > bounds.documents):
             return True
         counts = self.query.limit is None and self.query.grouping is None
-        return (counts and result.count > bounds.documents) or result.size > bounds.bytes
+        if counts and result.count > bounds.documents:
+            return True
+        goes_without = isinstance(result, Documents) and not self.query.throttle
+        return result.size > (bounds.all_bytes if goes_without else bounds.bytes)
 
     def advance(self, time: int) -> None:
         """Everything up to `time` has been dispatched; where nothing waits to be told, it is told by that."""

@@ -6,6 +6,7 @@ however much lies between them: one batch, a throttled stretch, or a snapshot re
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Protocol
 
@@ -14,6 +15,13 @@ from realtime.core.projection import Projection
 
 Encode = Callable[[dict[str, Any]], bytes]
 """How a document is shown: through the projection, as Extended JSON."""
+
+
+_DIGEST_BYTES = 16
+
+
+def _digest(encoded: bytes) -> bytes:
+    return hashlib.blake2b(encoded, digest_size=_DIGEST_BYTES).digest()
 
 
 class Watch(Protocol):
@@ -77,16 +85,28 @@ class Result(Protocol):
 
 
 class Documents:
-    """Every document that matches, in no order."""
+    """Every document that matches, in no order.
+
+    `kept`: their bytes are held. Where they are not, a digest of each tells an update from nothing; what was told is
+    not known then.
+    """
+
+    __slots__ = ("_fresh", "_projection", "_was", "documents", "size", "watch")
 
     short = False
 
     def __init__(self, projection: Projection) -> None:
         self.documents: dict[str, bytes] = {}
         self.size = 0
+        self._fresh: dict[str, bytes] | None = None
         self.watch: Watch | None = None
         self._projection = projection
         self._was: dict[str, bytes | None] = {}
+
+    @property
+    def kept(self) -> bool:
+        """Whether the documents' bytes are held."""
+        return self._fresh is None
 
     @property
     def count(self) -> int:
@@ -105,14 +125,17 @@ class Documents:
     def put(self, name: str, document: dict[str, Any], encode: Encode) -> None:
         """Hold the document as it is now."""
         encoded = encode(document)
+        now = encoded if self._fresh is None else _digest(encoded)
         held = self.documents.get(name)
-        if held == encoded:
+        if held == now:
             return
         if held is None and self.watch is not None:
             self.watch.hold(name)
-        self._note(name, held, encoded)
-        self.size += len(encoded) - (len(held) if held is not None else 0)
-        self.documents[name] = encoded
+        self._note(name, held, now)
+        self.size += len(now) - (len(held) if held is not None else 0)
+        self.documents[name] = now
+        if self._fresh is not None:
+            self._fresh[name] = encoded
 
     def drop(self, name: str) -> None:
         """Hold it no longer."""
@@ -142,9 +165,18 @@ class Documents:
             if now is None:
                 leaves.append(protocol.change_entry("leave", name))
             else:
-                rest.append(protocol.change_entry("enter" if was is None else "update", name, now))
+                encoded = now if self._fresh is None else self._fresh[name]
+                rest.append(protocol.change_entry("enter" if was is None else "update", name, encoded))
         self._was.clear()
+        if self._fresh is not None:
+            self._fresh.clear()
         return leaves + rest
+
+    def forget_bytes(self) -> None:
+        """Keep no bytes from here on; nothing is pending."""
+        self._fresh = {}
+        self.documents = {name: _digest(encoded) for name, encoded in self.documents.items()}
+        self.size = _DIGEST_BYTES * len(self.documents)
 
     def told(self) -> Collection[bytes]:
         """The documents as they were told."""

@@ -26,7 +26,7 @@ class Router:
     def __init__(self) -> None:
         self._by_key: dict[str, Group] = {}
         self._collections: dict[str, _Collection] = {}
-        self._events: dict[EventGroup, None] = {}
+        self._events: dict[str | None, dict[EventGroup, None]] = {}
         self._last_channel = 0
 
     def __len__(self) -> int:
@@ -41,22 +41,31 @@ class Router:
         """The group of this query, if there is one."""
         return self._by_key.get(query.key)
 
-    def add(self, group: Group) -> None:
-        """Route changes to a group from now on; all of its collection's until it is `settled`."""
-        self._by_key[group.query.key] = group
+    def add(self, group: Group, *, beside: bool = False) -> None:
+        """Route changes to a group from now on; all of its collection's until it is `settled`.
+
+        `beside`: another group of this query is the one to be found.
+        """
+        if not beside:
+            self._by_key[group.query.key] = group
         if isinstance(group, QueryGroup):
             collection = self._collections.setdefault(group.query.collection, _Collection())
             collection.groups[group] = None
             collection.unsettled[group] = None
         else:
-            self._events[group] = None
+            for name in group.query.collections or (None,):
+                self._events.setdefault(name, {})[group] = None
 
     def remove(self, group: Group) -> None:
         """No longer route to it."""
         if self._by_key.get(group.query.key) is group:
             del self._by_key[group.query.key]
         if isinstance(group, EventGroup):
-            self._events.pop(group, None)
+            for name in group.query.collections or (None,):
+                groups = self._events.get(name, {})
+                groups.pop(group, None)
+                if not groups:
+                    self._events.pop(name, None)
             return
         collection = self._collections.get(group.query.collection)
         if collection is None or group not in collection.groups:
@@ -102,7 +111,14 @@ class Router:
 
     def event_groups(self) -> tuple[EventGroup, ...]:
         """All groups in events mode."""
-        return tuple(self._events)
+        return tuple(self.hearing(name for name in self._events if name is not None))
+
+    def hearing(self, names: Iterable[str]) -> dict[EventGroup, None]:
+        """The groups in events mode that hear of these collections, or of all."""
+        found = dict(self._events.get(None, {}))
+        for name in names:
+            found.update(self._events.get(name, {}))
+        return found
 
 
 class _Collection:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from realtime.core import protocol
@@ -308,4 +309,10 @@ def _collections(request: protocol.Subscribe) -> frozenset[str] | None:
             raise InvalidRequestError('collection: names, or "*" alone', details={"field": "collection"})
     for name in names:
         check_collection(name)
-    return frozenset(names)
+    return _shared(frozenset(names))
+
+
+@lru_cache(maxsize=1024)
+def _shared(names: frozenset[str]) -> frozenset[str]:
+    """One set for all queries of the same collections."""
+    return names

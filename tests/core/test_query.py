@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace as replaced
 from typing import Any
 
 import orjson
@@ -348,7 +349,44 @@ def test_it_is_too_large_by_count_and_by_bytes_and_not_at_the_bound() -> None:
     at_bound = live_group(RED, BLUE, bounds=GroupBounds(documents=2, bytes=size, frame_bytes=1000))
     assert not at_bound.too_large
     assert live_group(RED, BLUE, bounds=GroupBounds(documents=1, bytes=size, frame_bytes=1000)).too_large
-    assert live_group(RED, BLUE, bounds=GroupBounds(documents=2, bytes=size - 1, frame_bytes=1000)).too_large
+    over = GroupBounds(documents=2, bytes=size - 1, frame_bytes=1000)
+    assert live_group(RED, BLUE, bounds=over, query=query(throttle=100)).too_large
+    assert live_group(RED, BLUE, bounds=over, query=query(sort=[["n", 1]])).too_large
+    # A plain query goes on without their bytes, unless not even all groups together may hold that much.
+    plain = live_group(RED, BLUE, bounds=over)
+    assert (plain.too_large, plain.keeps_too_much, plain.may_stop_keeping) == (False, True, True)
+    assert live_group(RED, BLUE, bounds=replaced(over, all_bytes=size - 1)).too_large
+    assert live_group(RED, BLUE, bounds=replaced(over, bytes=size, kept=1)).keeps_too_much
+
+
+def test_a_group_that_keeps_no_bytes_tells_the_same_changes() -> None:
+    keeping, without = live_group(RED, BLUE), live_group(RED, BLUE)
+    without.stop_keeping()
+    assert (keeping.keeps, without.keeps, without.may_stop_keeping, without.recoverable) == (True, False, False, False)
+    assert (without.size, without.keeps_too_much) == (2 * 16, False)
+    told = 0
+    for batch in (
+        [insert(11, {"_id": 3, "n": 1})],
+        [replace(12, {**RED, "n": 2}), replace(12, BLUE)],
+        [delete(13, 1), replace(13, {"_id": 3, "n": 1})],
+        [insert(14, {"_id": 4}), delete(14, 4)],
+        [replace(15, {**BLUE, "n": 7}), delete(15, 3)],
+    ):
+        expected = keeping.apply(settled(*batch), {})
+        assert without.apply(settled(*batch), {}) == expected
+        told += len(expected)
+    assert told == 5
+    assert without.size == 16 * len(keeping.documents) == 16
+    assert without.result.size < keeping.result.size
+    without.restart()
+    assert without.keeps
+
+
+def test_only_plain_documents_stop_being_kept() -> None:
+    window = live_group(RED, query=query(sort=[["n", 1]]))
+    window.stop_keeping()
+    assert (window.keeps, window.may_stop_keeping, window.size) == (True, False, len(ejson.encode(RED)))
+    assert not live_group(RED, query=query(throttle=100)).may_stop_keeping
 
 
 def test_its_size_follows_what_it_holds() -> None:

@@ -73,3 +73,31 @@ def test_a_channel_number_is_never_used_twice() -> None:
     numbers = [first.channel, in_query_mode(router, "a").channel, in_events_mode(router, "a").channel]
     assert len(set(numbers)) == 3
     assert numbers == sorted(numbers)
+
+
+def test_a_group_beside_another_of_its_query_is_routed_to_and_not_found() -> None:
+    router = Router()
+    first, beside = (QueryGroup(query({"a": 1}), 1, EPOCH, ROOMY) for _ in range(2))
+    router.add(first)
+    router.add(beside, beside=True)
+    assert router.find(first.query) is first
+    assert router.query_groups("items") == router.unsettled("items") == (first, beside)
+    router.remove(beside)
+    assert (router.find(first.query), router.query_groups("items"), len(router)) == (first, (first,), 1)
+
+
+def test_groups_in_events_mode_are_found_by_collection_and_those_of_all_always() -> None:
+    router = Router()
+    groups = {names: EventGroup(query(mode="events", collections=names), 1, EPOCH) for names in ("a", "a b", "b", None)}
+    for group in groups.values():
+        router.add(group)
+    assert set(router.hearing(["a"])) == {groups["a"], groups["a b"], groups[None]}
+    assert list(router.hearing(["a", "b"])).count(groups["a b"]) == 1
+    assert set(router.hearing(["c"])) == {groups[None]}
+    assert set(router.event_groups()) == set(groups.values())
+    router.remove(groups["a b"])
+    router.remove(groups["a b"])
+    assert set(router.hearing(["b"])) == {groups["b"], groups[None]}
+    for group in groups.values():
+        router.remove(group)
+    assert (router.hearing(["a", "b"]), router.event_groups()) == ({}, ())

@@ -309,12 +309,20 @@ class Peer:
 
 
 class Service:
-    """A hub at work on a store."""
+    """A hub at work on a store. A group goes with its last subscriber, unless `linger_seconds` says otherwise."""
 
-    def __init__(self, *, documents: int = 1000, bytes: int = 1 << 20, frame_bytes: int = 1 << 20) -> None:  # noqa: A002 - as `GroupBounds` has it
+    def __init__(
+        self,
+        *,
+        documents: int = 1000,
+        bytes: int = 1 << 20,  # noqa: A002 - as `GroupBounds` has it
+        frame_bytes: int = 1 << 20,
+        linger_seconds: float = 0.0,
+        **more: int,
+    ) -> None:
         self.store = Store()
         self.stream = Stream()
-        self.bounds = GroupBounds(documents, bytes, frame_bytes)
+        self.bounds = GroupBounds(documents, bytes, frame_bytes, linger_seconds=linger_seconds, **more)
         history = History(Journal(START, max_bytes=1 << 20, max_seconds=300), None)
         self.hub = Hub(self.store, history, epoch=EPOCH, time=START, bounds=self.bounds)
         self.pipe = Pipe(self.hub, self.store)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 WINDOW, QUERY, HUB = "realtime/core/window.py", "realtime/core/query.py", "realtime/hub.py"
+LOADING = "realtime/loading.py"
 FOLDED = "tests/core/test_window.py::test_the_folded_view_is_what_sorting_everything_gives"
 ONE = "tests/core/test_window.py"
 AGAIN = "tests/hub/test_windows.py"
@@ -90,7 +91,7 @@ WINDOWS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "windows: used up while it is read, and left at that",
-        HUB,
+        LOADING,
         "                if not group.short:\n                    return",
         "                if group:\n                    return",
         f"{AGAIN}::test_a_window_used_up_again_while_it_is_read_is_read_once_more",

@@ -13,7 +13,7 @@ import orjson
 import pytest
 from prometheus_client import REGISTRY
 
-from realtime.core.query import Query
+from realtime.core.query import Query, QueryGroup
 from realtime.roster import Subscription
 from tests.core.examples import query
 from tests.hub.fakes import START, Peer, Service, Store, rest, until
@@ -79,9 +79,14 @@ def three_batches(store: Store) -> Iterator[None]:
     yield
 
 
-async def journey(what: Query, attach: int, found: int, caught: int, lead: int) -> tuple[Peer, Store, Subscription]:
-    """Three batches go through the pipe while a subscription comes in at the stages given."""
-    async with Service() as service:
+async def journey(
+    what: Query, attach: int, found: int, caught: int, lead: int, *, kept: bool = True
+) -> tuple[Peer, Store, Subscription]:
+    """Three batches go through the pipe while a subscription comes in at the stages given.
+
+    `kept` False: its group is live already, and has stopped keeping documents.
+    """
+    async with Service(bytes=1 << 20 if kept else 1) as service:
         store, peer = service.store, Peer()
         batches = [store.batch() for _ in three_batches(store)]
         first = batches.pop(0)
@@ -89,6 +94,11 @@ async def journey(what: Query, attach: int, found: int, caught: int, lead: int) 
         await until(lambda: service.hub.time == first.time)
         store.lead = 0
         await service.subscribed(watch(Peer(), query()))  # holds everything, so every batch has images to read
+        if not kept:
+            await service.subscribed(watch(Peer(), what))
+            group = service.hub.router.find(what)
+            assert isinstance(group, QueryGroup)
+            assert not group.keeps
         subscription = watch(peer, what)
         store.lead = lead
         store.hold("find", "catch up", "images")
@@ -133,6 +143,23 @@ async def test_snapshot_and_stream_have_no_gap_and_no_repeat_wherever_a_subscrip
     # Ahead of everything there are never any.
     assert caught_up == {0: 47, 10**6: 0}.get(lead, caught_up)
     assert (caught_up > 0) is (lead < 10**6)
+
+
+@pytest.mark.parametrize("lead", LEADS)
+async def test_the_same_holds_where_the_group_keeps_no_documents_and_is_read_again(lead: int) -> None:
+    what = query(RED)
+    later = 0
+    for point in POINTS:
+        peer, store, subscription = await journey(what, *point, lead, kept=False)
+        later += len(store.reads_of("find")) - 2
+        held = View(peer.frames)["s"]
+        assert held.live, point
+        check_exact(held, store, what)
+        assert held.documents == expected(store, what, store.now), point
+        group = subscription.group
+        assert isinstance(group, QueryGroup)
+        assert not group.keeps
+    assert later == len(POINTS)
 
 
 async def test_the_same_holds_under_a_projection() -> None:

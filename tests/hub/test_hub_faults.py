@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from realtime.core.events import format_position
+from realtime.core.query import Query
 from realtime.errors import UnavailableError, UnsupportedCollectionError
 from realtime.ports import CollectionFacts, VoidReadError
 from realtime.roster import Subscription
@@ -20,7 +21,7 @@ from tests.hub.view import View
 
 @pytest.fixture
 async def service(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Service]:
-    monkeypatch.setattr("realtime.hub.RETRY_SECONDS", (0.0, 0.0))
+    monkeypatch.setattr("realtime.loading.RETRY_SECONDS", (0.0, 0.0))
     async with Service() as running:
         yield running
 
@@ -130,14 +131,24 @@ async def test_a_result_over_the_bound_is_refused_with_its_count_and_the_id_is_f
         await service.subscribed(watch(peer, query({"team": "blue"})))
 
 
-async def test_a_result_over_the_bound_of_bytes_is_refused() -> None:
-    async with Service(bytes=100) as service:
+@pytest.mark.parametrize(
+    ("what", "bounds"),
+    [
+        (query(RED, sort=[["n", 1]], limit=3), {"bytes": 100}),
+        (query(RED, throttle=100), {"bytes": 100}),
+        (query(RED), {"all_bytes": 100}),
+    ],
+)
+async def test_a_result_over_the_bound_of_bytes_is_refused(what: Query, bounds: dict[str, int]) -> None:
+    """Windows and throttled queries need the bytes of their documents; a plain one of that size is read again."""
+    async with Service(**bounds) as service:
         peer = Peer()
         service.store.insert("items", {"_id": 1, "team": "red", "text": "x" * 100})
         await service.flow()
-        service.attach(watch(peer, query(RED)))
+        service.attach(watch(peer, what))
         await until(lambda: peer.frames)
         assert View(peer.frames).errors[0]["code"] == "too_large"
+        assert len(service.hub.router) == 0
 
 
 async def test_a_live_query_that_outgrows_its_bound_ends_and_the_others_live_on() -> None:

@@ -20,7 +20,7 @@ from tests.hub.view import View
 
 @pytest.fixture
 async def service(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Service]:
-    monkeypatch.setattr("realtime.hub.RETRY_SECONDS", (0.0, 0.0))
+    monkeypatch.setattr("realtime.loading.RETRY_SECONDS", (0.0, 0.0))
     async with Service() as running:
         yield running
 

@@ -211,10 +211,12 @@ async def test_a_live_result_that_outgrows_the_limit_ends_with_too_large(small: 
     assert (ended["id"], ended["code"], ended["retry"]) == ("grows", "too_large", False)
 
 
-async def test_a_result_over_its_bytes_is_too_large_as_well(replica_set: ReplicaSet) -> None:
+async def test_a_result_over_its_bytes_is_too_large_where_the_service_has_to_keep_it(replica_set: ReplicaSet) -> None:
     async with serving(replica_set, group_bytes=4096, feed_await_ms=100) as service, wired(service.url) as wire:
         service.database.orders.insert_one({"_id": 1, "text": "x" * 5000})
-        answer = await refused(wire, {"type": "subscribe", "collection": "orders"})
+        answer = await refused(wire, {"type": "subscribe", "collection": "orders", "sort": [["_id", 1]], "limit": 1})
+        plain = await wire.subscribe("orders", id="plain")
+        assert [len(document["text"]) for document in plain.documents.values()] == [5000]
     assert answer["code"] == "too_large"
 
 

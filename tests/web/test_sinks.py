@@ -186,7 +186,12 @@ async def test_a_client_that_never_reads_again_is_gone_within_30_seconds(replica
     assert 1 < took < 30
 
 
-async def test_sessions_end_with_their_sockets(service: Service) -> None:
+async def test_sessions_end_with_their_sockets(replica_set: ReplicaSet) -> None:
+    async with serving(replica_set, linger_seconds=0, feed_await_ms=100) as service:  # groups end with them
+        await _sessions_end(service)
+
+
+async def _sessions_end(service: Service) -> None:
     for _ in range(20):
         async with wired(service.url) as wire:
             await wire.subscribe("orders")
