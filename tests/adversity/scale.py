@@ -61,6 +61,9 @@ TABLE: dict[str, Row] = {
     "test_without_a_majority_nothing_uncommitted_is_told_and_all_arrives_after": Row(
         short={"clients": 10, "frozen": 9}, full={"clients": 50, "frozen": 30}
     ),
+    "test_a_line_that_is_cut_halved_stalled_and_half_open_loses_nothing": Row(
+        short={"clients": 10, "rounds": 1}, full={"clients": 20, "rounds": 6}
+    ),
     "test_under_random_faults_nothing_is_missed_and_nothing_grows": Row(
         short={"clients": 10, "lasts": 60, "every": 15, "seed": 19},
         full={"clients": 10, "lasts": 600, "every": 30, "seed": 19},
