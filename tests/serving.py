@@ -136,13 +136,15 @@ class Process:
 
 
 @asynccontextmanager
-async def process(command: str, *arguments: str, home: Path, **environment: str) -> AsyncIterator[Process]:
+async def process(
+    command: str, *arguments: str, home: Path, module: str = "realtime", **environment: str
+) -> AsyncIterator[Process]:
     """Start it, wait for the line with its address; at the end SIGTERM and wait."""
     given = {**os.environ, "HOME": str(home), **environment}
     child = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "realtime",
+        module,
         command,
         *arguments,
         stdout=asyncio.subprocess.PIPE,

@@ -46,6 +46,28 @@ TABLE: dict[str, Row] = {
         full={"clients": 500, "load": 5, "pause": 3, "rounds": 2},
     ),
     "test_a_second_signal_ends_it_at_once": Row(short={"rounds": 1}, full={"rounds": 5}),
+    "test_the_primary_is_killed_and_nobody_misses_anything": Row(
+        short={"clients": 50, "rounds": 1}, full={"clients": 50, "rounds": 5}
+    ),
+    "test_the_primary_stands_down_and_nobody_misses_anything": Row(
+        short={"clients": 20, "rounds": 2}, full={"clients": 50, "rounds": 10}
+    ),
+    "test_a_frozen_primary_is_left_for_another_and_nobody_misses_anything": Row(
+        short={"clients": 20, "frozen": 13}, full={"clients": 50, "frozen": 20}
+    ),
+    "test_all_members_go_down_and_come_up_again": Row(
+        short={"clients": 20, "down": 10}, full={"clients": 50, "down": 30}
+    ),
+    "test_without_a_majority_nothing_uncommitted_is_told_and_all_arrives_after": Row(
+        short={"clients": 10, "frozen": 9}, full={"clients": 50, "frozen": 30}
+    ),
+    "test_a_line_that_is_cut_halved_stalled_and_half_open_loses_nothing": Row(
+        short={"clients": 10, "rounds": 1}, full={"clients": 20, "rounds": 6}
+    ),
+    "test_under_random_faults_nothing_is_missed_and_nothing_grows": Row(
+        short={"clients": 10, "lasts": 60, "every": 15, "seed": 19},
+        full={"clients": 10, "lasts": 600, "every": 30, "seed": 19},
+    ),
 }
 
 
