@@ -65,23 +65,25 @@ class Shop:
     def step(self, at: datetime) -> Step:
         """The next transaction; `self` is then as it will be when that is committed."""
         step = Step()
-        for _ in range(self._dice.choice((1, 1, 2)) if len(self.statuses) >= LEAST else 30):
-            self._place(step, at)
+        filling = len(self.statuses) < LEAST
+        for _ in range(30 if filling else self._dice.choice((1, 1, 2))):
+            # A shop that opens has a past.
+            self._place(step, at, self._dice.choice(("open", "open", *NEXT.values())) if filling else "open")
         for key in self._dice.sample(sorted(self.statuses), min(3, len(self.statuses))):
             if not any(made["_id"] == key for made in step.inserts):
                 self._advance(step, key)
         self._clear(step)
         return step
 
-    def _place(self, step: Step, at: datetime) -> None:
+    def _place(self, step: Step, at: datetime, status: str) -> None:
         dice = self._dice
         self._number += 1
         key = f"shop-{self._number:06}"
         # Most are small: an order that leads the board is an event.
         cents = round(500 + 25_000 * dice.random() ** 3)
-        order = {"_id": key, "customer": dice.choice(CUSTOMERS), "city": dice.choice(CITIES), "status": "open"}
+        order = {"_id": key, "customer": dice.choice(CUSTOMERS), "city": dice.choice(CITIES), "status": status}
         step.inserts.append({**order, "total": money(cents), "at": at})
-        self.statuses[key] = "open"
+        self.statuses[key] = status
 
     def _advance(self, step: Step, key: str) -> None:
         """One more item, the next status, or the end of it."""

@@ -85,8 +85,7 @@ SAMPLES = 8
 
 def money(value: Any) -> str:
     """An amount as the page writes it."""
-    number = float(str(value))
-    return f"{number:,.0f}" if number == int(number) else f"{number:,.2f}"
+    return f"{float(str(value)):,.2f}"
 
 
 def board_at(database: Any, concern: dict[str, Any]) -> list[list[str]]:

@@ -86,7 +86,7 @@ test("an aggregate is asked for by its paths, and its rows are bars with the gre
   const row = (id, value, count) => ({ id, document: { _id: { s: id }, count, sum: { n: typed(value) } } });
   const rows = [row("b", "5", 1), row("x", "null", 3), row("a", '{"$numberDecimal": "5.5"}', 2), row("c", "5", 1)];
   assert.deepEqual(bars(rows, { by: ["s"], measure: "sum", field: "n" }).map(({ name, text, extra }) => [name, text, extra]),
-    [["a", "5.50", "2 documents"], ["b", "5", "1 document"], ["c", "5", "1 document"], ["x", "–", "3 documents"]]);
+    [["a", "5.50", "2 documents"], ["b", "5.00", "1 document"], ["c", "5.00", "1 document"], ["x", "–", "3 documents"]]);
   assert.deepEqual(bars(rows, { by: ["s"], measure: "count", field: "" }).map(({ text }) => text), ["3", "2", "1", "1"]);
 });
 
@@ -94,7 +94,7 @@ test("amounts are written for people", () => {
   const cases = [["1234567", "1,234,567"], ["12345.678", "12,345.68"], ["0.012345", "0.01235"], ['{"$numberDecimal": "9.50"}', "9.50"], ["null", "–"],
     ['"text"', "text"], ['{"$date": "2026-11-22T10:00:00Z"}', "2026-11-22T10:00:00.000Z"]];
   for (const [text, told] of cases) assert.equal(amount(typed(text)), told, text);
-  assert.equal(amount(undefined), "–");
+  assert.deepEqual([amount(undefined), amount(7, false), amount(0, false)], ["–", "7.00", "0.00"]);
 });
 
 test("an axis holds what is drawn", () => {

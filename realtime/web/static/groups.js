@@ -23,25 +23,32 @@ export function nameOf(key, by) {
   return by.map((path) => (key[path] === undefined || key[path] === null ? "–" : show(key[path], 40))).join(" · ");
 }
 
-/** A number as people read it: whole ones whole, others with two digits, and six significant ones where they are small. */
-export function amount(value) {
+/** Whether a number is to be written with what comes after the point. */
+export const broken = (value) => Number.isFinite(numberOf(value)) && !Number.isInteger(numberOf(value));
+
+/** A number as people read it: two digits after the point, four that say something where it is small, none if `whole`. */
+export function amount(value, whole = !broken(value)) {
   const number = numberOf(value);
   if (!Number.isFinite(number)) return value === null || value === undefined ? "–" : describe(value, 24).text;
-  if (Number.isInteger(number)) return number.toLocaleString("en-GB");
-  const digits = Math.abs(number) >= 1 ? { minimumFractionDigits: 2, maximumFractionDigits: 2 } : { maximumSignificantDigits: 4 };
+  if (whole) return number.toLocaleString("en-GB");
+  const digits = number === 0 || Math.abs(number) >= 1 ? { minimumFractionDigits: 2, maximumFractionDigits: 2 } : { maximumSignificantDigits: 4 };
   return number.toLocaleString("en-GB", digits);
 }
 
 /** What a row has for a measure of a field. */
 export const valueIn = (row, measure, field) => (measure === "count" ? row.count : row[ASKED[measure]]?.[field]);
 
-/** The bars of one measure, greatest first: `[{key, name, note, value, text, extra}]`; those that are no number last. */
-export function bars(rows, { by, measure, field }) {
+/**
+ * The bars of one measure, greatest first: `[{key, name, note, value, text, extra}]`; those that are no number last.
+ * `unit`: what one document and several are called. A column is written alike: with digits after the point, or without.
+ */
+export function bars(rows, { by, measure, field, unit = ["document", "documents"] }) {
+  const whole = !rows.some(({ document }) => broken(valueIn(document, measure, field)));
   const items = rows.map(({ id, document }) => {
     const value = valueIn(document, measure, field);
     const number = numberOf(value);
-    const extra = measure === "count" ? "" : plural(numberOf(document.count), "document", "documents");
-    return { key: id, name: nameOf(document._id, by), note: "", value: number, text: amount(value), extra };
+    const extra = measure === "count" ? "" : plural(numberOf(document.count), ...unit);
+    return { key: id, name: nameOf(document._id, by), note: "", value: number, text: amount(value, whole), extra };
   });
   const rank = (item) => (Number.isNaN(item.value) ? -Infinity : item.value);
   return items.sort((one, other) => rank(other) - rank(one) || (one.name < other.name ? -1 : 1));

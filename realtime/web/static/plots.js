@@ -147,7 +147,7 @@ export class PlotsPanel {
     const latest = find("plot-measure").querySelector("[value=latest]");
     latest.disabled = bars;
     if (bars && latest.selected) find("plot-measure").value = "count";
-    say(find("plot-group-hint"), bars ? "several with commas" : "empty: all together");
+    say(find("plot-group-hint"), bars ? "or several: a, b" : "empty: all together");
     return true;
   }
 

@@ -17,7 +17,7 @@ export function boardItem({ id, document }) {
     name: show(document.customer ?? document._id, 40),
     note: document.city === undefined ? "" : show(document.city, 30),
     value: numberOf(document.total) || 0,
-    text: amount(document.total),
+    text: amount(document.total, false),
     extra: document.status === undefined ? "" : show(document.status, 20),
   };
 }
@@ -93,7 +93,7 @@ export class ShopPanel {
 
   #draw() {
     const rows = this.#board.documents;
-    const sales = bars(this.#sales.documents, { by: ["status"], measure: "sum", field: "total" });
+    const sales = bars(this.#sales.documents, { by: ["status"], measure: "sum", field: "total", unit: ["order", "orders"] });
     find("shop-board").hidden = rows.length === 0;
     find("shop-empty").hidden = rows.length > 0;
     say(find("shop-empty"), "No orders yet. They appear here as soon as the writer of “realtime demo” has placed one.");
