@@ -73,10 +73,10 @@ async def page_at(browser: Browser, scheme: Literal["light", "dark"], width: int
     return page
 
 
-async def take(page: Page, name: str) -> None:
-    """Write one picture."""
+async def take(page: Page, name: str, *, still: bool = False) -> None:
+    """Write one picture; `still`: with what moves at its place."""
     path = IMAGES / f"{name}.png"
-    await page.screenshot(path=path)
+    await page.screenshot(path=path, animations="disabled" if still else "allow")
     print(f"{path.relative_to(IMAGES.parents[1])}  {path.stat().st_size // 1024} kB")  # noqa: T201 - a command's output
 
 
@@ -126,7 +126,8 @@ async def take_demo(browser: Browser, url: str) -> None:
                 place = "board" if state == "shop" else "processes"
                 await expect(page.get_by_test_id(place).locator("li").first).to_be_visible()
                 await asyncio.sleep(3)
-                await take(page, f"page-{scheme}" if state == "page" else f"{scheme}-{size}-{state}")
+                name = f"page-{scheme}" if state == "page" else f"{scheme}-{size}-{state}"
+                await take(page, name, still=True)
                 await page.context.close()
 
 
