@@ -23,7 +23,7 @@ $(STAMP): pyproject.toml
 
 install: $(STAMP) ## make the virtual environment and install everything into it
 
-demo: $(STAMP) ## embedded MongoDB, the service, this machine's own figures, live on a page
+demo: $(STAMP) ## embedded MongoDB, the service, this machine's figures and a small shop, live on a page
 	@exec $(BIN)/realtime demo $(ARGS)
 
 serve: $(STAMP) ## the service alone, on an embedded MongoDB unless REALTIME_MONGODB_URI is set

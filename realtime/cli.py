@@ -98,7 +98,7 @@ def serve(**options: Any) -> None:
 @_settings_options
 @_guarded
 def demo(**options: Any) -> None:
-    """Serve, and write this machine's own figures twice a second, to watch them live."""
+    """Serve, and write this machine's own figures and a small shop's orders, to watch them live."""
     writer.check_requirements()
 
     async def start(stack: AsyncExitStack, settings: Settings, uri: str, address: str) -> None:

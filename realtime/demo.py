@@ -1,4 +1,5 @@
-"""The writer of `realtime demo`: this machine's own figures, twice a second, into `machine` and `processes`.
+"""The writer of `realtime demo`: this machine's own figures, twice a second, into `machine` and `processes`, and the
+`orders` of a small shop (`realtime.shop`).
 
 A process of its own (`python -m realtime.demo`). It reads one line of JSON from stdin, `{"uri": …, "database": …}`
 (an address carries a password, which a command line would show to everyone), and writes until stdin ends, which the
@@ -12,12 +13,13 @@ import asyncio
 import json
 import math
 import os
+import random
 import signal
 import sys
 import threading
 import time
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -25,6 +27,7 @@ from typing import Any
 
 from realtime.errors import ConfigurationError, RealtimeError
 from realtime.mongo.client import open_database
+from realtime.shop import Till
 
 try:
     import psutil
@@ -32,6 +35,7 @@ except ImportError:  # the optional extra `demo`; `check_requirements` says so
     psutil = None
 
 INTERVAL_SECONDS = 0.5
+SHOP_SECONDS = 0.4
 KEEP = timedelta(minutes=3)
 """Age at which a sample is deleted: the page draws two minutes."""
 BUSIEST = 12
@@ -98,22 +102,22 @@ def read_counters() -> Counters:
     )
 
 
-def per_second(now: int, before: int, elapsed: float) -> int:
+def per_second(latest: int, before: int, elapsed: float) -> int:
     """Bytes a second over `elapsed` seconds; 0 when a counter was reset or no time has passed."""
-    return max(0, round((now - before) / elapsed)) if elapsed > 0 else 0
+    return max(0, round((latest - before) / elapsed)) if elapsed > 0 else 0
 
 
-def rates(now: Counters, before: Counters) -> Document:
+def rates(latest: Counters, before: Counters) -> Document:
     """The `disk` and `network` fields of a sample."""
-    elapsed = now.time - before.time
+    elapsed = latest.time - before.time
     return {
         "disk": {
-            "read_bytes_per_second": per_second(now.disk_read, before.disk_read, elapsed),
-            "write_bytes_per_second": per_second(now.disk_written, before.disk_written, elapsed),
+            "read_bytes_per_second": per_second(latest.disk_read, before.disk_read, elapsed),
+            "write_bytes_per_second": per_second(latest.disk_written, before.disk_written, elapsed),
         },
         "network": {
-            "sent_bytes_per_second": per_second(now.sent, before.sent, elapsed),
-            "received_bytes_per_second": per_second(now.received, before.received, elapsed),
+            "sent_bytes_per_second": per_second(latest.sent, before.sent, elapsed),
+            "received_bytes_per_second": per_second(latest.received, before.received, elapsed),
         },
     }
 
@@ -121,6 +125,11 @@ def rates(now: Counters, before: Counters) -> Document:
 def whole_milliseconds(moment: datetime) -> datetime:
     """As MongoDB keeps dates."""
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+def now() -> datetime:
+    """The machine's clock, as MongoDB keeps it."""
+    return whole_milliseconds(datetime.now(UTC))
 
 
 def process_document(info: Document) -> Document:
@@ -156,7 +165,7 @@ class Meter:
         before, self._counters = self._counters, read_counters()
         memory = psutil.virtual_memory()
         sample: Document = {
-            "at": whole_milliseconds(datetime.now(UTC)),
+            "at": now(),
             "cpu": {
                 "percent": float(psutil.cpu_percent()),
                 "per_core": [float(core) for core in psutil.cpu_percent(percpu=True)],
@@ -245,6 +254,15 @@ async def ticks(interval: float) -> AsyncIterator[None]:
         yield
 
 
+async def again_and_again(interval: float, write: Callable[[], Awaitable[None]], complaints: Complaints) -> None:
+    """Write every `interval` seconds until cancelled."""
+    async for _ in ticks(interval):
+        try:
+            await write()
+        except Exception as error:  # noqa: BLE001 - only realtime.mongo may name the driver's errors; none ends a demo
+            complaints.failed(error)
+
+
 async def write_for_ever(target: Target) -> None:
     """Writes until cancelled."""
     client, database = open_database(target.uri, target.database)
@@ -252,11 +270,14 @@ async def write_for_ever(target: Target) -> None:
     try:
         meter = await asyncio.to_thread(Meter)
         writer = Writer(client, database)
-        async for _ in ticks(INTERVAL_SECONDS):
-            try:
-                await writer.write(await asyncio.to_thread(meter.read))
-            except Exception as error:  # noqa: BLE001 - only realtime.mongo may name the driver's errors; none ends a demo
-                complaints.failed(error)
+        till = Till(client, database, random.Random())  # noqa: S311 - a shop is no secret
+
+        async def measure() -> None:
+            await writer.write(await asyncio.to_thread(meter.read))
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(again_and_again(INTERVAL_SECONDS, measure, complaints))
+            tasks.create_task(again_and_again(SHOP_SECONDS, lambda: till.write(now()), complaints))
     finally:
         client.close()
 

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.exact.sabotages import SHOWN
 from tests.hub.sabotages import WINDOWS
 from tests.mongo.sabotages import FILTERS
 
@@ -569,6 +570,7 @@ TABLE = [
     ),
     *(Sabotage(*row) for row in FILTERS),
     *(Sabotage(*row) for row in WINDOWS),
+    *(Sabotage(*row) for row in SHOWN),
 ]
 
 

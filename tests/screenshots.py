@@ -31,6 +31,11 @@ OTHERS = {
     "charts": "#/charts?collection=orders&value=total&group=status&measure=sum",
     "frames": "#/frames",
 }
+EVERYWHERE = {
+    "bars": "#/charts?collection=orders&value=total&group=status&measure=sum&as=bars",
+    "window": "#/collections?collection=orders&sort=%7B%22total%22%3A-1%7D&limit=20",
+}
+DEMO = {"shop": "#/shop", "page": "#/machine"}
 
 
 async def trade(orders: Any) -> None:
@@ -68,10 +73,10 @@ async def page_at(browser: Browser, scheme: Literal["light", "dark"], width: int
     return page
 
 
-async def take(page: Page, name: str) -> None:
-    """Write one picture."""
+async def take(page: Page, name: str, *, still: bool = False) -> None:
+    """Write one picture; `still`: with what moves at its place."""
     path = IMAGES / f"{name}.png"
-    await page.screenshot(path=path)
+    await page.screenshot(path=path, animations="disabled" if still else "allow")
     print(f"{path.relative_to(IMAGES.parents[1])}  {path.stat().st_size // 1024} kB")  # noqa: T201 - a command's output
 
 
@@ -92,6 +97,11 @@ async def take_all(browser: Browser, url: str, stop: Any) -> None:
                 await expect(other.get_by_test_id(place)).to_be_visible()
                 await take(other, f"{name}-{state}")
                 await other.context.close()
+            for state, address in EVERYWHERE.items():
+                other = await page_at(browser, scheme, width, f"{url}{address}")
+                await asyncio.sleep(2)
+                await take(other, f"{name}-{state}")
+                await other.context.close()
     for state, address in OTHERS.items():
         other = await page_at(browser, "light", WIDTHS["wide"], f"{url}{address}")
         await asyncio.sleep(12 if state == "charts" else 4)  # what there is to see takes time to happen
@@ -102,6 +112,23 @@ async def take_all(browser: Browser, url: str, stop: Any) -> None:
         await expect(page.get_by_test_id("server-away")).to_be_visible()
         await take(page, f"{name}-away")
         await page.context.close()
+
+
+async def take_demo(browser: Browser, url: str) -> None:
+    """The demo's own panels; "page" is the picture of the README."""
+    await asyncio.sleep(60)  # for a minute of the machine
+    for scheme in SCHEMES:
+        for size, width in WIDTHS.items():
+            for state, address in DEMO.items():
+                if state == "page" and size != "wide":
+                    continue
+                page = await page_at(browser, scheme, width, f"{url}{address}")
+                place = "board" if state == "shop" else "processes"
+                await expect(page.get_by_test_id(place).locator("li").first).to_be_visible()
+                await asyncio.sleep(3)
+                name = f"page-{scheme}" if state == "page" else f"{scheme}-{size}-{state}"
+                await take(page, name, still=True)
+                await page.context.close()
 
 
 async def main() -> None:
@@ -125,6 +152,8 @@ async def main() -> None:
                     await service.process.wait()
 
                 await take_all(browser, service.url, stop)
+                async with process("demo", "--port", "0", "--data-dir", str(home / "demo"), home=home) as demo:
+                    await take_demo(browser, demo.url)
                 await browser.close()
     finally:
         shutil.rmtree(home, ignore_errors=True)

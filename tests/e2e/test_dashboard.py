@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -228,6 +229,47 @@ async def test_charts_follow_a_number_by_group(browser: Browser, service: Servic
     assert complaints == []
 
 
+async def test_bars_follow_a_live_aggregate_and_keep_themselves_sorted(browser: Browser, service: Service) -> None:
+    orders = service.database.orders
+    orders.insert_many({"_id": n, "status": ["open", "paid"][n % 2], "total": n, "lines": 2} for n in range(10))
+    page, complaints = await opened(browser, f"{service.url}/#/charts")
+    for name, value in (("collection", "orders"), ("group", "status"), ("value", "total, lines")):
+        await page.locator(f"#plot-{name}").fill(value)
+    await tab_to(page, "#plot-as")
+    await page.keyboard.press("b")
+    await page.locator("#plot-measure").select_option("sum")
+    await page.locator("#plot-form button").click()
+    bars = page.locator("[data-field=total] .bars li")
+    tile = page.get_by_test_id("tiles").locator
+    assert await page.locator("#plot-measure [value=latest]").is_disabled()
+    await expect(bars).to_have_text([re.compile("paid.*5 documents.*25"), re.compile("open.*5 documents.*20")])
+    await expect(page.locator("[data-field=lines] .bars li")).to_have_count(2)
+    await expect(tile("[data-tile=groups] strong")).to_have_text("2")
+    await expect(tile("[data-tile=documents] strong")).to_have_text("10")
+    await expect(tile("[data-tile='sum of total'] strong")).to_have_text("45")
+    await asyncio.to_thread(orders.update_one, {"_id": 0}, {"$set": {"total": 12_345.5}})
+    await expect(bars.first).to_have_text(re.compile("open.*12,365.50"))
+    await asyncio.to_thread(orders.insert_one, {"_id": 10, "status": "lost", "total": 21})
+    await expect(bars.nth(2)).to_have_text(re.compile("lost.*1 document.*21"))
+    await asyncio.to_thread(orders.delete_many, {"status": "paid"})
+    await expect(bars).to_have_count(2)
+    await expect(tile("[data-tile=documents] strong")).to_have_text("6")
+    await page.locator("#plot-measure").select_option("average")
+    await expect(bars.nth(1)).to_have_text(re.compile("lost.*21"))
+    await expect(tile("[data-tile='average of total'] strong")).to_have_text("2,064.42")
+    await page.locator("#plot-group").fill("")
+    await page.locator("#plot-measure").select_option("count")
+    await expect(page.locator(".bars-cards .bars li")).to_have_text([re.compile("all documents.*6")])
+    await page.locator("#plot-group").fill("a, a")
+    await page.locator("#plot-form button").click()
+    await expect(page.locator("#plot-problem")).to_contain_text("stands twice")
+    await page.locator("#plot-group").fill("status")
+    await page.locator("#plot-as").select_option("lines")
+    await expect(page.get_by_test_id("plot")).to_be_visible()
+    await expect(page.get_by_test_id("bars")).to_be_hidden()
+    assert complaints == []
+
+
 async def test_the_inspector_shows_frames_both_ways(browser: Browser, service: Service) -> None:
     service.database.orders.insert_one({"_id": 1})
     page, complaints = await opened(browser, f"{service.url}/#/collections?collection=orders")
@@ -259,6 +301,8 @@ PLACES = [
     "#/collections?collection=nothing",
     "#/events?collection=orders",
     "#/charts?collection=orders&value=total&group=status",
+    "#/charts?collection=orders&value=total&group=status&measure=sum&as=bars",
+    "#/shop",
     "#/frames",
 ]
 
@@ -277,7 +321,9 @@ async def test_axe_finds_nothing_serious(browser: Browser, service: Service, sch
         await expect(page.get_by_test_id("connection")).to_have_attribute("data-state", "live")
         await page.evaluate(axe)
         if "charts" in place:
-            await expect(page.get_by_test_id("plot")).to_be_visible()
+            await expect(page.get_by_test_id("bars" if "bars" in place else "plot")).to_be_visible()
+        if "shop" in place:
+            await expect(page.get_by_test_id("board")).to_be_visible()
         if "orders" in place and "collections" in place:
             await expect(page.locator("[data-key='1']")).to_be_visible()
             for mark in ("entered", "changed"):

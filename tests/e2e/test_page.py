@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -15,8 +16,10 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 
 from tests.e2e.browser import browser, opened
+from tests.exact.ledger import to_timestamp
 from tests.replica_set import ReplicaSet
 from tests.serving import Service, process, service
+from tests.truth import time_of
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 __all__ = ["browser", "service"]
@@ -72,6 +75,93 @@ async def test_the_demo_shows_the_newest_sample_ten_times_over_and_says_when_the
     assert complaints == []
 
 
+BARS = """id => {
+    const list = document.getElementById(id);
+    const rows = [...list.children].map((row) => [row.dataset.key, row.querySelector(".bar-value").textContent]);
+    return [list.dataset.position ?? "", rows];
+}"""
+SAMPLES = 8
+
+
+def money(value: Any) -> str:
+    """An amount as the page writes it."""
+    return f"{float(str(value)):,.2f}"
+
+
+def board_at(database: Any, concern: dict[str, Any]) -> list[list[str]]:
+    """The twenty largest orders at a time, as MongoDB has them."""
+    sort = {"total": -1, "_id": 1}
+    with database.client.start_session(causal_consistency=False) as session:
+        command = {"find": "orders", "sort": sort, "limit": 20, "batchSize": 100, "readConcern": concern}
+        found = database.command(command, session=session)["cursor"]["firstBatch"]
+    return [[json.dumps(one["_id"]), money(one["total"])] for one in found]
+
+
+def sales_at(database: Any, concern: dict[str, Any]) -> list[list[str]]:
+    """The sales by status at a time, as MongoDB has them, greatest first."""
+    stages = [{"$group": {"_id": "$status", "sum": {"$sum": "$total"}}}, {"$sort": {"sum": -1}}]
+    with database.client.start_session(causal_consistency=False) as session:
+        command = {"aggregate": "orders", "pipeline": stages, "cursor": {"batchSize": 100}, "readConcern": concern}
+        found = database.command(command, session=session)["cursor"]["firstBatch"]
+    return [[json.dumps({"status": one["_id"]}, separators=(",", ":")), money(one["sum"])] for one in found]
+
+
+async def same_as_mongodb(page: Page, database: Any, name: str, seen: set[str]) -> list[list[str]]:
+    """What a list of the shop shows, at a position not looked at before; MongoDB has the same there."""
+    async with asyncio.timeout(20):
+        while True:
+            position, rows = await page.evaluate(BARS, name)
+            if position and position not in seen:
+                break
+            await asyncio.sleep(0.05)
+    seen.add(position)
+    concern = {"level": "snapshot", "atClusterTime": to_timestamp(time_of(position))}
+    expected = await asyncio.to_thread({"board": board_at, "sales": sales_at}[name], database, concern)
+    assert rows == expected, f"{name} at {position}"
+    return list(rows)
+
+
+async def test_the_shops_leaderboard_and_sales_are_what_mongodb_has_at_their_position(
+    browser: Browser, tmp_path: Path
+) -> None:
+    async with process("demo", "--port", "0", "--data-dir", str(tmp_path / "data"), home=tmp_path) as demo:
+        output = "".join(demo.output)
+        uri = re.search(r"mongodb://\S+?(?=,)", output)
+        writer = re.search(r"demo writer: process (\d+)", output)
+        assert uri is not None
+        assert writer is not None
+        database: Any = pymongo.MongoClient(uri[0]).realtime
+        page, complaints = await opened(browser, f"{demo.url}#/shop")
+        await expect(page.get_by_test_id("board").locator("li")).to_have_count(20, timeout=20_000)
+        seen: dict[str, set[str]] = {"board": set(), "sales": set()}
+        boards, sales = [], []
+        for _ in range(SAMPLES):
+            boards.append(await same_as_mongodb(page, database, "board", seen["board"]))
+            sales.append(await same_as_mongodb(page, database, "sales", seen["sales"]))
+            await asyncio.sleep(0.3)
+        assert len({str(one) for one in sales}) > SAMPLES // 2
+        assert all(len(one) == 20 for one in boards)
+        await expect(page.get_by_test_id("writer-stopped")).to_be_hidden()
+        os.kill(int(writer[1]), signal.SIGKILL)
+        await expect(page.get_by_test_id("writer-stopped")).to_contain_text("No new order for", timeout=15_000)
+        now: dict[str, Any] = {"level": "majority"}
+        board, sold = await asyncio.to_thread(board_at, database, now), await asyncio.to_thread(sales_at, database, now)
+        assert (await page.evaluate(BARS, "board"))[1] == board
+        assert (await page.evaluate(BARS, "sales"))[1] == sold
+        # Whoever writes: an order of somebody else's leads the board, and is gone with its status's bar.
+        giant = {"_id": "giant", "customer": "you", "status": "dreamt", "total": 99_999}
+        await asyncio.to_thread(database.orders.insert_one, giant)
+        first = page.get_by_test_id("board").locator("li").first
+        await expect(first).to_have_attribute("data-key", '"giant"')
+        await expect(first).to_contain_text("99,999")
+        await expect(page.get_by_test_id("sales").locator("li").first).to_contain_text("dreamt")
+        await asyncio.to_thread(database.orders.delete_one, {"_id": "giant"})
+        await expect(page.get_by_test_id("sales")).not_to_contain_text("dreamt")
+        assert (await page.evaluate(BARS, "board"))[1] == board
+        database.client.close()
+    assert complaints == []
+
+
 async def test_documents_enter_change_and_leave_whoever_writes(browser: Browser, service: Service) -> None:
     orders = service.database.orders
     orders.insert_many([{"_id": "a", "total": 1}, {"_id": "b", "total": 2}])
@@ -93,6 +183,32 @@ async def test_documents_enter_change_and_leave_whoever_writes(browser: Browser,
     assert made.status_code == 201
     await expect(row("[data-key='\"by http\"']")).to_be_visible()
     await expect(page.get_by_test_id("count")).to_have_attribute("data-value", "4")
+    assert complaints == []
+
+
+async def test_sorted_and_limited_documents_stand_in_the_order_of_the_window(
+    browser: Browser, service: Service
+) -> None:
+    orders = service.database.orders
+    orders.insert_many([{"_id": n, "total": n * 10} for n in range(10)])
+    asked = "collection=orders&sort=%7B%22total%22%3A-1%7D&limit=3&projection=%7B%22note%22%3A1%7D"
+    page, complaints = await opened(browser, f"{service.url}/#/collections?{asked}")
+    keys = "() => [...document.querySelectorAll('#table tbody tr[data-key]')].map((row) => row.dataset.key)"
+
+    async def shown(*expected: str) -> None:
+        async with asyncio.timeout(10):
+            while await page.evaluate(keys) != list(expected):
+                await asyncio.sleep(0.02)
+
+    await shown("9", "8", "7")
+    await expect(page.locator("#order-field")).to_be_hidden()
+    await asyncio.to_thread(orders.update_one, {"_id": 7}, {"$set": {"total": 85}})
+    await shown("9", "7", "8")
+    await asyncio.to_thread(orders.delete_one, {"_id": 9})
+    await shown("7", "8", "6")
+    await asyncio.to_thread(orders.insert_one, {"_id": "new", "total": 1000})
+    await shown('"new"', "7", "8")
+    await expect(page.get_by_test_id("count")).to_have_attribute("data-value", "3")
     assert complaints == []
 
 

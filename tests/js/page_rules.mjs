@@ -6,6 +6,7 @@ import { test } from "node:test";
 import { at, describe, numberOf, pathsOf, show, timeOf } from "./page/display.js";
 import { changesBetween } from "./page/editor.js";
 import { optionsOf } from "./page/explorer.js";
+import { amount, bars, grouping, nameOf, pathsIn } from "./page/groups.js";
 import { gist } from "./page/inspector.js";
 import { MEASURES, axis, grouped } from "./page/plots.js";
 import { decode, parse } from "./page/realtime/realtime.js";
@@ -74,6 +75,26 @@ test("numbers are grouped by another field, those without one left out", () => {
   assert.deepEqual([...grouped(documents, "", "g")].map(([name, numbers]) => [name, numbers.length]), [["a", 3], ["null", 1], ["b", 1]]);
   const told = Object.fromEntries(Object.entries(MEASURES).map(([name, measure]) => [name, measure([4, 1, 7])]));
   assert.deepEqual(told, { latest: 7, average: 4, sum: 12, least: 1, greatest: 7, count: 3 });
+});
+
+test("an aggregate is asked for by its paths, and its rows are bars with the greatest first", () => {
+  assert.deepEqual(pathsIn(" status, ,address.city "), ["status", "address.city"]);
+  assert.deepEqual(grouping(["a"], "count", []), { by: ["a"], count: true });
+  assert.deepEqual(grouping([], "average", ["n"]), { by: [], count: true, avg: ["n"] });
+  assert.equal(nameOf({ a: 1, c: null }, ["c", "a", "b"]), "– · 1 · –");
+  assert.equal(nameOf({}, []), "all documents");
+  const row = (id, value, count) => ({ id, document: { _id: { s: id }, count, sum: { n: typed(value) } } });
+  const rows = [row("b", "5", 1), row("x", "null", 3), row("a", '{"$numberDecimal": "5.5"}', 2), row("c", "5", 1)];
+  assert.deepEqual(bars(rows, { by: ["s"], measure: "sum", field: "n" }).map(({ name, text, extra }) => [name, text, extra]),
+    [["a", "5.50", "2 documents"], ["b", "5.00", "1 document"], ["c", "5.00", "1 document"], ["x", "–", "3 documents"]]);
+  assert.deepEqual(bars(rows, { by: ["s"], measure: "count", field: "" }).map(({ text }) => text), ["3", "2", "1", "1"]);
+});
+
+test("amounts are written for people", () => {
+  const cases = [["1234567", "1,234,567"], ["12345.678", "12,345.68"], ["0.012345", "0.01235"], ['{"$numberDecimal": "9.50"}', "9.50"], ["null", "–"],
+    ['"text"', "text"], ['{"$date": "2026-11-22T10:00:00Z"}', "2026-11-22T10:00:00.000Z"]];
+  for (const [text, told] of cases) assert.equal(amount(typed(text)), told, text);
+  assert.deepEqual([amount(undefined), amount(7, false), amount(0, false)], ["–", "7.00", "0.00"]);
 });
 
 test("an axis holds what is drawn", () => {

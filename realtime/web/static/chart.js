@@ -259,6 +259,7 @@ export class BarList {
     const row = this.#rows.get(item.key) ?? barRow();
     this.#rows.set(item.key, row);
     const [name, extra, text, track] = row.children;
+    put(row, "data-key", item.key);
     say(name.firstChild, item.name);
     say(name.lastChild, item.note);
     say(extra, item.extra);

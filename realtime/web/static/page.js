@@ -9,9 +9,10 @@ import { Inspector } from "./inspector.js";
 import { MachinePanel } from "./machine.js";
 import { PlotsPanel } from "./plots.js";
 import { connect, decode } from "./realtime/realtime.js";
+import { ShopPanel } from "./shop.js";
 import { StatusLine } from "./status.js";
 
-const PATHS = { machine: "machine", collections: "explorer", events: "events", charts: "plots", frames: "frames" };
+const PATHS = { machine: "machine", shop: "shop", collections: "explorer", events: "events", charts: "plots", frames: "frames" };
 
 // The service that served this page, whatever prefix it lives under.
 const client = connect(document.baseURI);
@@ -29,6 +30,7 @@ const host = (path) => ({
 
 const panels = {
   machine: new MachinePanel(client, host("machine")),
+  shop: new ShopPanel(client, host("shop")),
   explorer: new ExplorerPanel(client, host("collections")),
   events: new EventsPanel(client, host("events")),
   plots: new PlotsPanel(client, host("charts")),
@@ -40,6 +42,7 @@ let listed = null; // the collections as last read
 const counts = new CollectionCounts(client, (collections, problem) => {
   listed = collections ?? listed;
   find("tab-machine").hidden = !hasMachine() && shown !== "machine";
+  find("tab-shop").hidden = !hasShop() && shown !== "shop";
   panels.explorer.offer(listed ?? [], problem);
   if (listed !== null || problem !== null) settle();
 });
@@ -51,8 +54,7 @@ client.subscribe(({ state }) => {
 
 function refresh() {
   const panel = shown === null || shown === "frames" ? null : panels[shown];
-  const silent = shown === "machine" ? panels.machine.silentFor : null;
-  status.refresh({ silent, panel });
+  status.refresh({ silent: panel?.silentFor ?? null, news: shown === "shop" ? "order" : "sample", panel });
 }
 
 // --- which panel: the address says so, or what there is ---------------------------------------------------------
@@ -67,8 +69,10 @@ function show(name) {
   if (shown === name) return;
   if (shown !== null && shown !== "explorer") panels[shown].stop();
   shown = name;
-  if (name === "machine") find("tab-machine").hidden = false;
-  if (name === "machine") panels.explorer.stop();
+  if (name === "machine" || name === "shop") {
+    find(`tab-${name}`).hidden = false;
+    panels.explorer.stop();
+  }
   find("opening").hidden = true;
   for (const each of Object.keys(panels)) {
     find(each).hidden = each !== name;
@@ -100,6 +104,8 @@ function remember(path, typed) {
   find(`tab-${PATHS[path]}`).setAttribute("href", wanted); // so that the way back from another panel leads to it
 }
 
+// Both are of the demo: somebody's own orders are no shop of ours.
+const hasShop = () => hasMachine() && (listed ?? []).some(({ name }) => name === "orders");
 const hasMachine = () => (listed ?? []).some(({ name }) => name === "machine");
 
 // Nobody chose a panel: the demo's, as soon as there is something of it; else the explorer.

@@ -1,9 +1,10 @@
-// A number of a collection's documents over time, one line for each value of another field.
+// A number of a collection's documents over time, one line for each value of another field; or bars for its groups.
 
 import { LineChart, WINDOW } from "./chart.js";
 import { at, numberOf, pathsOf, show } from "./display.js";
 import { element, find, put, say } from "./dom.js";
 import { count, niceCeiling, plural } from "./format.js";
+import { ASKED, GroupBars, pathsIn } from "./groups.js";
 import { parse } from "./realtime/realtime.js";
 
 const EVERY = 1_000; // ms between two points
@@ -59,6 +60,7 @@ export class PlotsPanel {
     hover: (time) => this.#choose(time),
   });
   #chosen = null;
+  #bars;
 
   constructor(client, host) {
     this.#client = client;
@@ -68,29 +70,38 @@ export class PlotsPanel {
       event.preventDefault();
       this.watch(this.#typed());
     });
-    find("plot-measure").addEventListener("change", () => this.running && this.watch(this.#typed()));
+    this.#bars = new GroupBars(client, {
+      counted: (changes) => host.counted(changes),
+      sign: () => host.sign(),
+      complain: (text) => this.#complain(text, "plot-group"),
+    });
+    for (const id of ["plot-measure", "plot-as"]) {
+      find(id).addEventListener("change", () => this.#offerMeasures() && this.running && this.watch(this.#typed()));
+    }
     setInterval(() => this.#step(), EVERY);
   }
 
   get running() {
-    return this.#query !== null;
+    return this.#query !== null || this.#bars.running;
   }
 
   get live() {
-    return this.#query?.state === "live";
+    return this.#bars.running ? this.#bars.live : this.#query?.state === "live";
   }
 
   get filled() {
-    return this.#lines.size > 0;
+    return this.#bars.running ? this.#bars.filled : this.#lines.size > 0;
   }
 
   watch(asked) {
-    const { collection, filter = "", value = "", group = "", measure = "latest" } = asked;
-    for (const [id, text] of [["collection", collection], ["filter", filter], ["value", value], ["group", group], ["measure", measure]]) {
-      find(`plot-${id}`).value = text;
-    }
+    const { collection, filter = "", value = "", group = "", as = "lines" } = asked;
+    const measure = as === "bars" && !Object.hasOwn(ASKED, asked.measure) ? "count" : asked.measure ?? "latest";
+    for (const [id, text] of Object.entries({ collection, filter, value, group, as, measure })) find(`plot-${id}`).value = text;
+    this.#offerMeasures();
     if (collection === "") return this.#complain("Which collection?", "plot-collection");
     if (value === "" && measure !== "count") return this.#complain("Which field? One that holds numbers, like total.", "plot-value");
+    if (as === "bars") return this.#watchBars({ collection, filter, value, group, measure, as });
+    this.#bars.stop();
     const again = this.#query !== null && this.#asked.collection === collection && this.#asked.filter === filter;
     try {
       const options = filter === "" ? {} : { filter: parse(filter) };
@@ -109,10 +120,39 @@ export class PlotsPanel {
   stop() {
     this.#query?.close();
     this.#query = null;
+    this.#bars.stop();
+  }
+
+  #watchBars(asked) {
+    const { collection, filter, value, group, measure } = asked;
+    let options;
+    try {
+      options = filter === "" ? {} : { filter: parse(filter) };
+    } catch (error) {
+      return this.#complain(`Not valid JSON: ${error.message}`, "plot-filter");
+    }
+    this.stop();
+    this.#complain(null);
+    find("plot-card").hidden = find("plot-empty").hidden = true;
+    this.#asked = asked;
+    this.#lines.clear();
+    this.#bars.watch(collection, options, { by: pathsIn(group), measure, fields: pathsIn(value) });
+    this.#host.chosen(asked);
+    return undefined;
+  }
+
+  // A group has no latest document, and may be of several fields.
+  #offerMeasures() {
+    const bars = find("plot-as").value === "bars";
+    const latest = find("plot-measure").querySelector("[value=latest]");
+    latest.disabled = bars;
+    if (bars && latest.selected) find("plot-measure").value = "count";
+    say(find("plot-group-hint"), bars ? "or several: a, b" : "empty: all together");
+    return true;
   }
 
   #typed() {
-    return Object.fromEntries(["collection", "filter", "value", "group", "measure"].map((name) => [name, find(`plot-${name}`).value.trim()]));
+    return Object.fromEntries(["collection", "filter", "value", "group", "measure", "as"].map((name) => [name, find(`plot-${name}`).value.trim()]));
   }
 
   #begin(collection, options) {
@@ -147,7 +187,7 @@ export class PlotsPanel {
   }
 
   #step() {
-    if (!this.live || this.#asked === null || document.hidden) return;
+    if (this.#query === null || !this.live || this.#asked === null || document.hidden) return;
     const documents = this.#documents();
     this.#offer(documents);
     const now = Date.now();

@@ -59,13 +59,16 @@ export class StatusLine {
     return this.linked && this.#link.feed !== "degraded";
   }
 
-  /** `silent`: ms since the last sample where the writer has stopped, else null; `panel`: {live, filled} or null. */
-  refresh({ silent, panel }) {
+  /**
+   * `silent`: ms since the last news where the writer has stopped, else null; `news`: what it writes; `panel`:
+   * {live, filled} or null.
+   */
+  refresh({ silent, news, panel }) {
     this.#tellStale(panel);
     this.#tellLink();
     this.#tellFeed();
     this.#tellPosition();
-    this.#tellWriter(this.current ? silent : null);
+    this.#tellWriter(this.current ? silent : null, news);
     say(find("status-rate"), `${this.rate.value(performance.now()).toFixed(1)} / s`);
     this.#announce();
   }
@@ -116,7 +119,7 @@ export class StatusLine {
     put(place, "data-position", this.#position);
   }
 
-  #tellWriter(silent) {
+  #tellWriter(silent, news) {
     find("notice-writer").hidden = silent === null;
     if (silent === null) return;
     const heard = Math.floor((performance.now() - this.#heard) / 1000);
@@ -124,7 +127,7 @@ export class StatusLine {
     const beat = heartbeat === null ? "" : `, a heartbeat comes every ${heartbeat} s`;
     const last = heard < 1 ? "just now" : `${heard} s ago`;
     say(find("notice-writer").firstElementChild,
-      `No new sample for ${Math.floor(silent / 1000)} s: the writer has stopped. The connection itself is alive (last frame ${last}${beat}).`);
+      `No new ${news} for ${Math.floor(silent / 1000)} s: the writer has stopped. The connection itself is alive (last frame ${last}${beat}).`);
   }
 
   // Stale is what is shown and no longer kept true.
