@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.hub.sabotages import WINDOWS
+from tests.hub.sabotages import GROUPS, WINDOWS
 from tests.mongo.sabotages import FILTERS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -569,6 +569,7 @@ TABLE = [
     ),
     *(Sabotage(*row) for row in FILTERS),
     *(Sabotage(*row) for row in WINDOWS),
+    *(Sabotage(*row) for row in GROUPS),
 ]
 
 
