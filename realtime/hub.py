@@ -385,6 +385,7 @@ class Hub:
 
     def _resync(self, group: QueryGroup, reason: str) -> None:
         """The group's documents can no longer be followed: read them again, and say so to those who saw them."""
+        # Those who wait for its snapshot wait for the new one.
         self._rereads.fold(group)
         members = self.roster.members(group)
         if members is None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.exact.sabotages import SHOWN
-from tests.hub.sabotages import WINDOWS
+from tests.hub.sabotages import GROUPS, WINDOWS
 from tests.mongo.sabotages import FILTERS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -571,6 +571,7 @@ TABLE = [
     *(Sabotage(*row) for row in FILTERS),
     *(Sabotage(*row) for row in WINDOWS),
     *(Sabotage(*row) for row in SHOWN),
+    *(Sabotage(*row) for row in GROUPS),
 ]
 
 

@@ -240,7 +240,7 @@ def test_folded_rows_are_those_made_from_scratch() -> None:
     made = Aggregate(compile_grouping(source))
     documents: dict[str, dict[str, Any]] = {}
     client, seen = Folded([], ordered=False), Counter[str]()
-    for _ in range(3000):
+    for _ in range(1200):
         key = chance.randrange(30)
         name = identity(key)
         if chance.random() < 0.35:
@@ -262,5 +262,5 @@ def test_folded_rows_are_those_made_from_scratch() -> None:
             assert made.size == fresh.size
             seen["compared"] += 1
             seen["rows"] += len(right)
-    assert seen["compared"] > 1000
-    assert seen["rows"] > 4000
+    assert seen["compared"] > 400
+    assert seen["rows"] > 1600

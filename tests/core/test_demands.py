@@ -92,8 +92,9 @@ def test_a_matching_document_has_what_the_filter_demands() -> None:
                     for one in several:
                         ranged += 1
                         assert any(map(one.holds, probe(document, path))), f"seed {seed}: {compiled.source} {document}"
-    assert equal > 200, f"seed {seed}: {equal}"
-    assert ranged > 100, f"seed {seed}: {ranged}"
+    # Not empty: far below what any seed gives.
+    assert equal > 80, f"seed {seed}: {equal}"
+    assert ranged > 40, f"seed {seed}: {ranged}"
 
 
 def taken(grammar: Grammar) -> dict[str, Any]:

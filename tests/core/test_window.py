@@ -33,7 +33,7 @@ from tests.core.examples import (
 from tests.core.folding import Folded
 
 SEED = int(os.environ.get("REALTIME_TEST_SEED") or random.SystemRandom().randrange(2**32))
-ROUNDS, STEPS = 3, 150
+ROUNDS, STEPS = 2, 120
 TOP = 6
 """Most of what happens, happens to so many of the first."""
 
@@ -180,9 +180,9 @@ def test_the_folded_view_is_what_sorting_everything_gives(name: str, deletes: fl
             check_bounds(made)
         seen["named"] += client.named
     assert seen["steps"] + seen["waited"] == ROUNDS * STEPS
-    assert seen["named"] >= 100
+    assert seen["named"] >= 50
     if what.limit is not None and what.limit <= 20 and deletes > 0.4:
-        assert seen["underflows"] >= 2, seen
+        assert seen["underflows"] >= 1, seen
 
 
 def group_of(what: Query) -> QueryGroup:
@@ -198,13 +198,13 @@ def check_bounds(made: QueryGroup) -> None:
 
 
 def test_changes_that_nobody_has_to_be_told_of_name_nothing() -> None:
-    """The least: of 2,000 hidden changes of the sort key, only those are sent that went past another document."""
+    """The least: of 800 hidden changes of the sort key, only those are sent that went past another document."""
     chance = random.Random(SEED)
     made = live_group(*scores(*range(0, 200, 10)), query=ranked(limit=10, projection={"_id": 1}))
     documents = {document["_id"]: document for document in scores(*range(0, 200, 10))}
     place = parse_sort([["score", -1]]).place
     quiet = moved = 0
-    for time in range(11, 2011):
+    for time in range(11, 811):
         key = chance.choice(list(documents))
         before = sorted(documents, key=lambda one: place(documents[one]))[:10]
         documents[key] = {"_id": key, "score": documents[key]["score"] + chance.choice([-3, 2, 4, -15, 14])}
@@ -212,7 +212,7 @@ def test_changes_that_nobody_has_to_be_told_of_name_nothing() -> None:
         changes = made.apply(settled(replace(time, documents[key])), {})
         assert bool(changes) is (before != after), f"seed {SEED}"
         quiet, moved = quiet + (before == after), moved + (before != after)
-    assert min(quiet, moved) > 200
+    assert min(quiet, moved) > 80
 
 
 # ------------------------------------------------------------------------------------------------------ one by one

@@ -85,8 +85,8 @@ WINDOWS: list[tuple[str, str, str, str, str]] = [
     (
         "windows: the view is forgotten when it is read again",
         HUB,
-        "        group.reload()\n        self._start(group)",
-        "        group.restart()\n        self._start(group)",
+        "        group.reload()\n        self._holdings",
+        "        group.restart()\n        self._holdings",
         f"{AGAIN}::test_spares_move_up_without_a_read_until_they_have_run_out",
     ),
     (
@@ -99,8 +99,8 @@ WINDOWS: list[tuple[str, str, str, str, str]] = [
     (
         "windows: recovered like a view without order",
         QUERY,
-        "return plain and self.live and not self.pending",
-        "return self.live and not self.pending",
+        "return plain and self.keeps and self.live and not self.pending",
+        "return self.keeps and self.live and not self.pending",
         AGAIN,
     ),
     (
@@ -151,5 +151,117 @@ WINDOWS: list[tuple[str, str, str, str, str]] = [
         'command |= {"sort": dict(sort), "allowDiskUse": True}',
         'command |= {"sort": {"_id": 1}, "allowDiskUse": True}',
         LIVE,
+    ),
+]
+
+HOLDINGS, REREADS, ROSTER = (
+    "realtime/holdings.py",
+    "realtime/rereads.py",
+    "realtime/roster.py",
+)
+HELD = "tests/hub/test_holdings.py"
+ANEW = "tests/hub/test_hub.py::test_the_same_holds_where_the_group_keeps_no_documents_and_is_read_again"
+SHARED = "tests/exact/test_shared_reads.py::test_1000_at_once_cost_one_read_and_1000_more_cost_none"
+BENCH = "tests/bench/test_groups.py"
+
+GROUPS: list[tuple[str, str, str, str, str]] = [
+    (
+        "groups: none stays for its next subscriber",
+        HOLDINGS,
+        "        return True\n",
+        "        return False\n",
+        f"{HELD}::test_the_next_subscriber_costs_mongodb_nothing_and_sees_what_happened_meanwhile",
+    ),
+    ("groups: whoever comes back costs a read", HOLDINGS, "        return True\n", "        return False\n", SHARED),
+    (
+        "groups: those that are wanted again go all the same",
+        HUB,
+        "        self._holdings.taken(group)\n",
+        "",
+        f"{HELD}::test_a_group_that_is_wanted_again_stays_beyond_its_time",
+    ),
+    (
+        "groups: they stay for ever",
+        HOLDINGS,
+        "            if due > loop.time():",
+        "            if due > 0:",
+        f"{HELD}::test_a_group_goes_some_time_after_its_last_subscriber_and_the_first_to_wait_first",
+    ),
+    (
+        "groups: an idle window is read for nobody",
+        HUB,
+        "            self.close_group(group)\n            return\n        metrics.UNDERFLOWS",
+        "            pass\n        metrics.UNDERFLOWS",
+        f"{HELD}::test_nothing_is_read_for_nobody",
+    ),
+    (
+        "groups: a group gone is counted for ever",
+        HOLDINGS,
+        "        self.bytes += size - before[0]",
+        "        self.bytes += size",
+        f"{HELD}::test_what_is_held_is_counted_to_the_byte",
+    ),
+    (
+        "groups: the youngest goes first",
+        HOLDINGS,
+        "self._hub.close_group(next(iter(self._idle)))",
+        "self._hub.close_group(next(reversed(self._idle)))",
+        f"{HELD}::test_over_the_bound_of_all_the_longest_idle_goes_first",
+    ),
+    (
+        "groups: nothing bounds what a group keeps",
+        HOLDINGS,
+        "        if group.keeps_too_much and",
+        "        if False and",
+        f"{HELD}::test_those_who_come_together_share_one_read_and_hear_the_same_channel",
+    ),
+    (
+        "groups: a read for each who comes",
+        REREADS,
+        "hub, reader = self._hub, self._readers.get(home)",
+        "hub, reader = self._hub, None if home else self._readers.get(home)",
+        f"{HELD}::test_those_who_come_together_share_one_read_and_hear_the_same_channel",
+    ),
+    (
+        "groups: a reader is ahead of its home",
+        HUB,
+        "            await self.reached(max(group.time, home.time))",
+        "            await self.reached(0)",
+        f"{ANEW}[1000000]",
+    ),
+    (
+        "groups: those who wait are left behind by a resync",
+        HUB,
+        "        # Those who wait for its snapshot wait for the new one.\n        self._rereads.fold(group)\n",
+        "",
+        f"{HELD}::test_a_resync_while_it_is_read_takes_those_who_wait_along",
+    ),
+    (
+        "groups: a digest says nothing",
+        "realtime/core/result.py",
+        "        now = encoded if self._fresh is None else _digest(encoded)",
+        '        now = encoded if self._fresh is None else _digest(b"")',
+        "tests/core/test_query.py::test_a_group_that_keeps_no_bytes_tells_the_same_changes",
+    ),
+    (
+        "groups: every filter is asked",
+        "realtime/core/router.py",
+        "needs_of(group.query.filter))",
+        "Needs())",
+        f"{BENCH}::test_2_000_range_queries_cost_an_event_at_most_three_times_what_200_do",
+    ),
+    (
+        "groups: an idle query is fat",
+        "realtime/core/filters.py",
+        "@lru_cache(maxsize=1024)\n",
+        "@lambda shared: lambda paths: frozenset([*paths, *map(str, range(9))])\n",
+        f"{BENCH}::test_an_idle_query_of_its_own_takes_at_most_3_kb",
+    ),
+    (
+        "groups: a channel is heard by whoever left",
+        ROSTER,
+        "        subscription.live = False\n        members.changed()",
+        "        subscription.live = False",
+        "tests/hub/test_hub.py::test_two_subscriptions_of_one_query_never_disturb_each_other",
     ),
 ]
