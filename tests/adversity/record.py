@@ -103,28 +103,21 @@ async def writing(writers: Writers) -> AsyncIterator[Writers]:
 
 
 def happened(database: Database[dict[str, Any]]) -> list[Write]:
-    """Every change of the database's documents, by the oplog of the primary."""
+    """Every change of `COLLECTION`, by the oplog of the primary."""
     found: list[Write] = []
-    states: dict[tuple[str, str], Document] = {}
-    oplog = database.client["local"]["oplog.rs"]
-    prefix = f"{database.name}."
-    wanted = {"$or": [{"ns": {"$regex": f"^{prefix}"}}, {"o.applyOps.ns": {"$regex": f"^{prefix}"}}]}
-    for entry in oplog.find(wanted).sort("$natural", 1):
-        inside = entry["o"].get("applyOps") if entry["op"] == "c" else [entry]
-        transaction = str(entry["ts"]) if entry["op"] == "c" else None
-        for one in inside or ():
-            if one["op"] in {"i", "u", "d"} and one["ns"].startswith(prefix):
-                found.append(_write(one, to_int(entry["ts"]), prefix, states, transaction))
+    states: dict[str, Document] = {}
+    namespace = f"{database.name}.{COLLECTION}"
+    for entry in database.client["local"]["oplog.rs"].find({"ns": namespace}).sort("$natural", 1):
+        if entry["op"] in {"i", "u", "d"}:
+            found.append(_write(entry, to_int(entry["ts"]), states))
     return found
 
 
-def _write(
-    entry: dict[str, Any], time: int, prefix: str, states: dict[tuple[str, str], Document], transaction: str | None
-) -> Write:
-    collection, change = entry["ns"].removeprefix(prefix), entry["o"]
+def _write(entry: dict[str, Any], time: int, states: dict[str, Document]) -> Write:
+    change = entry["o"]
     if entry["op"] == "d":
-        states.pop((collection, name_of(change["_id"])), None)
-        return Write(time, collection, "delete", change["_id"], None, transaction)
+        states.pop(name_of(change["_id"]), None)
+        return Write(time, COLLECTION, "delete", change["_id"])
     if entry["op"] == "i":
         key, op, after = change["_id"], "insert", dict(change)
     else:
@@ -132,19 +125,18 @@ def _write(
         key, op = entry["o2"]["_id"], "update"
         diff = change["diff"]
         assert diff.keys() <= {"u", "i"}, change
-        after = {**states[collection, name_of(key)], **diff.get("u", {}), **diff.get("i", {})}
-    states[collection, name_of(key)] = after
-    return Write(time, collection, op, key, after, transaction)
+        after = {**states[name_of(key)], **diff.get("u", {}), **diff.get("i", {})}
+    states[name_of(key)] = after
+    return Write(time, COLLECTION, op, key, after)
 
 
 def truth_of(database: Database[dict[str, Any]], acknowledged: set[Change]) -> Truth:
     """What happened; that all that was acknowledged is in it, and that it ends in what is there now."""
     writes = happened(database)
-    done = {(one.op, str(one.key), (one.document or {"n": -1}).get("n", 0)) for one in writes}
+    done = {(one.op, str(one.key), (one.document or {"n": -1})["n"]) for one in writes}
     missing = acknowledged - done
     assert not missing, f"MongoDB lost {sorted(missing)[:3]}"
     truth = Truth(writes)
-    for collection in {one.collection for one in writes}:
-        view: View = {name_of(one["_id"]): one for one in database[collection].find()}
-        assert truth.at(collection, 1 << 63) == view, f"{collection} is not what its oplog says"
+    view: View = {name_of(one["_id"]): one for one in database[COLLECTION].find()}
+    assert truth.at(COLLECTION, 1 << 63) == view, "the collection is not what its oplog says"
     return truth

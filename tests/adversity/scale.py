@@ -64,6 +64,9 @@ TABLE: dict[str, Row] = {
     "test_a_line_that_is_cut_halved_stalled_and_half_open_loses_nothing": Row(
         short={"clients": 10, "rounds": 1}, full={"clients": 20, "rounds": 6}
     ),
+    "test_fuzzed_frames_get_an_answer_each_and_nobody_else_notices": Row(
+        short={"clients": 10, "frames": 5000}, full={"clients": 10, "frames": 100_000}
+    ),
     "test_under_random_faults_nothing_is_missed_and_nothing_grows": Row(
         short={"clients": 10, "lasts": 60, "every": 15, "seed": 19},
         full={"clients": 10, "lasts": 600, "every": 30, "seed": 19},
