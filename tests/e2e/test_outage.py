@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,25 +38,6 @@ def frozen(pid: int | None) -> Any:
         os.kill(pid, signal.SIGCONT)
 
 
-@asynccontextmanager
-async def lateness() -> AsyncIterator[list[float]]:
-    """How much later than asked for a timer of this loop came, each time: what others on the machine have cost us."""
-    loop, late, tick = asyncio.get_running_loop(), [0.0], 0.05
-
-    async def measure() -> None:
-        while True:
-            due = loop.time() + tick
-            await asyncio.sleep(tick)
-            late.append(loop.time() - due)
-
-    measuring = asyncio.create_task(measure())
-    try:
-        yield late
-    finally:
-        measuring.cancel()
-        await asyncio.gather(measuring, return_exceptions=True)
-
-
 async def test_a_frozen_mongodb_is_503_within_6_seconds_and_heals_by_itself(own_set: ReplicaSet) -> None:
     """More requests than Motor has threads: none of them may wait for a thread beyond its time."""
     loop = asyncio.get_running_loop()
@@ -68,17 +49,14 @@ async def test_a_frozen_mongodb_is_503_within_6_seconds_and_heals_by_itself(own_
             requests += [service.http.get(f"{service.documents}/a") for _ in range(15)]
             requests += [service.http.get(service.documents) for _ in range(5)]
             asked = wire.ask(type="insert", collection="orders", document={"_id": "socket"})
-            async with lateness() as late:
-                answers, over_socket = await asyncio.gather(asyncio.gather(*requests), asked)
+            answers, over_socket = await asyncio.gather(asyncio.gather(*requests), asked)
             took = loop.time() - began
             degraded = await wire.until(lambda frame: frame["type"] == "status")
         statuses = [answer.status_code for answer in answers]
         assert statuses == [503] * 35
         assert all(int(answer.headers["retry-after"]) > 0 for answer in answers)
         assert (over_socket["code"], over_socket["retry"]) == ("unavailable", True)
-        # It is 5.3 s and the work; on a loaded machine the loop that it shares with this test has less of the time.
-        assert took < 6 + sum(late), (took, sum(late))
-        assert len(late) > 20
+        assert took < 6
         assert degraded["feed"] == "degraded"
         await wire.until(lambda frame: frame["type"] == "status" and frame["feed"] == "up", seconds=30)
         await asyncio.to_thread(service.database.orders.insert_one, {"_id": "after"})
