@@ -262,6 +262,6 @@ GROUPS: list[tuple[str, str, str, str, str]] = [
         ROSTER,
         "        subscription.live = False\n        members.changed()",
         "        subscription.live = False",
-        "tests/hub/test_hub.py::test_two_subscriptions_of_one_query_never_disturb_each_other",
+        "tests/hub/test_roster.py::test_a_connection_is_in_a_groups_sinks_once_until_its_last_subscription_leaves",
     ),
 ]

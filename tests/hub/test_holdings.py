@@ -300,11 +300,13 @@ async def test_a_resync_while_it_is_read_takes_those_who_wait_along() -> None:
         store.hold("find")
         service.attach(watch(late, what))
         await until(lambda: store.waits("find"))
+        finds = len(store.reads_of("find"))
         store.drop("items")
         store.insert("items", {"_id": 9, "team": "red"})
         await service.flow()
         store.let_go("find")
         await until(lambda: "live" in types(late) and types(first)[-1] == "live")
+        assert len(store.reads_of("find")) == finds + 1  # the group's own serves all
         assert types(late) == ["subscribed", "snapshot", "live"]
         for peer in (first, late):
             exact(peer, store, what)
