@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: tools help demo serve test test-core sabotage screenshots check lint types schema install clean
+.PHONY: tools help demo serve test test-core adversity sabotage screenshots check lint types schema install clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -46,6 +46,9 @@ test: $(STAMP) tools ## all tests: real mongod, real sockets, a real browser
 test-core: $(STAMP) ## the pure tests: no MongoDB, no event loop, 100 % of the branches
 	$(BIN)/python -m coverage run --source=realtime/core -m pytest tests/core -q -p no:asyncio $(ARGS)
 	$(BIN)/python -m coverage report --fail-under=100
+
+adversity: $(STAMP) tools ## the fault tests at full length, and what they showed to docs/adversity.md (half an hour)
+	$(BIN)/python -m tests.adversity.report
 
 sabotage: $(STAMP) ## one-line changes of the source, each of which must turn a test red (half an hour)
 	$(BIN)/python -m tests.sabotage $(ARGS)

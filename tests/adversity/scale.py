@@ -67,9 +67,145 @@ TABLE: dict[str, Row] = {
     "test_fuzzed_frames_get_an_answer_each_and_nobody_else_notices": Row(
         short={"clients": 10, "frames": 5000}, full={"clients": 10, "frames": 100_000}
     ),
+    "test_one_in_ten_stops_reading_and_the_others_do_not_notice": Row(
+        short={"clients": 200, "without": 4, "with": 8}, full={"clients": 200, "without": 15, "with": 15}
+    ),
+    "test_a_crowd_of_few_queries_resumes_at_once_and_reads_next_to_nothing": Row(
+        short={"clients": 2000}, full={"clients": 2000}
+    ),
     "test_under_random_faults_nothing_is_missed_and_nothing_grows": Row(
         short={"clients": 10, "lasts": 60, "every": 15, "seed": 19},
         full={"clients": 10, "lasts": 600, "every": 30, "seed": 19},
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a fault test of the programme must show, and the tests that show it."""
+
+    must: str
+    tests: tuple[str, ...]
+
+
+_HERE, _EXACT = "tests/adversity", "tests/exact"
+ROWS: dict[int, Shown] = {
+    1: Shown(
+        "the primary killed: nothing lost or repeated, pause ≤ 5 s, nobody sent away",
+        (f"{_HERE}/test_elections.py::test_the_primary_is_killed_and_nobody_misses_anything",),
+    ),
+    2: Shown(
+        "step-down: nothing lost, pause p95 ≤ 2 s",
+        (f"{_HERE}/test_elections.py::test_the_primary_stands_down_and_nobody_misses_anything",),
+    ),
+    3: Shown(
+        "the primary frozen: nothing lost, pause ≤ 20 s",
+        (f"{_HERE}/test_elections.py::test_a_frozen_primary_is_left_for_another_and_nobody_misses_anything",),
+    ),
+    4: Shown(
+        "all members down: recovered ≤ 5 s after a primary exists, at most a log line in 5 s",
+        (f"{_HERE}/test_elections.py::test_all_members_go_down_and_come_up_again",),
+    ),
+    5: Shown(
+        "no majority: nothing uncommitted told, the lag rises, all arrives after",
+        (f"{_HERE}/test_elections.py::test_without_a_majority_nothing_uncommitted_is_told_and_all_arrives_after",),
+    ),
+    6: Shown(
+        "the oplog rolled: while the service was down it says so, while it was frozen once; no loop",
+        (
+            f"{_EXACT}/test_lost.py::test_positions_older_than_the_oplog_are_answered_and_the_client_goes_on",
+            f"{_EXACT}/test_lost.py::test_a_frozen_service_that_lost_the_oplog_says_so_once",
+        ),
+    ),
+    7: Shown(
+        "a quiet collection beside a neighbour that turns the oplog over: no resync",
+        (f"{_EXACT}/test_lost.py::test_a_quiet_collection_survives_a_neighbour_that_turns_the_oplog_over",),
+    ),
+    8: Shown(
+        "upstream errors by class",
+        (
+            "tests/mongo/test_feed_faults.py::test_an_error_that_can_be_resumed_loses_nothing_and_repeats_nothing",
+            "tests/mongo/test_feed_faults.py::test_lost_history_is_said_once_and_the_stream_goes_on",
+            (
+                "tests/mongo/test_feed_faults.py::"
+                "test_what_retrying_does_not_mend_is_degraded_at_once_and_heals_when_mended"
+            ),
+            (
+                "tests/mongo/test_feed_patience.py::"
+                "test_five_refusals_without_progress_are_a_matter_of_configuration_until_it_goes_on"
+            ),
+        ),
+    ),
+    9: Shown(
+        "catalogue changes: told within 1 s, the next insert arrives",
+        (f"{_EXACT}/test_catalogue.py::test_catalogue_changes_under_load_are_told_and_followed",),
+    ),
+    10: Shown(
+        "poison events amid 1,000: all others whole, no restart",
+        (f"{_EXACT}/test_poison.py::test_poison_events_amid_a_thousand_stop_nothing",),
+    ),
+    11: Shown(
+        "25 bad positions: 25 clear answers, none reaches MongoDB",
+        (f"{_EXACT}/test_poison.py::test_25_bad_positions_get_25_clear_answers_and_none_reaches_mongodb",),
+    ),
+    12: Shown(
+        "200 joins under transactions: 0 gaps, 0 repeats",
+        (f"{_EXACT}/test_join.py::test_200_clients_join_under_transactions_without_gap_or_repeat",),
+    ),
+    13: Shown(
+        "the service killed at 1,000 events a second: all recovered ≤ 5 s",
+        (f"{_EXACT}/test_crowd.py::test_100_subscribers_of_a_service_killed_under_load_resume",),
+    ),
+    14: Shown(
+        "SIGTERM under load: clients told 4000, ended in time",
+        (
+            f"{_HERE}/test_deploys.py::test_sigterm_under_load_sends_everybody_away_in_time",
+            f"{_HERE}/test_deploys.py::test_a_second_signal_ends_it_at_once",
+        ),
+    ),
+    15: Shown(
+        "one in ten stops reading: the others' p99 ≤ 2×, memory bounded, gone ≤ 30 s",
+        (
+            f"{_HERE}/test_deaf.py::test_one_in_ten_stops_reading_and_the_others_do_not_notice",
+            "tests/web/test_sinks.py::test_a_client_that_never_reads_again_is_gone_within_30_seconds",
+        ),
+    ),
+    16: Shown(
+        "2,000 connect and resume within 2 s: 0 failures, at most 10 reads of MongoDB",
+        (
+            f"{_HERE}/test_crowd.py::test_a_crowd_of_few_queries_resumes_at_once_and_reads_next_to_nothing",
+            f"{_EXACT}/test_crowd.py::test_2000_clients_of_20_queries_return_within_2_s",
+        ),
+    ),
+    17: Shown(
+        "fuzzed frames: an error or a close code each, no exception, healthy clients unaffected",
+        (
+            f"{_HERE}/test_fuzz.py::test_fuzzed_frames_get_an_answer_each_and_nobody_else_notices",
+            "tests/web/test_errors.py::test_a_bad_frame_gets_its_error_and_ends_nothing",
+        ),
+    ),
+    18: Shown(
+        "a pattern made to backtrack: the loop stalled ≤ 20 ms",
+        (
+            "tests/core/test_regex.py::test_time_is_linear_where_backtracking_would_take_for_ever",
+            f"{_EXACT}/test_filters.py::test_a_pattern_made_to_backtrack_stalls_nobody",
+        ),
+    ),
+    19: Shown(
+        "load under random faults: nothing lost; memory, descriptors, tasks, cursors flat",
+        (f"{_HERE}/test_soak.py::test_under_random_faults_nothing_is_missed_and_nothing_grows",),
+    ),
+}
+"""The programme, by its numbers. A row may be shown by tests elsewhere, which have one size."""
+
+BESIDE = {
+    "a rolling restart behind nginx": Shown(
+        "no client away longer than 5 s, MongoDB's reads flat",
+        (f"{_HERE}/test_rolling.py::test_rolling_restart_of_three_replicas_behind_nginx",),
+    ),
+    "the line to MongoDB": Shown(
+        "cut, halved, stalled, half-open: nothing lost or repeated",
+        (f"{_HERE}/test_upstream.py::test_a_line_that_is_cut_halved_stalled_and_half_open_loses_nothing",),
     ),
 }
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.adversity.scale import TABLE, VARIABLE, scale_of
+from tests.adversity.scale import BESIDE, ROWS, TABLE, VARIABLE, scale_of
 
 HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
 
 
 @pytest.fixture(autouse=True)
@@ -27,6 +28,16 @@ def test_every_test_has_a_row_and_every_row_a_test() -> None:
     found = set().union(*(written_in(path) for path in HERE.glob("test_*.py") if path != Path(__file__)))
     assert len(found) >= 2
     assert found == TABLE.keys()
+
+
+def test_every_number_of_the_programme_has_tests_that_are_there() -> None:
+    assert sorted(ROWS) == list(range(1, 20))
+    shown = [test for row in [*ROWS.values(), *BESIDE.values()] for test in row.tests]
+    assert len(shown) == len(set(shown)) >= 21
+    for test in shown:
+        path, _, name = test.partition("::")
+        assert name in written_in(ROOT / path), test
+    assert {test.partition("::")[2] for test in shown if test.startswith("tests/adversity/")} == TABLE.keys()
 
 
 def test_short_and_full_have_the_same_names_and_short_is_not_more(monkeypatch: pytest.MonkeyPatch) -> None:

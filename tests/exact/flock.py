@@ -74,7 +74,7 @@ class Bird(asyncio.Protocol):
         self._transport.write(b"\x81" + length + bytes(4) + payload)
 
     def _next(self) -> Frame | None:
-        """The next whole text frame; a ping in these seconds is not answered."""
+        """The next whole text frame. A ping is answered."""
         buffer = self._buffer
         if len(buffer) < 2:
             return None
@@ -87,6 +87,8 @@ class Bird(asyncio.Protocol):
             return None
         opcode, payload = buffer[0] & 0x0F, bytes(buffer[start : start + length])
         del buffer[: start + length]
+        if opcode == 9 and self._transport is not None:
+            self._transport.write(bytes([0x8A, 0x80 | len(payload)]) + bytes(4) + payload)
         if opcode != 1:
             return self._next()
         frame: Frame = orjson.loads(payload)
