@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.adversity.sabotages import FAULTS
 from tests.hub.sabotages import WINDOWS
 from tests.mongo.sabotages import FILTERS
 
@@ -568,6 +569,7 @@ TABLE = [
     ),
     *(Sabotage(*row) for row in FILTERS),
     *(Sabotage(*row) for row in WINDOWS),
+    *(Sabotage(*row) for row in FAULTS),
 ]
 
 

@@ -24,8 +24,8 @@ from tests.truth import Document, Truth, View, Write, name_of
 
 Client = pymongo.MongoClient[dict[str, Any]]
 COLLECTION = "docs"
-PERIOD, KEPT = 5, 200
-"""Of five writes two are inserts, one updates the first of those, and two delete what was inserted 200 writes ago."""
+PERIOD, KEPT = 5, 100
+"""Of five writes two are inserts, one updates the first of those, and two delete what was inserted 100 writes ago."""
 Change = tuple[str, str, int]
 """Operation, key, and the `n` that was set; -1 for a delete."""
 
@@ -33,7 +33,7 @@ Change = tuple[str, str, int]
 class Writers:
     """Inserts, updates and deletes at a steady rate by several threads until told to stop."""
 
-    def __init__(self, client: Client, database: str, *, rate: float, parts: int, threads: int = 4) -> None:
+    def __init__(self, client: Client, database: str, *, rate: float, parts: int, threads: int = 8) -> None:
         concern = WriteConcern("majority", wtimeout=20_000)
         self.collection = client[database].get_collection(COLLECTION, write_concern=concern)
         self.acknowledged: set[Change] = set()
