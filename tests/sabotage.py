@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.adversity.sabotages import FAULTS
 from tests.exact.sabotages import SHOWN
 from tests.hub.sabotages import GROUPS, WINDOWS
 from tests.mongo.sabotages import FILTERS
@@ -572,6 +573,7 @@ TABLE = [
     *(Sabotage(*row) for row in WINDOWS),
     *(Sabotage(*row) for row in SHOWN),
     *(Sabotage(*row) for row in GROUPS),
+    *(Sabotage(*row) for row in FAULTS),
 ]
 
 

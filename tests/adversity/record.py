@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -24,8 +25,8 @@ from tests.truth import Document, Truth, View, Write, name_of
 
 Client = pymongo.MongoClient[dict[str, Any]]
 COLLECTION = "docs"
-PERIOD, KEPT = 5, 200
-"""Of five writes two are inserts, one updates the first of those, and two delete what was inserted 200 writes ago."""
+PERIOD, KEPT = 5, 100
+"""Of five writes two are inserts, one updates the first of those, and two delete what was inserted 100 writes ago."""
 Change = tuple[str, str, int]
 """Operation, key, and the `n` that was set; -1 for a delete."""
 
@@ -33,7 +34,7 @@ Change = tuple[str, str, int]
 class Writers:
     """Inserts, updates and deletes at a steady rate by several threads until told to stop."""
 
-    def __init__(self, client: Client, database: str, *, rate: float, parts: int, threads: int = 4) -> None:
+    def __init__(self, client: Client, database: str, *, rate: float, parts: int, threads: int = 8) -> None:
         concern = WriteConcern("majority", wtimeout=20_000)
         self.collection = client[database].get_collection(COLLECTION, write_concern=concern)
         self.acknowledged: set[Change] = set()
@@ -45,7 +46,10 @@ class Writers:
 
     async def run(self) -> None:
         """All of them, to their end."""
-        await asyncio.gather(*(asyncio.to_thread(self._write, thread) for thread in range(self._threads)))
+        loop = asyncio.get_running_loop()
+        # Threads of their own: the loop's default ones are six on two cores, and the test needs some too.
+        with ThreadPoolExecutor(self._threads) as pool:
+            await asyncio.gather(*(loop.run_in_executor(pool, self._write, one) for one in range(self._threads)))
         self.ended.set()
 
     async def stop(self) -> None:

@@ -1,7 +1,4 @@
-"""16: two thousand clients of the same few queries connect and resume at once, and MongoDB hardly notices.
-
-Sabotage: `make sabotage`, rows "crowd".
-"""
+"""16: two thousand clients of the same few queries connect and resume at once, and MongoDB hardly notices."""
 
 from __future__ import annotations
 

@@ -73,19 +73,24 @@ class Line:
                         answers.append(str(frame.get("code", frame["type"])))
                         if frame.get("code") == "internal":
                             self.internal.append((one.data[:300], frame))
-                        await self._leave(socket, frame)
+                        passed = await self._leave(socket, frame, name) or passed
         except TimeoutError:
             self.unanswered.append(one)
             return
         self.told[one.kind, answers[0]] += 1
 
-    async def _leave(self, socket: RawSocket, frame: dict[str, Any]) -> None:
-        """What was a subscription after all is ended, so that its limit is never the reason of a refusal."""
+    async def _leave(self, socket: RawSocket, frame: dict[str, Any], barrier: str) -> bool:
+        """What was a subscription after all is ended, so that its limit is never the reason of a refusal.
+
+        Whether the barrier was passed meanwhile.
+        """
+        passed = False
         if frame["type"] == "subscribed":
             ending = {"type": "unsubscribe", "id": frame["id"]}
             await socket.send(framed(TEXT, json.dumps(ending).encode()))
-            while (await socket.receive())["type"] != "unsubscribed":
-                pass
+            while (frame := await socket.receive())["type"] != "unsubscribed":
+                passed = passed or frame.get("id") == barrier
+        return passed
 
 
 async def test_fuzzed_frames_get_an_answer_each_and_nobody_else_notices(

@@ -1,7 +1,4 @@
-"""19: steady load and a random fault every now and then: nothing missed, and nothing that the service holds grows.
-
-Sabotage: `make sabotage`, rows "soak".
-"""
+"""19: steady load and a random fault every now and then: nothing missed, and nothing that the service holds grows."""
 
 from __future__ import annotations
 

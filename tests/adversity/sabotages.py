@@ -1,0 +1,36 @@
+"""Rows of `make sabotage` for the fault tests: name, file, line, what stands there instead, test."""
+
+from __future__ import annotations
+
+UPSTREAM, EJSON, OUTBOX = "realtime/core/upstream.py", "realtime/core/ejson.py", "realtime/core/outbox.py"
+
+FAULTS: list[tuple[str, str, str, str, str]] = [
+    (
+        "election: a broken connection is taken for lost history",
+        UPSTREAM,
+        "        return Action.REOPEN\n    if code in HISTORY_LOST:",
+        "        return Action.HISTORY_LOST\n    if code in HISTORY_LOST:",
+        "tests/adversity/test_elections.py::test_the_primary_is_killed_and_nobody_misses_anything",
+    ),
+    (
+        "upstream: a broken connection is taken for lost history",
+        UPSTREAM,
+        "        return Action.REOPEN\n    if code in HISTORY_LOST:",
+        "        return Action.HISTORY_LOST\n    if code in HISTORY_LOST:",
+        "tests/adversity/test_upstream.py::test_a_line_that_is_cut_halved_stalled_and_half_open_loses_nothing",
+    ),
+    (
+        "fuzz: what is no JSON is an exception",
+        EJSON,
+        '    except ValueError as error:\n        raise EjsonError(f"not JSON: {error}") from None',
+        '    except ZeroDivisionError as error:\n        raise EjsonError(f"not JSON: {error}") from None',
+        "tests/adversity/test_fuzz.py::test_fuzzed_frames_get_an_answer_each_and_nobody_else_notices",
+    ),
+    (
+        "deaf: the outbox has no bound",
+        OUTBOX,
+        "while self._entries and self.size + size > self.limit:",
+        "while self._entries and self.size + size > self.limit * 1000:",
+        "tests/adversity/test_deaf.py::test_one_in_ten_stops_reading_and_the_others_do_not_notice",
+    ),
+]
