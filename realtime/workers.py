@@ -13,6 +13,7 @@ import asyncio
 import json
 import logging
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -21,6 +22,7 @@ import tempfile
 import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from prometheus_client import multiprocess
@@ -37,6 +39,8 @@ STEADY_SECONDS = 60.0
 END_SECONDS = 4.0
 """Over grace and drain, until a worker that does not end is killed."""
 BACKLOG = 2048
+FIGURES = "realtime-figures-"
+"""Directories of figures, then the parent's process id."""
 BY_HAND = "a worker is started by `realtime serve --workers N` and not by hand"
 
 
@@ -93,7 +97,8 @@ class Supervisor:
             loop.add_signal_handler(signum, self.stop, signum)
         # The kernel's queue takes connections while no worker does.
         self._listening.listen(BACKLOG)
-        with tempfile.TemporaryDirectory(prefix="realtime-figures-") as self._figures:
+        await asyncio.to_thread(sweep)
+        with tempfile.TemporaryDirectory(prefix=f"{FIGURES}{os.getpid()}-") as self._figures:
             first = self._start(1)
             end = loop.create_task(self._end())
             try:
@@ -163,6 +168,16 @@ class Supervisor:
         for worker in self._running.values():
             log.error("worker %d (process %d) did not end and is killed", worker.number, worker.process.pid)
             worker.process.kill()
+
+
+def sweep() -> None:
+    """Remove the figures of parents that were killed before they could."""
+    if guard.birth(os.getpid()) is None:
+        return  # without a /proc everybody seems dead
+    for left in Path(tempfile.gettempdir()).glob(f"{FIGURES}*"):
+        pid = left.name.removeprefix(FIGURES).partition("-")[0]
+        if pid.isdigit() and guard.birth(int(pid)) is None:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _cause(code: int) -> str:

@@ -42,7 +42,7 @@ TABLE: dict[str, Row] = {
         full={"clients": 400, "load": 10, "writers": 20},
     ),
     "test_rolling_restart_of_three_replicas_behind_nginx": Row(
-        short={"clients": 60, "load": 1.5, "pause": 0.5, "rounds": 1},
+        short={"clients": 120, "load": 1.5, "pause": 0.5, "rounds": 1},
         full={"clients": 500, "load": 5, "pause": 3, "rounds": 2},
     ),
     "test_a_second_signal_ends_it_at_once": Row(short={"rounds": 1}, full={"rounds": 5}),

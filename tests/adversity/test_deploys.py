@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import random
 import signal
 import threading
@@ -92,6 +93,21 @@ async def unfinished_request(url: str) -> asyncio.StreamWriter:
     return writer
 
 
+async def streamed(url: str, began: asyncio.Future[None]) -> list[dict[str, Any]]:
+    """The frames of an event stream, to its end. `began` is done when it is live."""
+    frames: list[dict[str, Any]] = []
+    address = f"{url.rstrip('/')}/v1/collections/docs/events"
+    headers = {"Accept": "text/event-stream"}
+    async with httpx.AsyncClient(timeout=60) as http, http.stream("GET", address, headers=headers) as answer:
+        assert answer.status_code == 200
+        async for line in answer.aiter_lines():
+            if line.startswith("data: "):
+                frames.append(json.loads(line.removeprefix("data: ")))
+                if frames[-1]["type"] == "live" and not began.done():
+                    began.set_result(None)
+    return frames
+
+
 async def unready(url: str) -> tuple[int, int]:
     """The answers of /readyz and /healthz."""
     async with httpx.AsyncClient(base_url=url) as http:
@@ -123,6 +139,9 @@ async def test_sigterm_under_load_sends_everybody_away_in_time(
                 deaf = Deaf(service.url, {"type": "subscribe", "id": "s", "collection": "large"})
                 flight = asyncio.create_task(deaf.fly())
                 request = await unfinished_request(service.url)
+                streaming: asyncio.Future[None] = loop.create_future()
+                stream = asyncio.create_task(streamed(service.url, streaming))
+                await streaming
                 working = asyncio.create_task(asyncio.to_thread(load.run))
                 writing = [
                     asyncio.create_task(write_until_closed(ear, n, acknowledged))
@@ -141,6 +160,7 @@ async def test_sigterm_under_load_sends_everybody_away_in_time(
                         took = loop.time() - began
                         await asyncio.gather(*closing, closed_late)
                         unanswered = sum(await asyncio.gather(*writing))
+                        events = await stream
                 load.stop()
                 await working
                 flight.cancel()
@@ -156,10 +176,12 @@ async def test_sigterm_under_load_sends_everybody_away_in_time(
     truth = ledger.truth()
     verdicts = [judge(ear.frames, [Asked("s", ("docs",), "events")], truth).accept() for ear in ears]
     first, last = min(told) - began, max(told) - began
+    verdicts.append(judge(events, [Asked("s", ("docs",), "events")], truth).accept())
     seen = sum(verdict["told"] for verdict in verdicts)
     say(
-        f"{len(ears)} clients told 4000 after {first:.2f} to {last:.2f} s, ended after {took:.2f} s (grace {GRACE:g}, "
-        f"drain {DRAIN:g}); unready after {answered * 1000:.0f} ms; {len(acknowledged)} writes acknowledged and kept, "
+        f"{len(ears)} clients and an event stream told 4000 after {first:.2f} to {last:.2f} s, ended after "
+        f"{took:.2f} s (grace {GRACE:g}, drain {DRAIN:g}); unready after {answered * 1000:.0f} ms; "
+        f"{len(acknowledged)} writes acknowledged and kept, "
         f"{unanswered} unanswered; {seen} events judged"
     )
     assert code == 0, "".join(service.output)
@@ -167,6 +189,8 @@ async def test_sigterm_under_load_sends_everybody_away_in_time(
     assert answered < GRACE
     assert [ear.closed for ear in [*ears, late]] == [(4000, "draining")] * (len(ears) + 1)
     assert [ear.frames[-1]["type"] for ear in ears] == ["closing"] * len(ears)
+    assert (events[-1]["type"], events[-1]["code"]) == ("closing", 4000)
+    assert verdicts[-1]["told"] >= 20
     assert first >= GRACE
     assert last <= GRACE + DRAIN
     assert last - first >= 0.2

@@ -9,6 +9,7 @@ import asyncio
 import random
 import signal
 import threading
+import time
 from collections import Counter
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -51,8 +52,9 @@ class Load:
         self.documents = 0
 
     def run(self) -> None:
-        number = 0
-        while not self.stopping.wait(A_TRANSACTION / WRITES_A_SECOND * 0.8):
+        number, began = 0, time.monotonic()
+        # By the clock, so that a slow one is made up for.
+        while not self.stopping.wait(max(0.0, began + number * A_TRANSACTION / WRITES_A_SECOND - time.monotonic())):
             number += 1
             self.ledger.together(
                 [insert("docs", f"{number}-{one}", part=number % PARTS, n=number) for one in range(A_TRANSACTION)]
@@ -201,7 +203,7 @@ async def test_rolling_restart_of_three_replicas_behind_nginx(
         f"{sum(asked_for.values())} reads {dict(asked_for)}; "
         f"in vain {dict(refused)}; {dict(every)}"
     )
-    assert rate >= WRITES_A_SECOND * 0.8
+    assert rate >= WRITES_A_SECOND * 0.9
     assert len(away) >= len(visitors) * scale["rounds"]
     assert max(away) <= AWAY_SECONDS
     # Of what differs between queries, never of how many clients ask.

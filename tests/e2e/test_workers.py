@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import signal
+import tempfile
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from realtime.workers import sweep
 from tests.e2e.test_process import gone, mongods, run
 from tests.mongo.commands import until
 from tests.serving import Process, process
@@ -122,12 +124,17 @@ async def test_kill_9_of_the_parent_takes_workers_and_mongod_along(tmp_path: Pat
     async with process("serve", *options, home=tmp_path) as service:
         await until(lambda: len(workers_of(service)) == WORKERS)
         pids = workers_of(service)
+        figures = list(Path(tempfile.gettempdir()).glob(f"realtime-figures-{service.process.pid}-*"))
         service.process.kill()
         await service.process.wait()
         async with asyncio.timeout(3):
             await until(lambda: not any(map(alive, pids)))
     assert len(pids) == WORKERS
     await gone(data)
+    # What it could not remove is removed by the next one.
+    assert [path.exists() for path in figures] == [True]
+    sweep()
+    assert [path.exists() for path in figures] == [False]
 
 
 @pytest.mark.parametrize(
