@@ -136,6 +136,20 @@ async def test_collections_count_along(browser: Browser, service: Service) -> No
     assert complaints == []
 
 
+async def test_a_new_collection_is_found_however_fast_it_is_written(browser: Browser, service: Service) -> None:
+    service.database.orders.insert_one({})
+    page, complaints = await opened(browser, f"{service.url}/#/collections")
+    await expect(page.locator("[data-name=orders] small")).to_have_text("1")
+    written = 0
+    async with asyncio.timeout(10):
+        while not await page.locator("[data-name=busy]").count():
+            await asyncio.to_thread(service.database.busy.insert_one, {})
+            written += 1
+            await asyncio.sleep(0.02)  # faster than the page asks again
+    assert written > 3
+    assert complaints == []
+
+
 async def test_events_are_shown_paused_found_and_copied(browser: Browser, service: Service) -> None:
     orders = service.database.orders
     orders.insert_one({"_id": "before", "total": 1})

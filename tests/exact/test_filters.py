@@ -147,6 +147,11 @@ class Chaos:
             (path,) = update[name]
             query = {path: {"$type": NEEDS[name]}, "_id": {"$gte": self.chance.randrange(DOCUMENTS // 2)}}
             upsert = False
+            if name == "$pullAll":
+                # Values by chance are hardly ever in an array: the first element of one is.
+                held = self.collection.find_one({**query, f"{path}.0": {"$exists": True}}, session=session)
+                if held is not None:
+                    query, update = {"_id": held["_id"]}, {name: {path: held[path][:1]}}
         result = self.collection.update_one(query, update, upsert=upsert, session=session)
         self.done[name] += bool(result.modified_count or result.upserted_id is not None)
 

@@ -53,8 +53,11 @@ export class CollectionCounts {
   }
 
   #soon(delay) {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.read(), delay);
+    // One that is under way is not put off: events that come faster than it would put it off for ever.
+    this.#timer ??= setTimeout(() => {
+      this.#timer = null;
+      this.read();
+    }, delay);
   }
 
   #scheduled = false;
