@@ -10,7 +10,7 @@ import pytest
 
 from realtime import metrics
 from tests.replica_set import ReplicaSet
-from tests.serving import Service, serving
+from tests.serving import Service, read_back, serving
 from tests.wire import Wire, wired
 
 
@@ -161,6 +161,7 @@ async def test_since_a_date_is_everything_after_it(service: Service) -> None:
 
 async def test_a_crowd_with_old_positions_costs_one_read_of_the_oplog(replica_set: ReplicaSet) -> None:
     async with serving(replica_set, feed_await_ms=100, journal_bytes=0) as service, wired(service.url) as witness:
+        await read_back(service)
         start = witness.frames[0]["position"]
         await witness.subscribe("orders", mode="events")
         count = await asyncio.to_thread(write_history, service, 10)

@@ -14,7 +14,7 @@ from websockets.exceptions import ConnectionClosed
 from realtime import metrics
 from realtime.web.frames import TransportSink, text_frame
 from tests.replica_set import ReplicaSet
-from tests.serving import Service, serving
+from tests.serving import Service, read_back, serving
 from tests.wire import wired
 
 LANES = [pytest.param(False, id="our server"), pytest.param(True, id="plain uvicorn")]
@@ -126,6 +126,7 @@ async def test_a_slow_consumer_of_events_goes_on_from_the_journal_without_gap_or
 async def test_events_that_the_journal_no_longer_has_close_the_connection(replica_set: ReplicaSet) -> None:
     settings = {"outbox_bytes": 65536, "feed_await_ms": 100, "journal_bytes": 1_000_000}
     async with serving(replica_set, **settings) as service:
+        await read_back(service)
         lapses, closed = counted(metrics.LAPSES), counted(metrics.SLOW_CONSUMERS)
         slow = await stalled(service.url, mode="events")
         async with wired(service.url) as good:
