@@ -148,11 +148,13 @@ class Realtime:
             gate = Gate(settings.request_timeout_seconds)
             reader = MongoReader(client, database, gate)
             bounds = _bounds(settings)
+            far_client = clients.open_feed_client(uri, far=True)
+            stack.callback(clients.close, far_client)
             feed_database = clients.database_of(feed_client, settings.database)
+            far_database = clients.database_of(far_client, settings.database)
             journal = Journal(deployment.time, max_bytes=settings.journal_bytes, max_seconds=settings.journal_seconds)
             oplog = OplogReader(
-                feed_client,
-                feed_database,
+                far_database,
                 batch_size=settings.feed_batch_size,
                 max_bytes=settings.catch_up_bytes,
                 collections=self.collections.names,
@@ -160,7 +162,7 @@ class Realtime:
             )
             history = History(journal, oplog)
             hub = Hub(reader, history, epoch=deployment.epoch, time=deployment.time, bounds=bounds)
-            self._feed = self._change_feed(feed_client, feed_database, deployment.time)
+            self._feed = self._change_feed(feed_client, feed_database, deployment.time, far=far_database)
             self._live = Live(
                 settings=settings,
                 limits=_limits(settings, self.collections),
@@ -178,7 +180,7 @@ class Realtime:
                     self._live.ready = False
                     self.drain()
 
-    def _change_feed(self, client: Any, database: Any, start: int) -> ChangeFeed:
+    def _change_feed(self, client: Any, database: Any, start: int, *, far: Any) -> ChangeFeed:
         return ChangeFeed(
             client,
             database,
@@ -187,6 +189,7 @@ class Realtime:
             await_ms=self.settings.feed_await_ms,
             held_bytes=self.settings.transaction_bytes,
             on_status=self._report,
+            far=far,
             collections=self.collections.names,
         )
 

@@ -438,6 +438,7 @@ class Hub:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self.history.close()
 
     # ------------------------------------------------------------------------------------------ heartbeat and fence
 

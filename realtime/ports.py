@@ -91,11 +91,22 @@ class SnapshotReader(Protocol):
         """What the collection is; `UnsupportedCollectionError` for what cannot be served live."""
 
 
+@dataclass(frozen=True, slots=True)
+class Past:
+    """Every event after a cluster time, up to the last batch's."""
+
+    after: int
+    batches: Sequence[Batch]
+
+
 class Oplog(Protocol):
     """What happened before the service looked."""
 
-    async def read(self, after: int, until: int) -> list[Batch]:
-        """Every event after `after`, up to `until` at least. `HistoryLostError` with `details.oldest` where gone."""
+    async def read(self, after: int, until: int, *, newest_bytes: int | None = None) -> Past:
+        """Every event after `after`, up to `until` at least. `HistoryLostError` with `details.oldest` where gone.
+
+        With `newest_bytes` the past begins later where it has more than so many bytes.
+        """
 
     async def oldest(self) -> int | None:
         """The cluster time at which it begins; None where that cannot be known."""

@@ -19,6 +19,8 @@ from realtime.roster import Subscription
 AHEAD_SECONDS = 30
 """How far after the feed a position may lie and still be waited for: a write's own, say, or another node's."""
 MAX_KEYS = 10_000
+PATIENCE_SECONDS = 5.0
+"""How long a query waits for the oplog to be read before it takes a snapshot instead."""
 SHARED_BYTES = 16 * 1024 * 1024
 """What is kept encoded of what was told to one who resumed, for the next one."""
 _READ_KEYS = 1000
@@ -61,7 +63,8 @@ class Resumer:
         """Answer one subscription: recovered, a fresh snapshot (query mode), or the error (events mode)."""
         try:
             await self._wait_for(group, after)
-            async with self._hub.history.reaching(after):
+            patience = None if isinstance(group, EventGroup) else PATIENCE_SECONDS
+            async with self._hub.history.reaching(after, within=patience):
                 if isinstance(group, EventGroup):
                     await self._complete(group, after)
                 if subscription.group is not group or subscription.live:
@@ -70,10 +73,10 @@ class Resumer:
                     self._replay(group, subscription, after)
                 elif not self._bring_up(group, subscription, after):
                     self._afresh(group, subscription)
-        except ServiceError as error:
+        except (ServiceError, TimeoutError) as error:
             if subscription.group is not group or subscription.live:
                 return
-            if isinstance(group, EventGroup):
+            if isinstance(group, EventGroup) and isinstance(error, ServiceError):
                 self._hub.end(subscription, error, group.position)
             else:
                 self._afresh(group, subscription)

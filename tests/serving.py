@@ -126,14 +126,6 @@ async def service(replica_set: ReplicaSet) -> AsyncIterator[Service]:
         yield running
 
 
-async def read_back(service: Service) -> None:
-    """Until what happened before its start is read back: as long as that takes, the journal lets go of nothing."""
-    journal = service.realtime.live().hub.history.journal
-    async with asyncio.timeout(60):
-        while journal._held:
-            await asyncio.sleep(0.01)
-
-
 @dataclass(slots=True)
 class Process:
     """`realtime serve` or `demo` as a process of its own."""

@@ -1,8 +1,8 @@
 """Recent history, bounded: what was dispatched, with the images it was completed with; replay after a position.
 
 The journal knows everything after `start`. It is bounded in bytes and in seconds since an entry came into memory; while
-somebody waits for history (`hold`) nothing is trimmed, so that what was read back for them is still there when they
-look. The clock is the caller's.
+somebody waits for what follows a time (`hold`), nothing after that time is trimmed, so that what was read back for them
+is still there when they look. The clock is the caller's.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Journal:
         self.max_bytes = max_bytes
         self.max_seconds = max_seconds
         self.size = 0
-        self._held = 0
+        self._held: list[int] = []
         self._entries: deque[tuple[float, Entry]] = deque()
 
     def __len__(self) -> int:
@@ -89,8 +89,8 @@ class Journal:
         if entry.settled.order:
             self._entries.append((now, entry))
             self.size += entry.size
-        elif not self._entries and not self._held:
-            self.start = entry.time
+        elif not self._entries:
+            self.start = max(self.start, min((entry.time, *self._held)))
         self.trim(now)
 
     def prepend(self, entries: Iterable[Entry], start: int, until: int, now: float) -> bool:
@@ -109,20 +109,23 @@ class Journal:
             return None
         return [entry for _, entry in self._entries if entry.time > time]
 
-    def hold(self) -> None:
-        """Somebody waits: trim nothing until `release`."""
-        self._held += 1
+    def hold(self, time: int) -> None:
+        """Somebody waits for what follows `time`: trim nothing of it until `release`."""
+        self._held.append(time)
 
-    def release(self, now: float) -> None:
-        """One fewer waits."""
-        self._held -= 1
+    def release(self, time: int, now: float) -> None:
+        """One fewer waits for that."""
+        self._held.remove(time)
         self.trim(now)
 
     def trim(self, now: float) -> None:
         """Keep within the bounds."""
-        while self._entries and not self._held:
+        needed = min(self._held, default=None)
+        while self._entries:
             since, entry = self._entries[0]
             if self.size <= self.max_bytes and now - since <= self.max_seconds:
+                return
+            if needed is not None and entry.time > needed:
                 return
             self._entries.popleft()
             self.size -= entry.size

@@ -48,6 +48,12 @@ _FEED_DEFAULTS = {
     "socketTimeoutMS": 5000,
 }
 _FEED_FIXED = {"maxPoolSize": 2}
+_FAR_FIXED = {
+    **_FEED_FIXED,
+    # MongoDB answers a step when it has found something, or is through with the oplog: that may take a minute. A server
+    # that is gone or frozen is found by the driver's heartbeats, which break the connections that wait for it.
+    "socketTimeoutMS": 120_000,
+}
 
 
 def open_client(uri: str, *, app: str = "realtime") -> Client:
@@ -55,11 +61,13 @@ def open_client(uri: str, *, app: str = "realtime") -> Client:
     return _open(uri, app, _REQUEST_DEFAULTS, {"event_listeners": listeners("requests")})
 
 
-def open_feed_client(uri: str) -> Client:
-    """The feed's own client: its waiting steps must not take connections from requests."""
-    return _open(
-        uri, "realtime-feed", _FEED_DEFAULTS, {**_FEED_FIXED, "event_listeners": listeners("feed", waits=True)}
-    )
+def open_feed_client(uri: str, *, far: bool = False) -> Client:
+    """The feed's own client: its waiting steps must not take connections from requests.
+
+    `far`: for steps that look through a long stretch of the oplog. It connects when it is first used.
+    """
+    fixed = _FAR_FIXED if far else _FEED_FIXED
+    return _open(uri, "realtime-feed", _FEED_DEFAULTS, {**fixed, "event_listeners": listeners("feed", waits=True)})
 
 
 def open_database(uri: str, database: str, *, app: str = "realtime") -> tuple[Client, Database]:
@@ -109,6 +117,6 @@ def _open(uri: str, app: str, defaults: dict[str, Any], fixed: dict[str, Any]) -
     if "appname" not in given:
         options["appname"] = app
     try:
-        return AsyncIOMotorClient(uri, **options, **fixed)
+        return AsyncIOMotorClient(uri, **{**options, **fixed})
     except (InvalidURI, DriverConfigurationError, ValueError, OSError) as error:
         raise _unusable(uri, error) from None

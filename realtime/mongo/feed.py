@@ -17,13 +17,13 @@ from typing import Any
 
 import bson
 from bson.raw_bson import RawBSONDocument
-from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.errors import NetworkTimeout, OperationFailure, PyMongoError
 
 from realtime.core.events import Batch, ChangeEvent, parse_event, to_time, to_timestamp
 from realtime.core.moments import MomentAssembler
 from realtime.core.upstream import Action, Patience, action_for
 from realtime.core.values import CODEC
-from realtime.mongo.client import RAW, Client, Database
+from realtime.mongo.client import CLOSE_SECONDS, RAW, Client, Database
 from realtime.mongo.faults import short
 
 log = logging.getLogger("realtime.feed")
@@ -93,9 +93,16 @@ class ChangeFeed:
         on_status: Callable[[FeedStatus], None] = lambda _: None,
         patient: bool = True,
         collections: Collection[str] | None = None,
+        far: Database | None = None,
     ) -> None:
+        """`far`: the same database by a client that waits longer for a reply, for when there is much to look through.
+
+        `patient`: mend what goes wrong; else raise it.
+        """
         self._client = client
         self._database = database
+        self._far = far
+        self._looks_far = False
         self._batch_size = batch_size
         self._await_ms = await_ms
         self._on_status = on_status
@@ -159,8 +166,10 @@ class ChangeFeed:
         """One change stream, from opening to its end or its error."""
         if not self._inside:
             self._assembler.reset()
-        async with await self._client.start_session(causal_consistency=False) as session:
-            reply = await self._open(session)
+        database = self._far if self._looks_far and self._far is not None else self._database
+        async with await database.client.start_session(causal_consistency=False) as session:
+            reply = await self._open(database, session)
+            opened = self.replies
             while True:
                 batch = await self._take(reply)
                 if batch is not None:
@@ -174,11 +183,15 @@ class ChangeFeed:
                     # The event that was too large is behind us: open again, with images.
                     self._care, self._inside = Care.NONE, True
                     break
-                reply = await self._more(session, reply.cursor)
+                if self._looks_far and self.replies > opened and self._at_end(reply):
+                    # Open again with the short wait, which finds a dead connection sooner.
+                    self._looks_far = False
+                    break
+                reply = await self._more(database, session, reply.cursor)
             if reply.cursor:
-                await self._kill(session, reply.cursor)
+                await self._kill(database, reply.cursor)
 
-    async def _open(self, session: Any) -> _Reply:
+    async def _open(self, database: Database, session: Any) -> _Reply:
         stage: dict[str, Any] = {}
         if self._care is not Care.WITHOUT_IMAGES:
             stage = {"fullDocument": "whenAvailable", "fullDocumentBeforeChange": "whenAvailable"}
@@ -199,11 +212,11 @@ class ChangeFeed:
             "readConcern": {"level": "majority"},
             "comment": "realtime feed",
         }
-        reply = await self._database.command(command, session=session, codec_options=RAW)
+        reply = await _answer(database, session, command)
         self.replies += 1
         return _received(reply["cursor"], "firstBatch")
 
-    async def _more(self, session: Any, cursor: int) -> _Reply:
+    async def _more(self, database: Database, session: Any, cursor: int) -> _Reply:
         # While the end of a moment is unknown, ask again at once: an empty reply is its end.
         wait = 1 if self._assembler.holding else self._await_ms
         command = {
@@ -212,19 +225,23 @@ class ChangeFeed:
             "batchSize": self._size,
             "maxTimeMS": wait,
         }
-        reply = await self._database.command(command, session=session, codec_options=RAW)
+        reply = await _answer(database, session, command)
         self.replies += 1
         # Only here: that a stream opens says nothing of whether it can be read.
         self._recovered()
         return _received(reply["cursor"], "nextBatch")
 
+    def _at_end(self, reply: _Reply) -> bool:
+        """Whether the reply brought it to where the oplog ends, with nothing held back."""
+        return len(reply.documents) < self._size and not self._assembler.holding
+
     @property
     def _size(self) -> int:
         return self._batch_size if self._care is Care.NONE else 1
 
-    async def _kill(self, session: Any, cursor: int) -> None:
+    async def _kill(self, database: Database, cursor: int) -> None:
         try:
-            await self._database.command({"killCursors": "$cmd.aggregate", "cursors": [cursor]}, session=session)
+            await database.command({"killCursors": "$cmd.aggregate", "cursors": [cursor]})
         except PyMongoError as error:
             log.debug("the change stream's cursor is left to its timeout: %s", short(error))
 
@@ -270,6 +287,8 @@ class ChangeFeed:
         if self._down_since is None:
             self._down_since = now
             log.warning("change stream interrupted (%s): %s", action.value, short(error))
+        # From the same token it would be the same: perhaps MongoDB is not dead and only has far to look.
+        self._looks_far = self._looks_far or isinstance(error, NetworkTimeout)
         if action is Action.HISTORY_LOST:
             await self._start_at_now()
         elif action is Action.STEP_OVER:
@@ -332,6 +351,21 @@ class ChangeFeed:
         if self._degraded:
             self._degraded = False
             self._on_status(FeedStatus(up=True))
+
+
+async def _answer(database: Database, session: Any, command: dict[str, Any]) -> Any:
+    """The reply to a command. Who is cancelled in here has MongoDB stop looking."""
+    try:
+        return await database.command(command, session=session, codec_options=RAW)
+    except asyncio.CancelledError:
+        # A thread of the driver's waits for the reply all the same, and the end of the process for the thread.
+        await asyncio.wait({asyncio.create_task(_stop(database, session))}, timeout=CLOSE_SECONDS)
+        raise
+
+
+async def _stop(database: Database, session: Any) -> None:
+    with contextlib.suppress(PyMongoError):
+        await database.client.admin.command({"killSessions": [dict(session.session_id)]})
 
 
 def _code_and_labels(error: PyMongoError) -> tuple[int | None, list[str]]:

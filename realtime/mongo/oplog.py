@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 from pymongo.errors import OperationFailure, PyMongoError
@@ -13,82 +15,103 @@ from realtime.errors import HistoryLostError, UnavailableError
 from realtime.mongo.client import Client, Database
 from realtime.mongo.faults import RETRY_AFTER_SECONDS, short
 from realtime.mongo.feed import HELD_BYTES, ChangeFeed
+from realtime.ports import Past
 
 
+@dataclass(frozen=True, slots=True)
 class OplogReader:
-    """A second change stream, opened for as long as it takes to come from one time to another."""
+    """A second change stream, opened for as long as it takes to come from one time to another.
 
-    def __init__(
-        self,
-        client: Client,
-        database: Database,
-        *,
-        batch_size: int,
-        max_bytes: int,
-        held_bytes: int = HELD_BYTES,
-        collections: Collection[str] | None = None,
-    ) -> None:
-        self._client = client
-        self._database = database
-        self._batch_size = batch_size
-        self._max_bytes = max_bytes
-        self._held_bytes = held_bytes
-        self._collections = collections
+    `database` by a client that waits long: MongoDB gives no reply before it has found something or is through. More
+    than `max_bytes` are not read back, nor a transaction of more than `held_bytes`.
+    """
 
-    async def read(self, after: int, until: int) -> list[Batch]:
-        """Every event after `after`, up to `until` at least. `HistoryLostError` says how far back it would reach."""
+    database: Database
+    _: KW_ONLY
+    batch_size: int
+    max_bytes: int
+    held_bytes: int = HELD_BYTES
+    collections: Collection[str] | None = None
+
+    async def read(self, after: int, until: int, *, newest_bytes: int | None = None) -> Past:
+        """Every event after `after`, up to `until` at least. `HistoryLostError` says how far back it would reach.
+
+        With `newest_bytes` there is no such error: what is older than so many bytes is let go.
+        """
         feed = ChangeFeed(
-            self._client,
-            self._database,
+            self.database.client,
+            self.database,
             start=after,
-            batch_size=self._batch_size,
+            batch_size=self.batch_size,
             await_ms=100,
-            held_bytes=self._held_bytes,
+            held_bytes=self.held_bytes,
             patient=False,
-            collections=self._collections,
+            collections=self.collections,
         )
-        batches: list[Batch] = []
-        size = 0
+        gathered = _Gathered(after, self.max_bytes if newest_bytes is None else newest_bytes)
         try:
             async for batch in feed.batches():
-                if batch.lost:
+                whole = gathered.take(batch)
+                if batch.time >= until or not (whole or newest_bytes is not None):
                     feed.close()
-                    raise HistoryLostError(
-                        f"a transaction since then has over {self._held_bytes} bytes: subscribe without a position",
-                        details={"oldest": to_date(batch.time)},
-                    )
-                batches.append(batch)
-                size += sum(event.size for event in batch.events)
-                if batch.time >= until:
-                    feed.close()
-                elif size > self._max_bytes:
-                    feed.close()
-                    raise HistoryLostError(
-                        f"more than {self._max_bytes} bytes of changes since then: subscribe without a position",
-                        details={"oldest": to_date(batches[-1].time)},
-                    )
+                if not whole and newest_bytes is None:
+                    raise self._too_much(batch)
         except OperationFailure as error:
             if action_for(error.code) is Action.HISTORY_LOST or error.code in _TOO_OLD:
                 raise await self._lost() from error
             raise UnavailableError(short(error), retry_after=RETRY_AFTER_SECONDS) from error
         except PyMongoError as error:
             raise UnavailableError("MongoDB does not answer", retry_after=RETRY_AFTER_SECONDS) from error
-        return batches
+        return gathered.past
+
+    def _too_much(self, batch: Batch) -> HistoryLostError:
+        what = (
+            f"a transaction since then has over {self.held_bytes} bytes"
+            if batch.lost
+            else f"more than {self.max_bytes} bytes of changes since then"
+        )
+        return HistoryLostError(f"{what}: subscribe without a position", details={"oldest": to_date(batch.time)})
 
     async def oldest(self) -> int | None:
         """The cluster time at which the oplog begins; None where the account may not read it."""
-        try:
-            first: dict[str, Any] | None = await self._client["local"]["oplog.rs"].find_one(
-                {}, {"ts": 1}, sort=[("$natural", 1)]
-            )
-        except PyMongoError:
-            return None
-        return None if first is None else to_time(first["ts"])
+        return await oldest_of(self.database.client)
 
     async def _lost(self) -> HistoryLostError:
         oldest = await self.oldest()
         details = None if oldest is None else {"oldest": to_date(oldest)}
         return HistoryLostError("the oplog no longer reaches back to that position", details=details)
+
+
+class _Gathered:
+    """Batches up to a number of bytes, the newest ones where there are more."""
+
+    def __init__(self, after: int, most: int) -> None:
+        self._after = after
+        self._most = most
+        self._size = 0
+        self._batches: deque[Batch] = deque()
+
+    def take(self, batch: Batch) -> bool:
+        """Whether everything is still there."""
+        if batch.lost:
+            self._after, self._size = batch.time, 0
+            self._batches.clear()
+            return False
+        self._batches.append(batch)
+        self._size += _size(batch)
+        whole = True
+        while self._size > self._most and self._batches:
+            oldest = self._batches.popleft()
+            self._after, self._size, whole = oldest.time, self._size - _size(oldest), False
+        return whole
+
+    @property
+    def past(self) -> Past:
+        return Past(self._after, tuple(self._batches))
+
+
+def _size(batch: Batch) -> int:
+    return sum(event.size for event in batch.events)
 
 
 async def oldest_of(client: Client) -> int | None:

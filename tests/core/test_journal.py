@@ -61,12 +61,34 @@ def test_time_that_goes_on_without_events_costs_nothing() -> None:
 
 def test_while_somebody_waits_nothing_is_forgotten() -> None:
     kept = journal(max_bytes=0)
-    kept.hold()
+    kept.hold(10)
     kept.append(Entry(settle(Batch((), 11))), 0)
     kept.append(entry(12), 0)
     assert times(kept.after(10)) == [12]
-    kept.release(0)
+    kept.release(10, 0)
     assert (len(kept), kept.start) == (0, 12)
+
+
+def test_what_nobody_waits_for_is_forgotten_although_somebody_waits() -> None:
+    kept = journal(max_bytes=0)
+    kept.hold(12)
+    kept.hold(13)
+    kept.append(Entry(settle(Batch((), 11))), 0)
+    assert kept.start == 11
+    for time in range(12, 15):
+        kept.append(entry(time), 0)
+    assert (times(kept.after(12)), kept.after(11)) == ([13, 14], None)
+    kept.release(12, 0)
+    assert (times(kept.after(13)), kept.after(12)) == ([14], None)
+
+
+def test_a_journal_that_is_ahead_of_who_waits_stays_where_it_is() -> None:
+    kept = journal(start=20)
+    kept.hold(15)
+    kept.append(Entry(settle(Batch((), 21))), 0)
+    assert kept.start == 20
+    assert kept.prepend([entry(17)], 15, 20, 0)
+    assert times(kept.after(15)) == [17]
 
 
 def test_what_was_lost_is_not_taken_for_whole() -> None:

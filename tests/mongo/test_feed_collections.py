@@ -126,13 +126,14 @@ async def test_the_oplog_is_read_back_by_time_for_these_collections_alone(
         database.orders.insert_one({"_id": number})
         database.noise.insert_one({"_id": number, "pad": "x" * 1000})
     end = now(database)
-    client = clients.open_feed_client(replica_set.uri)
+    client = clients.open_feed_client(replica_set.uri, far=True)
     try:
         motors = clients.database_of(client, database.name)
         # The others' bytes would be over this bound: they are not read.
-        reader = OplogReader(client, motors, batch_size=1000, max_bytes=10_000, collections=NAMES)
-        batches = await reader.read(start, end)
+        reader = OplogReader(motors, batch_size=1000, max_bytes=10_000, collections=NAMES)
+        past = await reader.read(start, end)
     finally:
         client.close()
-    assert [key for batch in batches for key in keys(batch)] == list(range(20))
-    assert batches[-1].time >= end
+    assert [key for batch in past.batches for key in keys(batch)] == list(range(20))
+    assert past.after == start
+    assert past.batches[-1].time >= end

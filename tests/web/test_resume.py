@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from realtime import metrics
+from realtime import metrics, resume
+from tests.gated_oplog import GatedOplog
 from tests.replica_set import ReplicaSet
-from tests.serving import Service, read_back, serving
+from tests.serving import Service, serving
 from tests.wire import Wire, wired
 
 
@@ -161,7 +162,6 @@ async def test_since_a_date_is_everything_after_it(service: Service) -> None:
 
 async def test_a_crowd_with_old_positions_costs_one_read_of_the_oplog(replica_set: ReplicaSet) -> None:
     async with serving(replica_set, feed_await_ms=100, journal_bytes=0) as service, wired(service.url) as witness:
-        await read_back(service)
         start = witness.frames[0]["position"]
         await witness.subscribe("orders", mode="events")
         count = await asyncio.to_thread(write_history, service, 10)
@@ -176,3 +176,26 @@ async def test_a_crowd_with_old_positions_costs_one_read_of_the_oplog(replica_se
                 mine = [frame for frame in wire.of("events") if frame.get("id") == name]
                 assert sum(len(frame["events"]) for frame in mine) == len(seen)
         assert counted(metrics.CATCH_UPS) - before == 1
+
+
+async def test_a_query_takes_a_snapshot_where_the_oplog_takes_long_and_events_wait(
+    replica_set: ReplicaSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resume, "PATIENCE_SECONDS", 0.1)
+    async with serving(replica_set, feed_await_ms=100, journal_bytes=0) as service, wired(service.url) as wire:
+        await wire.subscribe("orders", id="first")
+        query, start = wire.of("subscribed")[0]["query"], wire.frames[0]["position"]
+        await asyncio.to_thread(service.database.orders.insert_many, [{"_id": n} for n in range(10)])
+        await wire.when(lambda: len([one for frame in wire.of("changes") for one in frame["changes"]]) == 10)
+        history = service.realtime.live().hub.history
+        assert history._oplog is not None
+        gate = history._oplog = GatedOplog(history._oplog)
+        again = await wire.subscribe("orders", id="again", position=start, query=query)
+        assert wire.of("subscribed")[-1]["recovered"] is False
+        assert len(again.documents) == 10
+        await wire.send(type="subscribe", id="events", mode="events", collection="orders", position=start)
+        await wire.ask(type="ping")
+        assert [frame["id"] for frame in wire.of("live")] == ["first", "again"]
+        gate.open.set()
+        await wire.when(lambda: len(received(wire)) == 10)
+        assert gate.reads == 1, "what was being read for the query is what the events had waited for"

@@ -1,0 +1,24 @@
+"""An oplog whose reads wait until a test lets them go on."""
+
+from __future__ import annotations
+
+import asyncio
+
+from realtime.ports import Oplog, Past
+
+
+class GatedOplog:
+    """Another one, read from when it is open; `reads` is how often it was asked."""
+
+    def __init__(self, oplog: Oplog) -> None:
+        self._oplog = oplog
+        self.open = asyncio.Event()
+        self.reads = 0
+
+    async def read(self, after: int, until: int, *, newest_bytes: int | None = None) -> Past:
+        self.reads += 1
+        await self.open.wait()
+        return await self._oplog.read(after, until, newest_bytes=newest_bytes)
+
+    async def oldest(self) -> int | None:
+        return await self._oplog.oldest()
