@@ -49,13 +49,14 @@ class OplogReader:
             collections=self.collections,
         )
         gathered = _Gathered(after, self.max_bytes if newest_bytes is None else newest_bytes)
+        whole = True
         try:
             async for batch in feed.batches():
-                whole = gathered.take(batch)
-                if batch.time >= until or not (whole or newest_bytes is not None):
+                whole = gathered.take(batch) or newest_bytes is not None
+                if batch.time >= until or not whole:
                     feed.close()
-                if not whole and newest_bytes is None:
-                    raise self._too_much(batch)
+            if not whole:
+                raise self._too_much(batch)
         except OperationFailure as error:
             if action_for(error.code) is Action.HISTORY_LOST or error.code in _TOO_OLD:
                 raise await self._lost() from error

@@ -155,6 +155,15 @@ def test_what_waits_to_be_told_is_pending() -> None:
     assert (made.pending, made.reached(11), len(list(made.result.told()))) == (False, 11, 2)
 
 
+def test_a_row_that_came_and_went_before_it_was_told_is_not_told() -> None:
+    made = live_group(order(1, total=5), query=query(group=SALES, throttle=100))
+    made.apply(settled(insert(11, order(2, "paid", total=1))), {})
+    made.apply(settled(delete(12, 2)), {})
+    assert made.changes() == []
+    made.apply(settled(insert(13, order(3, "paid", total=1))), {})
+    assert [change["op"] for change in shown(made.changes())] == ["enter"]
+
+
 def test_a_document_that_changes_its_row_is_told_of_both() -> None:
     made = live_group(order(1, total=5), order(2, total=1), query=query(group=SALES))
     image = order(1, "paid", total=5)

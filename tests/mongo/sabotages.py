@@ -175,9 +175,9 @@ _ROWS = [
     ),
     (
         "a projection hides every update",
-        "realtime/core/query.py",
-        "and self.query.projection.shows(touch.paths)",
-        "and not self.query.projection.source",
+        "realtime/core/result.py",
+        "and self._projection.shows(touched)",
+        "and not self._projection.source",
         ALONE,
     ),
 ]
