@@ -89,8 +89,6 @@ class Journal:
         if entry.settled.order:
             self._entries.append((now, entry))
             self.size += entry.size
-        elif not self._entries:
-            self.start = max(self.start, min((entry.time, *self._held)))
         self.trim(now)
 
     def prepend(self, entries: Iterable[Entry], start: int, until: int, now: float) -> bool:

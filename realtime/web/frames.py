@@ -118,6 +118,11 @@ class FrameProtocol(WebSocketsSansIOProtocol):
         if self.sink is not None:
             self.sink.lost()
 
+    def leave(self, code: int, reason: str) -> None:
+        """End the connection after what was sent."""
+        if self.sink is not None:
+            self.sink.close(code, reason)
+
     def finish(self, code: int, reason: str) -> None:
         """Send a close frame now and give the peer `CLOSE_SECONDS`; a flushing close would wait without end."""
         if self.close_sent or self.transport.is_closing():

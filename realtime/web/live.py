@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 from urllib.parse import urlsplit
 
 from fastapi import Depends, WebSocketException
@@ -29,6 +29,13 @@ EVERY = "*"
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 
+class Connected(Owner, Protocol):
+    """A connection as the server sees it: one that can be sent away."""
+
+    def leave(self, code: int, reason: str) -> None:
+        """End it once what was taken from it is answered."""
+
+
 @dataclass(slots=True)
 class Live:
     """A running service. `reader` is MongoDB's (`realtime.mongo.snapshot.MongoReader`), `database` Motor's."""
@@ -40,7 +47,7 @@ class Live:
     reader: Any
     writer: Writer
     database: Any
-    connections: set[Owner] = field(default_factory=set)
+    connections: set[Connected] = field(default_factory=set)
     degraded: Status | None = None
     ready: bool = True
     draining: bool = False

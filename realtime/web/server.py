@@ -39,6 +39,9 @@ class Session(Protocol):
     @property
     def sink(self) -> Sink | None: ...
 
+    def leave(self, code: int, reason: str) -> None:
+        """End it once what was taken from it is answered."""
+
 
 class Server(uvicorn.Server):
     """A uvicorn server that leaves in order: unready, a grace for balancers, sessions sent away bit by bit, the end.
@@ -153,7 +156,7 @@ class Server(uvicorn.Server):
                 return
             if session not in told and session.sink is not None:
                 told.add(session)
-                session.sink.close(CLOSE_DRAINING, "draining")
+                session.leave(CLOSE_DRAINING, "draining")
 
     async def _abort(self) -> None:
         """What has not ended in time: peers that read nothing, requests that wait for MongoDB."""

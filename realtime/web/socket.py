@@ -53,6 +53,7 @@ class Connection:
         self._session = session.Session(secrets.token_hex(8), live.limits, live.epoch)
         self._writes: asyncio.Queue[protocol.Write | None] = asyncio.Queue()
         self._timers: dict[asyncio.TimerHandle, None] = {}
+        self._leaving: tuple[int, str] | None = None
         self._effects: dict[type[Any], Callable[[Any], None]] = {
             session.Send: lambda effect: self.sink.send(effect.frame),
             session.OpenSubscription: self._open,
@@ -89,6 +90,15 @@ class Connection:
         """The hub ended a subscription; its id is free again."""
         self._session.subscription_ended(subscription_id)
 
+    def leave(self, code: int, reason: str) -> None:
+        """End the connection once its writes are answered; from now on nothing more is taken from it."""
+        self._leaving = (code, reason)
+        self._leave_if_answered()
+
+    def _leave_if_answered(self) -> None:
+        if self._leaving is not None and not self._session.pending_writes:
+            self.sink.close(*self._leaving)
+
     def lapsed(self, channel: int) -> None:
         """The outbox dropped what waited of a channel."""
         self._hub.slow.lapsed(self, channel)
@@ -117,6 +127,8 @@ class Connection:
             if message["type"] == "websocket.disconnect":
                 return
             text = message.get("text")
+            if self._leaving is not None:
+                continue
             if text is None:
                 error = MalformedFrameError("a frame is text, this one was binary")
                 self.sink.send(protocol.ErrorFrame.of(error, None).encode())
@@ -171,6 +183,7 @@ class Connection:
                 frame = protocol.ErrorFrame.of(InternalError(f"a bug; it is logged under {reference}"), request.id)
             self._session.write_ended()
             self.sink.send(frame.encode())
+            self._leave_if_answered()
 
 
 async def carry_out(writer: Writer, request: protocol.Write) -> Written:

@@ -108,6 +108,10 @@ class EventStream(Streaming):
         self._live = live
         self.sink = self._events = EventSink(live.settings.outbox_bytes, self)
 
+    def leave(self, code: int, reason: str) -> None:
+        """End the stream after what was sent."""
+        self.sink.close(code, reason)
+
     def lapsed(self, channel: int) -> None:
         """The outbox dropped what waited of the subscription."""
         self._live.hub.slow.lapsed(self, channel)

@@ -20,6 +20,20 @@ FAULTS: list[tuple[str, str, str, str, str]] = [
         "tests/adversity/test_upstream.py::test_a_line_that_is_cut_halved_stalled_and_half_open_loses_nothing",
     ),
     (
+        "upstream: a token behind the end of the oplog is opened again and again",
+        UPSTREAM,
+        "frozenset({286, 280, 260, 136, 40585, 40615})",
+        "frozenset({286, 280, 260, 40585, 40615})",
+        "tests/mongo/test_feed_codes.py::test_each_code_has_the_action_of_its_class[C-136]",
+    ),
+    (
+        "deploy: who is sent away is not waited for",
+        "realtime/web/socket.py",
+        "if self._leaving is not None and not self._session.pending_writes:",
+        "if self._leaving is not None:",
+        "tests/adversity/test_deploys.py::test_sigterm_under_load_sends_everybody_away_in_time",
+    ),
+    (
         "fuzz: what is no JSON is an exception",
         EJSON,
         '    except ValueError as error:\n        raise EjsonError(f"not JSON: {error}") from None',

@@ -53,10 +53,17 @@ def test_time_that_goes_on_without_events_costs_nothing() -> None:
     kept = journal()
     for time in range(11, 1000):
         kept.append(Entry(settle(Batch((), time))), 0)
-    assert (len(kept), kept.start) == (0, 999)
+    assert (len(kept), kept.start, times(kept.after(10))) == (0, 10, [])
     kept.append(entry(1001), 0)
     kept.append(Entry(settle(Batch((), 1002))), 0)
-    assert (len(kept), kept.start, times(kept.after(999))) == (1, 999, [1001])
+    assert (len(kept), kept.start, times(kept.after(10))) == (1, 10, [1001])
+
+
+def test_what_was_read_back_while_nothing_happened_is_joined() -> None:
+    kept = journal()
+    kept.append(Entry(settle(Batch((), 500))), 0)
+    assert kept.prepend([entry(7)], 5, 10, 0)
+    assert times(kept.after(5)) == [7]
 
 
 def test_while_somebody_waits_nothing_is_forgotten() -> None:
@@ -73,7 +80,7 @@ def test_what_nobody_waits_for_is_forgotten_although_somebody_waits() -> None:
     kept = journal(max_bytes=0)
     kept.hold(12)
     kept.hold(13)
-    kept.append(Entry(settle(Batch((), 11))), 0)
+    kept.append(entry(11), 0)
     assert kept.start == 11
     for time in range(12, 15):
         kept.append(entry(time), 0)

@@ -235,6 +235,8 @@ async def test_half_a_minute_offline_is_healed_from(browser: Browser, service: S
     assert await keys(page) == ["before"]
     await offline(devtools, on=False)
     await shows(page, "meanwhile 2", seconds=5)
+    # The events are a subscription of their own, which is taken up again after the query.
+    await page.wait_for_function("() => seen.events.length === 3", timeout=5000)
     await told_once(page, ["insert before", "insert meanwhile 1", "insert meanwhile 2"])
     assert await page.evaluate("() => seen.states") == ["syncing", "live", "stale", "live"]
 

@@ -10,6 +10,7 @@ import pytest
 
 from realtime import settings
 from realtime.mongo import embedded
+from realtime.mongo import feed as feeds
 from tests.mongo.commands import Documents, breakable, plain
 from tests.replica_set import ReplicaSet
 
@@ -45,3 +46,11 @@ def directory() -> Iterator[Path]:
 def binary() -> Path:
     with tempfile.TemporaryDirectory() as unused:
         return embedded.find_mongod(settings.load().mongod, Path(unused))
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short waits between tries, so that a test of many takes no minute."""
+    monkeypatch.setattr(feeds, "BACKOFF_SECONDS", (0.01, 0.05))
+    monkeypatch.setattr(feeds, "SLOW_RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(feeds, "DEGRADED_AFTER_SECONDS", 0.3)

@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable
 from typing import Any
-
-import pytest
 
 from realtime.core.events import Batch, ChangeEvent, to_time, to_timestamp
 from realtime.mongo import client as clients
-from realtime.mongo import feed as feeds
 from realtime.mongo.feed import ChangeFeed, FeedStatus
-from tests.mongo.commands import SECONDS, Documents, breakable, now, plain, until
-from tests.replica_set import ReplicaSet
+from tests.mongo.commands import SECONDS, Documents, now, until
 
 FEED = "realtime-feed"
 NO_PRIMARY = [189, 10107, 13435, 13436, 11602, 91, 11600]
@@ -94,41 +88,6 @@ async def reading(database: Documents, uri: str, *, await_ms: int = 50, **option
         feed.close()
         await task
         client.close()
-
-
-@pytest.fixture
-def database(replica_set: ReplicaSet) -> Iterator[Documents]:
-    with plain(replica_set.uri) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-async def own_uri() -> AsyncIterator[str]:
-    """A replica set whose commands may be made to fail."""
-    with tempfile.TemporaryDirectory(prefix="realtime-feed-") as directory:
-        async with breakable(Path(directory)) as uri:
-            yield uri
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    """A data directory takes 300 MB, so none is kept."""
-    with tempfile.TemporaryDirectory(prefix="realtime-feed-") as path:
-        yield Path(path)
-
-
-@pytest.fixture
-def own(own_uri: str) -> Iterator[Documents]:
-    with plain(own_uri) as found:
-        yield found
-
-
-@pytest.fixture
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Short waits between tries, so that a test of many takes no minute."""
-    monkeypatch.setattr(feeds, "BACKOFF_SECONDS", (0.01, 0.05))
-    monkeypatch.setattr(feeds, "SLOW_RETRY_SECONDS", 0.05)
-    monkeypatch.setattr(feeds, "DEGRADED_AFTER_SECONDS", 0.3)
 
 
 def transaction(database: Documents, collection: str, keys: list[Any]) -> None:

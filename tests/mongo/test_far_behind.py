@@ -13,9 +13,7 @@ from realtime.errors import HistoryLostError
 from realtime.mongo import client as clients
 from realtime.mongo.oplog import OplogReader
 from tests.mongo.commands import Documents, failing, now, until
-from tests.mongo.reading import FEED, database, directory, own, own_uri, reading
-
-__all__ = ["database", "directory", "own", "own_uri"]
+from tests.mongo.reading import FEED, reading
 
 OTHERS = 600_000
 PATIENCE_MS = 250

@@ -11,22 +11,8 @@ import pytest
 from realtime.core.events import to_time
 from realtime.mongo.feed import token_time
 from tests.mongo.commands import Documents, failing, now, plain
-from tests.mongo.reading import (
-    FEED,
-    database,
-    directory,
-    hasty,
-    own,
-    own_uri,
-    reading,
-    shown,
-    transaction,
-    truth,
-)
+from tests.mongo.reading import FEED, reading, shown, transaction, truth
 from tests.replica_set import ReplicaSet
-
-__all__ = ["database", "directory", "hasty", "own", "own_uri"]
-
 
 # ------------------------------------------------------------------------------------------------------ whole moments
 

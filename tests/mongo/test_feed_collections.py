@@ -9,10 +9,8 @@ from realtime.core.events import Batch
 from realtime.mongo import client as clients
 from realtime.mongo.oplog import OplogReader
 from tests.mongo.commands import Documents, failing, now
-from tests.mongo.reading import FEED, database, hasty, own, own_uri, reading, transaction
+from tests.mongo.reading import FEED, reading, transaction
 from tests.replica_set import ReplicaSet
-
-__all__ = ["database", "hasty", "own", "own_uri"]
 
 NAMES = frozenset({"orders", "customers"})
 

@@ -14,27 +14,8 @@ import pytest
 from realtime.core.events import Batch, to_time
 from realtime.mongo import feed as feeds
 from tests.mongo.commands import Documents, failing, mongod, now, plain, until, watch_commands
-from tests.mongo.reading import (
-    FEED,
-    IMAGES,
-    LOST,
-    NO_PRIMARY,
-    REOPENED,
-    RESUMABLE,
-    database,
-    directory,
-    hasty,
-    own,
-    own_uri,
-    reading,
-    shown,
-    transaction,
-    truth,
-)
+from tests.mongo.reading import FEED, IMAGES, LOST, NO_PRIMARY, REOPENED, RESUMABLE, reading, shown, transaction, truth
 from tests.replica_set import ReplicaSet
-
-__all__ = ["database", "directory", "hasty", "own", "own_uri"]
-
 
 # ------------------------------------------------------------------------------------------------- what breaks upstream
 

@@ -9,9 +9,7 @@ import pytest
 from realtime.core.upstream import MOST_REFUSALS
 from realtime.mongo import feed as feeds
 from tests.mongo.commands import Documents, failing, until
-from tests.mongo.reading import FEED, database, directory, own, own_uri, reading
-
-__all__ = ["database", "directory", "own", "own_uri"]
+from tests.mongo.reading import FEED, reading
 
 
 async def test_five_refusals_without_progress_are_a_matter_of_configuration_until_it_goes_on(

@@ -1,5 +1,7 @@
 // How many documents each collection has, live: what MongoDB says, and what was inserted and deleted since.
 
+import { onceAFrame } from "./dom.js";
+
 const READ_EVERY = 30_000; // ms; MongoDB's own counts are estimates, and so is what is counted on from them
 const OPERATIONS = ["insert", "delete", "drop", "rename", "dropDatabase"]; // updates count for nothing and cost reads
 
@@ -60,16 +62,7 @@ export class CollectionCounts {
     }, delay);
   }
 
-  #scheduled = false;
-
-  #soonTold() {
-    if (this.#scheduled) return;
-    this.#scheduled = true;
-    requestAnimationFrame(() => {
-      this.#scheduled = false;
-      this.#tell(null);
-    });
-  }
+  #soonTold = onceAFrame(() => this.#tell(null));
 
   #tell(problem) {
     const all = this.#counts === null ? null : [...this.#counts].map(([name, count]) => ({ name, count }));

@@ -24,3 +24,17 @@ export function put(node, name, value) {
 }
 
 export const calm = () => window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+
+/** A function that has `draw` called with the next frame, however often it is called before that. A hidden page has
+ * no frames, and nothing to see. */
+export function onceAFrame(draw) {
+  let scheduled = false;
+  return () => {
+    if (scheduled) return;
+    scheduled = true;
+    requestAnimationFrame(() => {
+      scheduled = false;
+      draw();
+    });
+  };
+}

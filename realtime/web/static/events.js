@@ -1,7 +1,7 @@
 // What happened, change event by change event, as the service tells it.
 
 import { show } from "./display.js";
-import { element, find, put, say } from "./dom.js";
+import { element, find, onceAFrame, put, say } from "./dom.js";
 import { clock, count, plural } from "./format.js";
 import { parse, stringify } from "./realtime/realtime.js";
 
@@ -24,7 +24,10 @@ export class EventsPanel {
   #number = 0;
   #paused = false;
   #missed = 0;
-  #scheduled = false;
+  #redraw = onceAFrame(() => {
+    this.#tell();
+    if (!this.#paused) this.#draw();
+  });
 
   constructor(client, host) {
     this.#client = client;
@@ -38,6 +41,7 @@ export class EventsPanel {
     find("events-copy").addEventListener("click", () => this.#copy());
     find("events-clear").addEventListener("click", () => this.#clear());
     find("events-search").addEventListener("input", () => this.#redraw());
+    client.onframe(({ frame }) => frame.type === "live" && frame.id === this.#events?.id && this.#redraw());
   }
 
   get running() {
@@ -112,7 +116,8 @@ export class EventsPanel {
     this.#kept = [];
     this.#open.clear();
     this.#missed = 0;
-    this.#redraw(true);
+    this.#tell();
+    this.#draw();
   }
 
   async #copy() {
@@ -131,22 +136,13 @@ export class EventsPanel {
     return matching.slice(0, MOST_KEPT);
   }
 
-  #redraw(cleared = false) {
-    if (this.#scheduled) return;
-    this.#scheduled = true;
-    requestAnimationFrame(() => {
-      this.#scheduled = false;
-      this.#tell();
-      if (!this.#paused || cleared) this.#draw();
-    });
-  }
-
   #tell() {
     const missed = this.#missed > 0 ? `paused, ${plural(this.#missed, "event", "events")} since` : this.#paused ? "paused" : "";
     say(find("events-count"), count(this.#kept.length));
     say(find("events-paused"), missed);
     find("events-empty").hidden = this.#kept.length > 0;
-    say(find("events-empty"), this.running ? "Nothing has happened since. What does appears here at once." : "Choose a collection, or leave * for all.");
+    say(find("events-empty"), this.live ? "Nothing has happened since. What does appears here at once."
+      : this.running ? "Waiting for the service." : "Choose a collection, or leave * for all.");
   }
 
   #draw() {

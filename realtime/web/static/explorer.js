@@ -1,7 +1,7 @@
 // The documents of a collection, those that match a filter, kept true as they change; and the way to change them.
 
 import { show } from "./display.js";
-import { element, find, put, say } from "./dom.js";
+import { element, find, onceAFrame, put, say } from "./dom.js";
 import { clock, count, plural } from "./format.js";
 import { parse } from "./realtime/realtime.js";
 import { ChangeLog, DocumentTable, MOST_COLUMNS, MOST_ROWS } from "./table.js";
@@ -46,7 +46,9 @@ export class ExplorerPanel {
   #candidate = null; // the same, until it is live and takes its place
   #ops = new Map(); // id → op, since the last drawing
   #lines = [];
-  #scheduled = false;
+  #redraw = onceAFrame(() => {
+    if (this.live) this.#draw(this.#current);
+  });
 
   constructor(client, host) {
     this.#client = client;
@@ -238,16 +240,6 @@ export class ExplorerPanel {
   }
 
   // ------------------------------------------------------------------------------------------------------- drawing
-
-  // At most once a frame, however many moments come; hidden pages have no frames, and nothing to see.
-  #redraw() {
-    if (this.#scheduled) return;
-    this.#scheduled = true;
-    requestAnimationFrame(() => {
-      this.#scheduled = false;
-      if (this.live) this.#draw(this.#current);
-    });
-  }
 
   #draw({ query, typed, ordered }) {
     const rows = query.documents;

@@ -2,7 +2,7 @@
 
 import { BarList } from "./chart.js";
 import { describe, numberOf, show } from "./display.js";
-import { element, find, put, say } from "./dom.js";
+import { element, find, onceAFrame, put, say } from "./dom.js";
 import { count, plural } from "./format.js";
 
 const MOST_BARS = 40;
@@ -61,7 +61,9 @@ export class GroupBars {
   #asked = null; // {by, measure, fields}
   #queries = []; // the groups, and one row of everything
   #cards = [];
-  #scheduled = false;
+  #schedule = onceAFrame(() => {
+    if (this.live) this.#draw();
+  });
 
   constructor(client, host) {
     this.#client = client;
@@ -115,15 +117,6 @@ export class GroupBars {
     if (query.error !== null) this.#host.complain(`${query.error.code}: ${query.error.message}`);
     this.#schedule();
     this.#host.sign();
-  }
-
-  #schedule() {
-    if (this.#scheduled) return;
-    this.#scheduled = true;
-    requestAnimationFrame(() => {
-      this.#scheduled = false;
-      if (this.live) this.#draw();
-    });
   }
 
   #draw() {

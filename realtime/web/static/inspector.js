@@ -1,7 +1,7 @@
 // The frames of this page's connection, both ways, as they are.
 
 import { show } from "./display.js";
-import { element, find, put, say } from "./dom.js";
+import { element, find, onceAFrame, put, say } from "./dom.js";
 import { clock, count, plural } from "./format.js";
 
 const MOST_KEPT = 300;
@@ -26,7 +26,7 @@ export class Inspector {
   #total = 0;
   #paused = false;
   #shown = false;
-  #scheduled = false;
+  #redraw = onceAFrame(() => this.#draw());
 
   constructor(client) {
     client.onframe((tapped) => this.#take(tapped));
@@ -54,12 +54,7 @@ export class Inspector {
     const told = frame.type === "auth" ? { ...frame, token: "…" } : frame;
     this.#kept.unshift({ number: (this.#number += 1), direction, frame: told, at });
     if (this.#kept.length > 2 * MOST_KEPT) this.#kept.length = MOST_KEPT;
-    if (!this.#shown || this.#scheduled) return;
-    this.#scheduled = true;
-    requestAnimationFrame(() => {
-      this.#scheduled = false;
-      this.#draw();
-    });
+    if (this.#shown) this.#redraw();
   }
 
   #pause(paused) {

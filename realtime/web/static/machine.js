@@ -1,7 +1,7 @@
 // The demo's view: this machine's samples as charts, its busiest processes as bars.
 
 import { BarList, ChartCard, WINDOW, stretch } from "./chart.js";
-import { element, find, put, say } from "./dom.js";
+import { element, find, onceAFrame, put, say } from "./dom.js";
 import { numberOf, show, timeOf } from "./display.js";
 import { byteCeiling, byteTick, bytes, percent, perSecond, plural } from "./format.js";
 
@@ -73,7 +73,11 @@ export class MachinePanel {
   #frozen = null; // the right edge of the charts while they are stale
   #liveSince = null;
   #listed = null; // the processes as last told
-  #scheduled = false;
+  #schedule = onceAFrame(() => {
+    if (!this.running) return;
+    if (this.#shown.length > 0) this.#drawCharts();
+    if (this.#listed !== null) this.#drawProcesses();
+  });
 
   constructor(client, host) {
     this.#client = client;
@@ -166,18 +170,6 @@ export class MachinePanel {
       if (time === null) label.removeAttribute(name);
       else put(label, name, time);
     }
-  }
-
-  // However many moments come, once a frame: a hidden page has no frames, and nothing to see.
-  #schedule() {
-    if (this.#scheduled) return;
-    this.#scheduled = true;
-    requestAnimationFrame(() => {
-      this.#scheduled = false;
-      if (!this.running) return;
-      if (this.#shown.length > 0) this.#drawCharts();
-      if (this.#listed !== null) this.#drawProcesses();
-    });
   }
 
   // The right edge of the charts, on the clock that stamps the samples.

@@ -2,7 +2,7 @@
 
 import { BarList } from "./chart.js";
 import { numberOf, show } from "./display.js";
-import { find, put, say } from "./dom.js";
+import { find, onceAFrame, put, say } from "./dom.js";
 import { plural } from "./format.js";
 import { amount, bars } from "./groups.js";
 
@@ -33,7 +33,9 @@ export class ShopPanel {
   #salesBars = new BarList(find("sales"));
   #heard = null; // performance.now() of the last change
   #liveSince = null;
-  #scheduled = false;
+  #schedule = onceAFrame(() => {
+    if (this.live) this.#draw();
+  });
 
   constructor(client, host) {
     this.#client = client;
@@ -80,15 +82,6 @@ export class ShopPanel {
       this.#host.sign();
     });
     return query;
-  }
-
-  #schedule() {
-    if (this.#scheduled) return;
-    this.#scheduled = true;
-    requestAnimationFrame(() => {
-      this.#scheduled = false;
-      if (this.live) this.#draw();
-    });
   }
 
   #draw() {
