@@ -8,19 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from realtime import metrics
 from realtime.core.events import Batch
 from realtime.core.journal import Entry, Journal
 from realtime.core.moments import settle
 from realtime.errors import HistoryLostError, ServiceError
-from realtime.ports import Oplog, Past
+from realtime.ports import Oplog
 
 log = logging.getLogger("realtime.history")
 
-_GONE = "events before now are no longer to be had: subscribe without a position"
+
+@dataclass(slots=True)
+class _Wait:
+    """Those who wait for what follows one time."""
+
+    reached: asyncio.Future[None]
+    count: int = 0
 
 
 class History:
@@ -29,7 +36,7 @@ class History:
     def __init__(self, journal: Journal, oplog: Oplog | None) -> None:
         self.journal = journal
         self._oplog = oplog
-        self._waiting: dict[int, asyncio.Future[None]] = {}
+        self._waiting: dict[int, _Wait] = {}
         self._flight: asyncio.Task[None] | None = None
 
     @property
@@ -57,7 +64,8 @@ class History:
     async def reaching(self, time: int, *, within: float | None = None) -> AsyncIterator[None]:
         """While the block runs, everything after `time` is in the journal.
 
-        `HistoryLostError` where it is gone. `TimeoutError` after `within` seconds; what is being read is read on.
+        `HistoryLostError` where it is gone. `TimeoutError` after `within` seconds; what is being read is read on if
+        anybody else waits.
         """
         self.journal.hold(time)
         try:
@@ -76,59 +84,73 @@ class History:
     async def _reach(self, time: int) -> None:
         if time >= self.journal.start:
             return
-        reached = self._waiting.setdefault(time, asyncio.get_running_loop().create_future())
+        wait = self._waiting.setdefault(time, _Wait(asyncio.get_running_loop().create_future()))
         if self._flight is None:
             self._flight = asyncio.create_task(self._fly(), name="oplog")
-        await asyncio.shield(reached)
+        wait.count += 1
+        try:
+            await asyncio.shield(wait.reached)
+        finally:
+            wait.count -= 1
+            if not wait.count and self._waiting.get(time) is wait:
+                del self._waiting[time]
 
     async def _fly(self, first: int | None = None) -> None:
         """Read for all who wait, and for those who come meanwhile; before that what happened since `first`."""
         try:
             if first is not None:
-                error = await self._read_back(first, newest_bytes=self.journal.max_bytes)
+                until = self.journal.start
+                # Once the journal has let go of what follows, nothing can be put before it any more.
+                error = await self._read_back(first, lambda: self.journal.start <= until, self.journal.max_bytes)
                 if error is not None:
                     log.info("the journal begins now: %s", error)
                 self._answer(None, None)
+            failures = 0
             while self._waiting:
-                oldest = min(self._waiting)
-                self._answer(oldest, await self._read_back(oldest))
+                # From the oldest, for all. Where several are too old, those after them must not wait for each of them.
+                times = sorted(self._waiting)
+                time = times[len(times) // 2 if failures > 1 else 0]
+                error = await self._read_back(time, lambda: bool(self._waiting))
+                failures = failures + 1 if isinstance(error, HistoryLostError) else 0
+                self._answer(time, error)
         except Exception as error:
-            self._answer(max(self._waiting, default=None), error)
+            self._answer(None, error)
             raise
         finally:
             self._flight = None
 
-    def _answer(self, oldest: int | None, error: Exception | None) -> None:
-        """Tell those for whom this was the answer. That the oldest's history is gone is none for those after it."""
+    def _answer(self, read: int | None, error: Exception | None) -> None:
+        """Tell those for whom this was the answer. That history is gone at the time that was read is none for later."""
         for time in list(self._waiting):
+            later = isinstance(error, HistoryLostError) and read is not None and time > read
             if time >= self.journal.start:
-                self._waiting.pop(time).set_result(None)
-            elif error is not None and (time == oldest or not isinstance(error, HistoryLostError)):
-                reached = self._waiting.pop(time)
+                self._waiting.pop(time).reached.set_result(None)
+            elif error is not None and not later:
+                reached = self._waiting.pop(time).reached
                 reached.set_exception(error)
                 reached.exception()  # it may be that nobody waits any more
 
-    async def _read_back(self, time: int, *, newest_bytes: int | None = None) -> ServiceError | None:
+    async def _read_back(
+        self, time: int, wanted: Callable[[], bool], newest_bytes: int | None = None
+    ) -> ServiceError | None:
+        """Into the journal, if it still touches it. What went wrong."""
         try:
             if self._oplog is None:
-                raise HistoryLostError(_GONE)
+                raise HistoryLostError("events before now are no longer to be had: subscribe without a position")
             until = self.journal.start
             metrics.CATCH_UPS.inc()
-            await self._prepend(await self._oplog.read(time, until, newest_bytes=newest_bytes), until)
+            past = await self._oplog.read(time, until, wanted=wanted, newest_bytes=newest_bytes)
         except ServiceError as error:
             return error
-        return None
-
-    async def _prepend(self, past: Past, until: int) -> None:
         entries = []
         for cut in (_until(batch, until) for batch in past.batches):
             if cut.events:
                 entries.append(Entry(settle(cut)))
                 await asyncio.sleep(0)  # there may be a million events
         last = past.batches[-1].time if past.batches else past.after
-        if not self.journal.prepend(entries, past.after, min(last, until), self._now):
-            # Meanwhile history was lost, or what came since fills the journal.
-            raise HistoryLostError(_GONE)
+        self.journal.prepend(entries, past.after, min(last, until), self._now)
+        self.journal.trim(self._now)
+        return None
 
 
 def _until(batch: Batch, time: int) -> Batch:

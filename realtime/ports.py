@@ -102,10 +102,13 @@ class Past:
 class Oplog(Protocol):
     """What happened before the service looked."""
 
-    async def read(self, after: int, until: int, *, newest_bytes: int | None = None) -> Past:
+    async def read(
+        self, after: int, until: int, *, wanted: Callable[[], bool], newest_bytes: int | None = None
+    ) -> Past:
         """Every event after `after`, up to `until` at least. `HistoryLostError` with `details.oldest` where gone.
 
-        With `newest_bytes` the past begins later where it has more than so many bytes.
+        With `newest_bytes` the past begins later where it has more than so many bytes. It ends early where it is no
+        longer `wanted`.
         """
 
     async def oldest(self) -> int | None:

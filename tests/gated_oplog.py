@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from realtime.ports import Oplog, Past
 
@@ -15,10 +16,12 @@ class GatedOplog:
         self.open = asyncio.Event()
         self.reads = 0
 
-    async def read(self, after: int, until: int, *, newest_bytes: int | None = None) -> Past:
+    async def read(
+        self, after: int, until: int, *, wanted: Callable[[], bool], newest_bytes: int | None = None
+    ) -> Past:
         self.reads += 1
         await self.open.wait()
-        return await self._oplog.read(after, until, newest_bytes=newest_bytes)
+        return await self._oplog.read(after, until, wanted=wanted, newest_bytes=newest_bytes)
 
     async def oldest(self) -> int | None:
         return await self._oplog.oldest()

@@ -118,11 +118,13 @@ class Journal:
 
     def trim(self, now: float) -> None:
         """Keep within the bounds."""
-        needed = min(self._held, default=None)
+        needed: int | None = None
         while self._entries:
             since, entry = self._entries[0]
             if self.size <= self.max_bytes and now - since <= self.max_seconds:
                 return
+            if self._held and needed is None:
+                needed = min(self._held)
             if needed is not None and entry.time > needed:
                 return
             self._entries.popleft()

@@ -1,4 +1,4 @@
-"""The Motor clients: one for every request of the process, one of the feed's own. The only place that makes them."""
+"""The Motor clients: one for all requests, two for the change stream. The only place that makes them."""
 
 from __future__ import annotations
 
@@ -49,10 +49,11 @@ _FEED_DEFAULTS = {
 }
 _FEED_FIXED = {"maxPoolSize": 2}
 _FAR_FIXED = {
-    **_FEED_FIXED,
-    # MongoDB answers a step when it has found something, or is through with the oplog: that may take a minute. A server
+    # The feed's step, one that reads history, and for each the command that stops it.
+    "maxPoolSize": 4,
+    # MongoDB answers a step when it has found something, or is through with the oplog: that may take minutes. A server
     # that is gone or frozen is found by the driver's heartbeats, which break the connections that wait for it.
-    "socketTimeoutMS": 120_000,
+    "socketTimeoutMS": 600_000,
 }
 
 

@@ -138,7 +138,7 @@ class ChangeFeed:
         return self._replied_at
 
     def close(self) -> None:
-        """End `batches` after the step under way (at most the await time)."""
+        """End `batches` after the step under way (at most the await time, unless MongoDB has far to look)."""
         self._stop.set()
 
     def hasten(self) -> None:
@@ -176,16 +176,16 @@ class ChangeFeed:
                     yield batch
                 if self._stop.is_set() or not reply.cursor:
                     break
+                if self._looks_far and self.replies > opened and self._at_end(reply):
+                    # Open again with the short wait, which finds a dead connection sooner.
+                    self._looks_far = False
+                    break
                 self._singly -= len(reply.documents)
                 if self._care is Care.ONE_BY_ONE and (self._singly < 0 or not reply.documents):
                     self._care = Care.NONE
                 if self._care is Care.WITHOUT_IMAGES and reply.documents:
                     # The event that was too large is behind us: open again, with images.
                     self._care, self._inside = Care.NONE, True
-                    break
-                if self._looks_far and self.replies > opened and self._at_end(reply):
-                    # Open again with the short wait, which finds a dead connection sooner.
-                    self._looks_far = False
                     break
                 reply = await self._more(database, session, reply.cursor)
             if reply.cursor:
@@ -212,7 +212,7 @@ class ChangeFeed:
             "readConcern": {"level": "majority"},
             "comment": "realtime feed",
         }
-        reply = await _answer(database, session, command)
+        reply = await self._answer(database, session, command)
         self.replies += 1
         return _received(reply["cursor"], "firstBatch")
 
@@ -225,15 +225,26 @@ class ChangeFeed:
             "batchSize": self._size,
             "maxTimeMS": wait,
         }
-        reply = await _answer(database, session, command)
+        reply = await self._answer(database, session, command)
         self.replies += 1
         # Only here: that a stream opens says nothing of whether it can be read.
         self._recovered()
         return _received(reply["cursor"], "nextBatch")
 
+    async def _answer(self, database: Database, session: Any, command: dict[str, Any]) -> Any:
+        """The reply to a command. Who is cancelled in here has MongoDB stop looking."""
+        try:
+            return await database.command(command, session=session, codec_options=RAW)
+        except asyncio.CancelledError:
+            if self._looks_far or not self._patient:
+                # A thread of the driver's waits for the reply all the same, and the end of the process for the thread.
+                await asyncio.wait({asyncio.create_task(_stop(database, session))}, timeout=CLOSE_SECONDS)
+            raise
+
     def _at_end(self, reply: _Reply) -> bool:
         """Whether the reply brought it to where the oplog ends, with nothing held back."""
-        return len(reply.documents) < self._size and not self._assembler.holding
+        size = sum(len(document.raw) for document in reply.documents)
+        return len(reply.documents) < self._size and size < _FULL_BYTES and not self._assembler.holding
 
     @property
     def _size(self) -> int:
@@ -351,16 +362,6 @@ class ChangeFeed:
         if self._degraded:
             self._degraded = False
             self._on_status(FeedStatus(up=True))
-
-
-async def _answer(database: Database, session: Any, command: dict[str, Any]) -> Any:
-    """The reply to a command. Who is cancelled in here has MongoDB stop looking."""
-    try:
-        return await database.command(command, session=session, codec_options=RAW)
-    except asyncio.CancelledError:
-        # A thread of the driver's waits for the reply all the same, and the end of the process for the thread.
-        await asyncio.wait({asyncio.create_task(_stop(database, session))}, timeout=CLOSE_SECONDS)
-        raise
 
 
 async def _stop(database: Database, session: Any) -> None:

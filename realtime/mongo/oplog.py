@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
@@ -33,10 +33,13 @@ class OplogReader:
     held_bytes: int = HELD_BYTES
     collections: Collection[str] | None = None
 
-    async def read(self, after: int, until: int, *, newest_bytes: int | None = None) -> Past:
+    async def read(
+        self, after: int, until: int, *, wanted: Callable[[], bool] = lambda: True, newest_bytes: int | None = None
+    ) -> Past:
         """Every event after `after`, up to `until` at least. `HistoryLostError` says how far back it would reach.
 
-        With `newest_bytes` there is no such error: what is older than so many bytes is let go.
+        With `newest_bytes`, more than that is no error: what is older is let go. It ends early where it is no longer
+        `wanted`, asked after each reply.
         """
         feed = ChangeFeed(
             self.database.client,
@@ -48,12 +51,12 @@ class OplogReader:
             patient=False,
             collections=self.collections,
         )
-        gathered = _Gathered(after, self.max_bytes if newest_bytes is None else newest_bytes)
+        gathered = _Gathered(after, until, self.max_bytes if newest_bytes is None else newest_bytes)
         whole = True
         try:
             async for batch in feed.batches():
                 whole = gathered.take(batch) or newest_bytes is not None
-                if batch.time >= until or not whole:
+                if batch.time >= until or not whole or not wanted():
                     feed.close()
             if not whole:
                 raise self._too_much(batch)
@@ -84,10 +87,11 @@ class OplogReader:
 
 
 class _Gathered:
-    """Batches up to a number of bytes, the newest ones where there are more."""
+    """Batches up to a number of bytes, the newest ones where there are more; what is after `until` does not count."""
 
-    def __init__(self, after: int, most: int) -> None:
+    def __init__(self, after: int, until: int, most: int) -> None:
         self._after = after
+        self._until = until
         self._most = most
         self._size = 0
         self._batches: deque[Batch] = deque()
@@ -99,20 +103,19 @@ class _Gathered:
             self._batches.clear()
             return False
         self._batches.append(batch)
-        self._size += _size(batch)
+        self._size += self._weight(batch)
         whole = True
         while self._size > self._most and self._batches:
             oldest = self._batches.popleft()
-            self._after, self._size, whole = oldest.time, self._size - _size(oldest), False
+            self._after, self._size, whole = oldest.time, self._size - self._weight(oldest), False
         return whole
+
+    def _weight(self, batch: Batch) -> int:
+        return sum(event.size for event in batch.events if event.time <= self._until)
 
     @property
     def past(self) -> Past:
         return Past(self._after, tuple(self._batches))
-
-
-def _size(batch: Batch) -> int:
-    return sum(event.size for event in batch.events)
 
 
 async def oldest_of(client: Client) -> int | None:

@@ -30,7 +30,7 @@ LEAST_PACE_SECONDS = 0.01
 FINISH_SECONDS = 2.0
 """Of the drain time, what is left to those who were told last: to take it, and for their writes to be answered."""
 HEAR_SECONDS = 0.3
-"""Time for a task to hear that its peer is gone, and then that it is cancelled."""
+"""Time for a task to hear that its peer is gone, and then that it is cancelled; for a peer to hear of the end."""
 
 
 class Session(Protocol):
@@ -139,6 +139,11 @@ class Server(uvicorn.Server):
             passed = loop.time() - began
             share = 1.0 if passed >= spread else passed / spread
             self._tell(told, int(total * share) + 1 if share < 1 else None)
+            if passed >= seconds - HEAR_SECONDS:
+                # Whose writes are not answered by now is told all the same.
+                for session in self._sessions():
+                    if session.sink is not None:
+                        session.sink.close(CLOSE_DRAINING, "draining")
             if passed >= seconds or not (self.server_state.connections or self.server_state.tasks):
                 return
             await asyncio.sleep(POLL_SECONDS)

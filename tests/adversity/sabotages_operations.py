@@ -13,7 +13,14 @@ SERVER = "realtime/web/server.py"
 
 OPERATIONS: list[tuple[str, str, str, str, str]] = [
     ("deploy: still ready", "realtime/web/live.py", "self.ready, self.draining = False,", "self.draining =", DEPLOY),
-    ("deploy: 1012 and no word", SERVER, "close(CLOSE_DRAINING, ", "close(1012, ", DEPLOY),
+    ("deploy: 1012 and no word", SERVER, "leave(CLOSE_DRAINING, ", "leave(1012, ", DEPLOY),
+    (
+        "deploy: who waits for a write is cut off without a word",
+        SERVER,
+        "if passed >= seconds - HEAR_SECONDS:",
+        "if passed < 0:",
+        "tests/e2e/test_process.py::test_who_waits_for_a_write_that_outlasts_the_end_is_sent_away_all_the_same",
+    ),
     ("deploy: no grace", SERVER, "+ self._settings.grace_seconds\n", "\n", DEPLOY),
     ("deploy: all in one moment", SERVER, "total * LEAST_PACE_SECONDS", "total * 0.0", DEPLOY),
     ("deploy: no end of the drain", SERVER, "if passed >= seconds or not (", "if not (", DEPLOY),

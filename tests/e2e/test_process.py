@@ -11,11 +11,13 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from realtime.mongo import embedded
+from tests.mongo.commands import breakable, failing, plain
 from tests.replica_set import ReplicaSet
 from tests.serving import process
 from tests.wire import wired
@@ -110,6 +112,31 @@ async def test_sigterm_ends_with_0_and_leaves_nothing(tmp_path: Path) -> None:
     assert wire.closed == (4000, "draining")
     assert wire.frames[-1]["type"] == "closing"
     await gone(data)
+
+
+@pytest.mark.parametrize("drain", [0.0, 1.0])
+async def test_who_waits_for_a_write_that_outlasts_the_end_is_sent_away_all_the_same(
+    tmp_path: Path, drain: float
+) -> None:
+    async with breakable(tmp_path / "mongo") as uri:
+        arguments = ("serve", "--port", "0", "--mongodb-uri", uri, "--database", "slow_end")
+        with plain(uri) as own:
+            async with (
+                process(*arguments, home=tmp_path, REALTIME_DRAIN_SECONDS=str(drain)) as service,
+                wired(service.url) as wire,
+                wired(service.url) as idle,
+            ):
+                blocked: dict[str, Any] = {"blockConnection": True, "blockTimeMS": 4000, "appName": "realtime"}
+                with failing(own, "insert", **blocked) as point:
+                    await wire.send(type="insert", id="1", collection="orders", document={"_id": 1})
+                    await asyncio.to_thread(point.struck)
+                    service.process.send_signal(signal.SIGTERM)
+                    for one in (wire, idle):
+                        await one.when(lambda one=one: one.closed is not None, seconds=3)  # type: ignore[misc]  # reason: its default binds it now
+                        assert one.closed == (4000, "draining")
+                        assert one.frames[-1]["type"] == "closing"
+                    assert not wire.of("result")
+                    assert await service.process.wait() == 0
 
 
 async def test_a_second_service_on_the_same_directory_says_who_holds_it(tmp_path: Path) -> None:

@@ -291,4 +291,18 @@ EXACT: list[tuple[str, str, str, str, str]] = [
         "while False:",
         f"{FAR}::test_of_more_than_is_asked_for_the_newest_is_kept",
     ),
+    (
+        "it is read on for those who gave up",
+        "realtime/history.py",
+        "if not wait.count and self._waiting.get(time) is wait:",
+        "if wait.count < 0:",
+        "tests/hub/test_history.py::test_what_nobody_wants_any_more_is_read_no_further",
+    ),
+    (
+        "one read for each whose history is gone",
+        "realtime/history.py",
+        "if failures > 1 else 0",
+        "if failures < 0 else 0",
+        "tests/hub/test_history.py::test_many_whose_history_is_gone_keep_nobody_waiting_whose_is_there",
+    ),
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
@@ -27,13 +28,15 @@ class Written:
         self.asked: list[int] = []
         self.faults: list[Exception] = []
 
-    async def read(self, after: int, until: int, *, newest_bytes: int | None = None) -> Past:
+    async def read(
+        self, after: int, until: int, *, wanted: Callable[[], bool], newest_bytes: int | None = None
+    ) -> Past:
         self.asked.append(after)
         if self.faults:
             raise self.faults.pop(0)
         if after < self.begins:
             raise HistoryLostError("gone")
-        return Past(after, [event(time) for time in range(after + 1, until + 1)])
+        return Past(after, [event(time) for time in range(after + 1, until + 1) if wanted()])
 
     async def oldest(self) -> int | None:
         return self.begins
@@ -142,6 +145,56 @@ async def test_who_waits_no_longer_than_so_long_leaves_the_read_to_the_others() 
     assert await patient == list(range(41, NOW + 1))
     assert len(oplog.asked) <= 2
     assert not history.journal._held
+
+
+async def test_who_waits_where_another_gave_up_is_told_all_although_the_journal_moved_on() -> None:
+    oplog = Written()
+    history, gate = made(oplog, max_bytes=5 * EVENT_BYTES)
+    with pytest.raises(TimeoutError):
+        await reached(history, 30, within=0.01)
+    assert not history._waiting
+    for time in range(NOW + 1, NOW + 51):
+        history.append(Entry(settle(event(time))))
+    assert history.journal.start > NOW, "nobody waits, so nothing is kept for them"
+    late = asyncio.create_task(reached(history, 30))
+    await rest()
+    gate.open.set()
+    assert await late == list(range(31, NOW + 51))
+    assert oplog.asked == [30, 30]
+    assert history.journal.size <= 5 * EVENT_BYTES
+
+
+async def test_many_whose_history_is_gone_keep_nobody_waiting_whose_is_there() -> None:
+    oplog = Written(begins=80)
+    history, gate = made(oplog)
+    gone = [asyncio.create_task(reached(history, time)) for time in range(10, 74)]
+    there = [asyncio.create_task(reached(history, time)) for time in (90, 85)]
+    await rest()
+    gate.open.set()
+    outcomes = await asyncio.gather(*gone, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [HistoryLostError] * 64
+    assert [len(await one) for one in there] == [10, 15]
+    assert len(oplog.asked) <= 10
+
+
+async def test_what_nobody_wants_any_more_is_read_no_further() -> None:
+    asked: list[bool] = []
+
+    class Endless(Written):
+        async def read(
+            self, after: int, until: int, *, wanted: Callable[[], bool], newest_bytes: int | None = None
+        ) -> Past:
+            while wanted():
+                await asyncio.sleep(0)
+            asked.append(wanted())
+            return Past(after, [])
+
+    history = History(Journal(NOW, max_bytes=1 << 20, max_seconds=300), Endless())
+    with pytest.raises(TimeoutError):
+        await reached(history, 30, within=0.01)
+    await rest()
+    assert asked == [False]
+    assert history._flight is None
 
 
 async def test_closing_ends_the_read() -> None:
