@@ -135,7 +135,8 @@ class Members:
     def elected(self, since: float) -> float:
         """When anybody took office first after `since`."""
         times = [member.elected(since) for member in self.members]
-        return min(at for at in times if at is not None)
+        # Nobody: the old one went on, and so it is as if it was never away.
+        return min((at for at in times if at is not None), default=since)
 
     async def secondaries(self) -> list[Member]:
         primary = await self.primary()
