@@ -207,8 +207,11 @@ async def test_a_window_is_printed_in_its_order_with_places_and_groups_as_rows(s
 async def test_history_that_is_lost_ends_with_3_and_says_what_to_do(own_replica_set: ReplicaSet) -> None:
     with pymongo.MongoClient[dict[str, Any]](own_replica_set.uri) as client:
         async with serving(own_replica_set, feed_await_ms=100, journal_bytes=0) as service:
-            past = Ledger(service.database).one(insert("orders", 1))
+            ledger = Ledger(service.database)
+            past = ledger.one(insert("orders", 1))
             at = f"{(await begin(service))[:8]}-{past:016X}"
+            # What was missed is neither in memory nor, soon, in the oplog. Had nothing happened, nothing would be lost.
+            await service.realtime.live().hub.reached(ledger.one(insert("orders", 2)))
             await asyncio.to_thread(roll, client, past)
             async with tailing("orders", "--url", service.url, "--position", at) as tail:
                 async with asyncio.timeout(PATIENCE):
