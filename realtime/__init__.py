@@ -9,7 +9,7 @@ __all__ = ["Collection", "Realtime", "Settings", "__version__", "create_app"]
 
 if TYPE_CHECKING:
     from realtime.app import Realtime, create_app
-    from realtime.core.collections import Collection
+    from realtime.core.wire.collections import Collection
     from realtime.settings import Settings
 
 

@@ -11,12 +11,12 @@ from typing import Any
 from fastapi import APIRouter, Depends, FastAPI
 
 from realtime import __version__
-from realtime.core.collections import Collection, Collections
-from realtime.core.filters import Bounds
-from realtime.core.journal import Journal
-from realtime.core.protocol import CLOSE_DRAINING
-from realtime.core.query import GroupBounds
-from realtime.core.session import Limits
+from realtime.core.connection.session import Limits
+from realtime.core.live.journal import Journal
+from realtime.core.live.query import GroupBounds
+from realtime.core.mql.filters import Bounds
+from realtime.core.wire.collections import Collection, Collections
+from realtime.core.wire.protocol import CLOSE_DRAINING
 from realtime.errors import ConfigurationError
 from realtime.health import Health
 from realtime.history import History

@@ -24,7 +24,7 @@ from pydantic import SecretStr
 from realtime import __version__, logs, metrics, workers
 from realtime import demo as writer
 from realtime.app import Realtime, create_app
-from realtime.core.diagnosis import EXIT, diagnose, worst
+from realtime.core.upstream.diagnosis import EXIT, diagnose, worst
 from realtime.errors import ConfigurationError
 from realtime.mongo import client as clients
 from realtime.mongo import doctor, embedded

@@ -13,8 +13,8 @@ import time
 from collections.abc import Awaitable, Callable
 
 from realtime import metrics
-from realtime.core.health import SILENT_SECONDS, Grade, Standing
-from realtime.core.protocol import Status
+from realtime.core.upstream.health import SILENT_SECONDS, Grade, Standing
+from realtime.core.wire.protocol import Status
 from realtime.mongo.clock import Instant
 from realtime.mongo.feed import ChangeFeed, FeedStatus
 from realtime.web.live import Live

@@ -13,9 +13,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from realtime import metrics
-from realtime.core.events import Batch
-from realtime.core.journal import Entry, Journal
-from realtime.core.moments import settle
+from realtime.core.live.events import Batch
+from realtime.core.live.journal import Entry, Journal
+from realtime.core.live.moments import settle
 from realtime.errors import HistoryLostError, ServiceError
 from realtime.ports import Oplog
 

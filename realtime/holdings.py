@@ -6,7 +6,7 @@ import asyncio
 from typing import Protocol
 
 from realtime import metrics
-from realtime.core.query import Group, GroupBounds, QueryGroup
+from realtime.core.live.query import Group, GroupBounds, QueryGroup
 
 
 class Desk(Protocol):

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from realtime import metrics
-from realtime.core import protocol
-from realtime.core.events import Batch, format_position
-from realtime.core.journal import Entry
-from realtime.core.moments import Settled, Touch, settle
-from realtime.core.outbox import Part
-from realtime.core.query import EventGroup, Group, GroupBounds, Phase, Query, QueryGroup
-from realtime.core.router import Router
+from realtime.core.connection.outbox import Part
+from realtime.core.live.events import Batch, format_position
+from realtime.core.live.journal import Entry
+from realtime.core.live.moments import Settled, Touch, settle
+from realtime.core.live.query import EventGroup, Group, GroupBounds, Phase, Query, QueryGroup
+from realtime.core.live.router import Router
+from realtime.core.wire import protocol
 from realtime.errors import HistoryLostError, ServiceError
 from realtime.history import History
 from realtime.holdings import Holdings

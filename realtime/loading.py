@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from realtime import logs, metrics
-from realtime.core.events import identity
-from realtime.core.query import EventGroup, Group, QueryGroup
+from realtime.core.live.events import identity
+from realtime.core.live.query import EventGroup, Group, QueryGroup
 from realtime.errors import InternalError, ServiceError, TooLargeError
 from realtime.ports import SnapshotReader, VoidReadError
 from realtime.roster import Roster

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from realtime.core.query import Group, QueryGroup
+from realtime.core.live.query import Group, QueryGroup
 
 
 class Pacer:

@@ -13,8 +13,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from realtime import logs, metrics
-from realtime.core.events import Batch, identity
-from realtime.core.moments import Touch, cut
+from realtime.core.live.events import Batch, identity
+from realtime.core.live.moments import Touch, cut
 from realtime.errors import ServiceError
 from realtime.hub import Hub, Plan
 from realtime.loading import backoff

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from realtime.core.events import Batch
-from realtime.core.outbox import Part
+from realtime.core.connection.outbox import Part
+from realtime.core.live.events import Batch
 
 Document = Mapping[str, Any]
 Condition = Callable[[Document | None], bool]

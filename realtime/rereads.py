@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from realtime.core.query import Group, GroupBounds, QueryGroup
-from realtime.core.router import Router
+from realtime.core.live.query import Group, GroupBounds, QueryGroup
+from realtime.core.live.router import Router
 from realtime.roster import Roster, Subscription
 
 

@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-from realtime.core import protocol
-from realtime.core.encodings import Encodings
-from realtime.core.events import format_position, identity
-from realtime.core.journal import Entry
-from realtime.core.query import EventGroup, Group, GroupBounds, QueryGroup
+from realtime.core.connection.encodings import Encodings
+from realtime.core.live.events import format_position, identity
+from realtime.core.live.journal import Entry
+from realtime.core.live.query import EventGroup, Group, GroupBounds, QueryGroup
+from realtime.core.wire import protocol
 from realtime.errors import InvalidPositionError, ServiceError
 from realtime.history import History
 from realtime.ports import SnapshotReader

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from realtime.core import protocol
-from realtime.core.query import Group, Query
+from realtime.core.live.query import Group, Query
+from realtime.core.wire import protocol
 from realtime.errors import ServiceError
 from realtime.ports import Sink
 

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 from realtime import metrics
-from realtime.core import protocol
-from realtime.core.events import format_position
-from realtime.core.query import EventGroup, Group, GroupBounds, QueryGroup
+from realtime.core.live.events import format_position
+from realtime.core.live.query import EventGroup, Group, GroupBounds, QueryGroup
+from realtime.core.wire import protocol
 from realtime.history import History
 from realtime.roster import Owner, Roster, Subscription
 

@@ -18,7 +18,7 @@ import click
 
 from realtime.client import Client, Event, Status, connect
 from realtime.client.client import DEFAULT_URL
-from realtime.core.ejson import EjsonError, decode, encode
+from realtime.core.bson.ejson import EjsonError, decode, encode
 from realtime.errors import HistoryLostError, ServiceError
 
 FAILED_EXIT, HISTORY_LOST_EXIT = 1, 3

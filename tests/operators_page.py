@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from realtime.core.language import BSON_TYPES, COMMENT, FIELD_OPERATORS, LOGICAL, LOST_TYPES, REFUSED
-from realtime.core.regex import CONSTRUCTS, NOT_TAKEN
+from realtime.core.mql.language import BSON_TYPES, COMMENT, FIELD_OPERATORS, LOGICAL, LOST_TYPES, REFUSED
+from realtime.core.mql.regex import CONSTRUCTS, NOT_TAKEN
 
 PAGE = Path(__file__).parents[1] / "docs" / "operators.md"
 

@@ -74,7 +74,7 @@ BESIDE = {
     ("realtime", "realtime.app"),
 }
 """Imports within a layer from one unit to another; within a package everything may import everything."""
-CLIENT, CLIENT_MAY = "realtime.client", {"realtime.core.ejson", "realtime.core.protocol", "realtime.errors"}
+CLIENT, CLIENT_MAY = "realtime.client", {"realtime.core.bson.ejson", "realtime.core.wire.protocol", "realtime.errors"}
 
 # fmt: off
 IMPURE = frozenset({
@@ -287,8 +287,12 @@ BAD: dict[str, tuple[str, str, str]] = {
     "the client and the hub": ("realtime.client.x", "from realtime.hub import Hub", "the client may not import"),
     "the client and the driver": ("realtime.client.x", "from pymongo import MongoClient", "belongs to realtime.mongo"),
     "websockets in the hub": ("realtime.hub", "from websockets import frames", "belongs to realtime.client"),
-    "the client and the core's rest": ("realtime.client.x", "from realtime.core.query import Query", "may not import"),
-    "a module without a layer": ("realtime.extra", "from realtime.core import ejson", "not in the table"),
+    "the client and the core's rest": (
+        "realtime.client.x",
+        "from realtime.core.live.query import Query",
+        "may not import",
+    ),
+    "a module without a layer": ("realtime.extra", "from realtime.core.bson import ejson", "not in the table"),
     "a name for users, below": ("realtime.web.x", "from realtime import create_app", "not in the table"),
     "the environment": ("realtime.demo", "import os\nX = os.environ['X']", "environ is read in settings alone"),
     "the environment by call": ("realtime.web.x", "import os\nX = os.getenv('X')", "getenv is read in settings alone"),
@@ -307,13 +311,14 @@ def test_the_checker_reports_a_bad_module(module: str, source: str, reason: str)
 
 
 GOOD = {
-    "realtime.core.x": "import datetime as dt\nfrom bson import ObjectId\nfrom realtime.core import ejson\n"
+    "realtime.core.x": "import datetime as dt\nfrom bson import ObjectId\nfrom realtime.core.bson import ejson\n"
     "from realtime.errors import ServiceError\nO = ObjectId('5' * 24)\nT = dt.datetime.fromtimestamp(0, dt.UTC)",
     "realtime.hub": "import asyncio\nfrom realtime import metrics\nfrom realtime.roster import Roster",
     "realtime.mongo.x": "import motor\nimport pymongo\nfrom realtime.ports import Snapshot\nfrom . import client",
     "realtime.web.x": "import fastapi\nimport starlette\nfrom realtime.hub import Hub\nfrom realtime import errors",
     "realtime.app": "import fastapi\nfrom realtime.mongo import client\nfrom realtime import __version__",
-    "realtime.client.x": "import websockets\nfrom realtime.core.ejson import decode\nfrom realtime.client.y import z",
+    "realtime.client.x": "import websockets\nfrom realtime.core.bson.ejson import decode\n"
+    "from realtime.client.y import z",
     "realtime.settings": "import os\nX = os.environ",
     "realtime.demo": "def f():\n    '''" + "Words.\n" * 30 + "'''\n" + "    x = 1\n" * 59,
 }

@@ -19,7 +19,7 @@ from realtime.client.folds import Frame
 from realtime.client.options import Options, address_of
 from realtime.client.records import Status
 from realtime.client.subscriber import Request, Subscriber
-from realtime.core.ejson import decode_frame, encode
+from realtime.core.bson.ejson import decode_frame, encode
 from realtime.errors import (
     InternalError,
     InvalidRequestError,

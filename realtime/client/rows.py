@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from realtime.client.records import Change, Document
-from realtime.core.ejson import encode
+from realtime.core.bson.ejson import encode
 
 
 def text_of(key: Any) -> str:

@@ -1,11 +1,11 @@
-"""Writes in which the models of the configured collections have their say (realtime.core.collections)."""
+"""Writes in which the models of the configured collections have their say (realtime.core.wire.collections)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from realtime.core.collections import Collection, Collections
+from realtime.core.wire.collections import Collection, Collections
 from realtime.errors import ValidationFailedError
 from realtime.mongo.client import Client, Database
 from realtime.mongo.faults import Gate

@@ -13,7 +13,7 @@ from pymongo.errors import ConfigurationError as DriverConfigurationError
 from pymongo.errors import InvalidURI
 from pymongo.uri_parser import parse_uri
 
-from realtime.core.values import CODEC
+from realtime.core.bson.values import CODEC
 from realtime.errors import ConfigurationError
 from realtime.mongo.monitoring import listeners
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from realtime.core.events import to_time
+from realtime.core.live.events import to_time
 from realtime.errors import ServiceError
 from realtime.mongo.client import Client, Database
 from realtime.mongo.faults import Gate

@@ -10,8 +10,8 @@ from pymongo import ReadPreference
 from pymongo.errors import OperationFailure, PyMongoError
 from pymongo.uri_parser import parse_uri
 
-from realtime.core.diagnosis import Facts
-from realtime.core.events import to_time
+from realtime.core.live.events import to_time
+from realtime.core.upstream.diagnosis import Facts
 from realtime.errors import ConfigurationError
 from realtime.mongo import client as clients
 from realtime.mongo import preflight

@@ -19,10 +19,10 @@ import bson
 from bson.raw_bson import RawBSONDocument
 from pymongo.errors import NetworkTimeout, OperationFailure, PyMongoError
 
-from realtime.core.events import Batch, ChangeEvent, parse_event, to_time, to_timestamp
-from realtime.core.moments import MomentAssembler
-from realtime.core.upstream import Action, Patience, action_for
-from realtime.core.values import CODEC
+from realtime.core.bson.values import CODEC
+from realtime.core.live.events import Batch, ChangeEvent, parse_event, to_time, to_timestamp
+from realtime.core.live.moments import MomentAssembler
+from realtime.core.upstream.stream_errors import Action, Patience, action_for
 from realtime.mongo.client import CLOSE_SECONDS, RAW, Client, Database
 from realtime.mongo.faults import short
 

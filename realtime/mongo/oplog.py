@@ -9,8 +9,8 @@ from typing import Any
 
 from pymongo.errors import OperationFailure, PyMongoError
 
-from realtime.core.events import Batch, to_date, to_time
-from realtime.core.upstream import Action, action_for
+from realtime.core.live.events import Batch, to_date, to_time
+from realtime.core.upstream.stream_errors import Action, action_for
 from realtime.errors import HistoryLostError, UnavailableError
 from realtime.mongo.client import Client, Database
 from realtime.mongo.faults import RETRY_AFTER_SECONDS, short

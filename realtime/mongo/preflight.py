@@ -8,7 +8,7 @@ from typing import Any
 
 from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError
 
-from realtime.core.events import to_time
+from realtime.core.live.events import to_time
 from realtime.errors import ConfigurationError
 from realtime.mongo.client import Client, Database
 

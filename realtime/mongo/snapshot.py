@@ -11,8 +11,8 @@ import bson
 from bson.raw_bson import RawBSONDocument
 from pymongo.errors import OperationFailure
 
-from realtime.core.events import to_time, to_timestamp
-from realtime.core.values import CODEC
+from realtime.core.bson.values import CODEC
+from realtime.core.live.events import to_time, to_timestamp
 from realtime.errors import NotFoundError, TooLargeError, UnsupportedCollectionError
 from realtime.mongo.client import RAW, Client, Database
 from realtime.mongo.faults import Gate

@@ -10,7 +10,7 @@ import bson
 from bson.raw_bson import RawBSONDocument
 from pymongo.errors import OperationFailure, PyMongoError
 
-from realtime.core.values import CODEC
+from realtime.core.bson.values import CODEC
 from realtime.errors import TimedOutError
 from realtime.mongo.client import RAW, Client, Database
 from realtime.mongo.faults import RETRY_AFTER_SECONDS, Gate

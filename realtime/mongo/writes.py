@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from realtime.core.events import to_time
+from realtime.core.live.events import to_time
 from realtime.errors import NotFoundError, PreconditionFailedError
 from realtime.mongo.client import Client, Database
 from realtime.mongo.faults import Gate

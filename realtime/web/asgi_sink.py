@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from realtime import metrics
-from realtime.core.outbox import Outbox, Part
-from realtime.core.protocol import CLOSE_SLOW_CONSUMER, Closing
+from realtime.core.connection.outbox import Outbox, Part
+from realtime.core.wire.protocol import CLOSE_SLOW_CONSUMER, Closing
 from realtime.ports import Listener
 
 

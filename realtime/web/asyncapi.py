@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from realtime import __version__
-from realtime.core.protocol import CLIENT_FRAMES, CLOSINGS, PROTOCOL_VERSION
-from realtime.core.schema import frame_schemas, server_frames
+from realtime.core.wire.protocol import CLIENT_FRAMES, CLOSINGS, PROTOCOL_VERSION
+from realtime.core.wire.schema import frame_schemas, server_frames
 from realtime.errors import every_kind
 from realtime.web.examples import FRAMES
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import Path, Query, Request, Response
 
-from realtime.core import ejson
+from realtime.core.bson import ejson
 from realtime.errors import InvalidRequestError, MalformedFrameError, TooLargeError
 
 JSON = "application/json"

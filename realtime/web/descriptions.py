@@ -14,7 +14,7 @@ from pathlib import Path
 from fastapi import APIRouter, FastAPI, Request
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse
 
-from realtime.core.schema import protocol_schema
+from realtime.core.wire.schema import protocol_schema
 from realtime.errors import NotFoundError
 from realtime.web.asyncapi import asyncapi
 from realtime.web.pages import HEADERS

@@ -7,7 +7,7 @@ import re
 
 from starlette.datastructures import Headers
 
-from realtime.core import ejson
+from realtime.core.bson import ejson
 from realtime.errors import InvalidRequestError
 from realtime.ports import Condition, Document
 

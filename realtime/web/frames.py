@@ -19,8 +19,8 @@ from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
 from realtime import metrics
-from realtime.core.outbox import Outbox, Part
-from realtime.core.protocol import CLOSE_SLOW_CONSUMER, Closing
+from realtime.core.connection.outbox import Outbox, Part
+from realtime.core.wire.protocol import CLOSE_SLOW_CONSUMER, Closing
 from realtime.ports import Listener
 
 EXTENSION = "realtime.transport"

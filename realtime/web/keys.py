@@ -9,7 +9,7 @@ from urllib.parse import quote
 from bson.objectid import ObjectId
 from fastapi import Path
 
-from realtime.core import ejson
+from realtime.core.bson import ejson
 from realtime.errors import InvalidRequestError
 
 _OBJECT_ID = re.compile(r"[0-9a-fA-F]{24}")

@@ -7,11 +7,12 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
-from realtime.core import cursor, ejson
-from realtime.core.events import format_position
-from realtime.core.filters import compile_filter
-from realtime.core.projection import Projection, compile_projection
-from realtime.core.session import check_collection
+from realtime.core.bson import ejson
+from realtime.core.connection.session import check_collection
+from realtime.core.live.events import format_position
+from realtime.core.mql.filters import compile_filter
+from realtime.core.mql.projection import Projection, compile_projection
+from realtime.core.wire import cursor
 from realtime.errors import InvalidRequestError
 from realtime.web import examples, ndjson, sse
 from realtime.web.bodies import Collection, Text, answer, parameter, sort_of

@@ -12,9 +12,9 @@ from fastapi import Depends, WebSocketException
 from starlette.requests import HTTPConnection
 from starlette.websockets import WebSocket
 
-from realtime.core.health import Standing
-from realtime.core.protocol import Status
-from realtime.core.session import Limits
+from realtime.core.connection.session import Limits
+from realtime.core.upstream.health import Standing
+from realtime.core.wire.protocol import Status
 from realtime.errors import ConfigurationError, ForbiddenError, ServiceError, UnavailableError
 from realtime.hub import Hub
 from realtime.ports import Writer

@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 from realtime import metrics
-from realtime.core import ejson
+from realtime.core.bson import ejson
 from realtime.errors import InternalError, ServiceError
 from realtime.web.streaming import Streaming, Write
 

@@ -10,7 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import FileResponse
 
 from realtime import metrics
-from realtime.core import ejson
+from realtime.core.bson import ejson
 from realtime.errors import NotFoundError, UnavailableError
 from realtime.web.live import Current
 from realtime.web.problems import ProblemRoute, problems

@@ -14,7 +14,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from realtime import errors, metrics
-from realtime.core import ejson
+from realtime.core.bson import ejson
 from realtime.errors import InternalError, InvalidRequestError, NotFoundError, ServiceError
 
 log = logging.getLogger("realtime.http")

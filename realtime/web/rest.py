@@ -6,11 +6,11 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from realtime.core import ejson
-from realtime.core.events import format_position
-from realtime.core.session import check_collection
-from realtime.core.updates import check_document, check_update
-from realtime.core.values import order
+from realtime.core.bson import ejson
+from realtime.core.bson.values import order
+from realtime.core.connection.session import check_collection
+from realtime.core.live.events import format_position
+from realtime.core.mql.updates import check_document, check_update
 from realtime.errors import ForbiddenError, InvalidRequestError, ServiceError
 from realtime.ports import Written
 from realtime.web import examples

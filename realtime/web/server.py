@@ -14,7 +14,7 @@ from typing import Protocol
 import uvicorn
 from fastapi import FastAPI
 
-from realtime.core.protocol import CLOSE_DRAINING
+from realtime.core.wire.protocol import CLOSE_DRAINING
 from realtime.errors import ConfigurationError
 from realtime.ports import Sink
 from realtime.settings import Settings

@@ -1,4 +1,4 @@
-"""`/v1/ws`: a thin shell around `core.session`. Frames in, effects out."""
+"""`/v1/ws`: a thin shell around `core.connection.session`. Frames in, effects out."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from fastapi import APIRouter, WebSocket
 from starlette.websockets import WebSocketDisconnect
 
 from realtime import metrics
-from realtime.core import protocol, session
-from realtime.core.events import format_position
+from realtime.core.connection import session
+from realtime.core.live.events import format_position
+from realtime.core.wire import protocol
 from realtime.errors import InternalError, MalformedFrameError, ServiceError, TimedOutError
 from realtime.ports import Sink, Writer, Written
 from realtime.roster import Subscription

@@ -23,10 +23,10 @@ from pydantic import ValidationError
 from starlette.types import Receive
 
 from realtime import metrics
-from realtime.core import ejson
-from realtime.core.outbox import Part
-from realtime.core.protocol import ErrorFrame, Subscribe, invalid_request
-from realtime.core.session import OpenSubscription, Session
+from realtime.core.bson import ejson
+from realtime.core.connection.outbox import Part
+from realtime.core.connection.session import OpenSubscription, Session
+from realtime.core.wire.protocol import ErrorFrame, Subscribe, invalid_request
 from realtime.errors import InternalError, ServiceError
 from realtime.ports import Listener, Sink
 from realtime.roster import Owner, Subscription

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, JsonSchemaWarningKind
 from pydantic_core import CoreSchema, core_schema
 
-from realtime.core.collections import Collections
+from realtime.core.wire.collections import Collections
 from realtime.web import rest
 from realtime.web.problems import ProblemRoute
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-UPSTREAM, EJSON, OUTBOX = "realtime/core/upstream.py", "realtime/core/ejson.py", "realtime/core/outbox.py"
+UPSTREAM, EJSON, OUTBOX = (
+    "realtime/core/upstream/stream_errors.py",
+    "realtime/core/bson/ejson.py",
+    "realtime/core/connection/outbox.py",
+)
 
 FAULTS: list[tuple[str, str, str, str, str]] = [
     (

@@ -69,14 +69,14 @@ OPERATIONS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "health: the oplog's end comes as a surprise",
-        "realtime/core/health.py",
+        "realtime/core/upstream/health.py",
         "lag < window * WARN_AT",
         "lag < window",
         f"{HEALTH}::test_a_quarter_of_the_oplog_is_a_warning_once_and_half_of_it_an_error_once",
     ),
     (
         "health: class B for ever",
-        "realtime/core/upstream.py",
+        "realtime/core/upstream/stream_errors.py",
         "len(self._refused) >= MOST_REFUSALS",
         "len(self._refused) < 0",
         "tests/mongo/test_feed_patience.py",
@@ -101,7 +101,7 @@ OPERATIONS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "doctor: refused is ok",
-        "realtime/core/diagnosis.py",
+        "realtime/core/upstream/diagnosis.py",
         "        if step in facts.refused:",
         "        if step in ():",
         "tests/mongo/test_doctor.py::test_restricted_accounts_are_told_what_to_be_granted",

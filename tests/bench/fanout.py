@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from realtime.core.events import Batch, ChangeEvent, identity
+from realtime.core.live.events import Batch, ChangeEvent, identity
 from realtime.roster import Subscription
 from realtime.web.frames import FrameProtocol, TransportSink
 from tests.bench.groups import COLLECTION, Stage, document

@@ -13,7 +13,7 @@ from bson.decimal128 import Decimal128
 from bson.int64 import Int64
 from bson.objectid import ObjectId
 
-from realtime.core.filters import compile_filter
+from realtime.core.mql.filters import compile_filter
 
 DAY = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 OID = ObjectId("5" * 24)

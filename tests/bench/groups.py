@@ -19,12 +19,12 @@ from typing import Any
 import orjson
 from prometheus_client import REGISTRY
 
-from realtime.core.events import Batch, ChangeEvent, identity
-from realtime.core.filters import Bounds
-from realtime.core.journal import Journal
-from realtime.core.outbox import Part
-from realtime.core.query import GroupBounds
-from realtime.core.session import Limits, OpenSubscription, Session
+from realtime.core.connection.outbox import Part
+from realtime.core.connection.session import Limits, OpenSubscription, Session
+from realtime.core.live.events import Batch, ChangeEvent, identity
+from realtime.core.live.journal import Journal
+from realtime.core.live.query import GroupBounds
+from realtime.core.mql.filters import Bounds
 from realtime.history import History
 from realtime.hub import Hub
 from realtime.ports import CollectionFacts, Document, Snapshot

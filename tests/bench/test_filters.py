@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from realtime.core.filters import compile_filter
+from realtime.core.mql.filters import compile_filter
 from tests.bench.filters import DOCUMENT, FILTERS, FIVE, cost, unit
 
 FIVE_MICROSECONDS = 5.0

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from realtime.client.records import Change
 from realtime.client.rows import Rows, text_of
-from realtime.core import ejson
+from realtime.core.bson import ejson
 
 
 def rows(*keys: Any, ordered: bool = False) -> Rows:

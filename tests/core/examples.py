@@ -6,13 +6,13 @@ from typing import Any, Literal
 
 import orjson
 
-from realtime.core.aggregate import compile_grouping
-from realtime.core.events import Batch, ChangeEvent, identity
-from realtime.core.filters import compile_filter
-from realtime.core.moments import Settled, settle
-from realtime.core.ordering import parse_sort
-from realtime.core.projection import compile_projection
-from realtime.core.query import EventGroup, GroupBounds, Query, QueryGroup
+from realtime.core.live.aggregate import compile_grouping
+from realtime.core.live.events import Batch, ChangeEvent, identity
+from realtime.core.live.moments import Settled, settle
+from realtime.core.live.query import EventGroup, GroupBounds, Query, QueryGroup
+from realtime.core.mql.filters import compile_filter
+from realtime.core.mql.ordering import parse_sort
+from realtime.core.mql.projection import compile_projection
 
 EPOCH = "0123ABCD"
 ROOMY = GroupBounds(documents=1000, bytes=1 << 20, frame_bytes=1 << 20)

@@ -12,11 +12,11 @@ import pytest
 from bson.dbref import DBRef
 from bson.decimal128 import Decimal128
 
-from realtime.core import ejson
-from realtime.core.aggregate import MAX_PATHS, Aggregate, compile_grouping, value_at
-from realtime.core.events import identity
-from realtime.core.query import GroupBounds, QueryGroup
-from realtime.core.values import MISSING
+from realtime.core.bson import ejson
+from realtime.core.bson.values import MISSING
+from realtime.core.live.aggregate import MAX_PATHS, Aggregate, compile_grouping, value_at
+from realtime.core.live.events import identity
+from realtime.core.live.query import GroupBounds, QueryGroup
 from realtime.errors import InvalidRequestError
 from tests.core.examples import EPOCH, delete, insert, live_group, query, replace, settled, shown, update
 from tests.core.folding import Folded

@@ -13,7 +13,7 @@ from bson.int64 import Int64
 from bson.objectid import ObjectId
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, computed_field
 
-from realtime.core.collections import MAX_TOLD, Collection, Collections
+from realtime.core.wire.collections import MAX_TOLD, Collection, Collections
 from realtime.errors import ConfigurationError, UnsupportedCollectionError, ValidationFailedError
 
 DAY = dt.date(2026, 11, 22)

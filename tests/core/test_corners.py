@@ -7,11 +7,11 @@ import json
 import pytest
 from bson.dbref import DBRef
 
-from realtime.core.events import Batch
-from realtime.core.filters import Bounds, compile_filter
-from realtime.core.moments import MomentAssembler
-from realtime.core.projection import compile_projection
-from realtime.core.session import Limits, Send, Session
+from realtime.core.connection.session import Limits, Send, Session
+from realtime.core.live.events import Batch
+from realtime.core.live.moments import MomentAssembler
+from realtime.core.mql.filters import Bounds, compile_filter
+from realtime.core.mql.projection import compile_projection
 from tests.core.examples import EPOCH, delete, event_group, insert, live_group, query, replace, settled, shown, update
 from tests.core.test_moments import numbered
 from tests.core.test_query import touch_of

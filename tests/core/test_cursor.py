@@ -15,7 +15,7 @@ from bson.max_key import MaxKey
 from bson.objectid import ObjectId
 from bson.regex import Regex
 
-from realtime.core.cursor import MAX_CHARACTERS, MAX_KEYS, check, cursor, following, sort_keys, values_of
+from realtime.core.wire.cursor import MAX_CHARACTERS, MAX_KEYS, check, cursor, following, sort_keys, values_of
 from realtime.errors import InvalidRequestError
 
 QUERY = b"orders"

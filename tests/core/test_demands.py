@@ -11,9 +11,9 @@ from bson.int64 import Int64
 from bson.max_key import MaxKey
 from bson.regex import Regex
 
-from realtime.core.demands import Range, probe
-from realtime.core.filters import compile_filter
-from realtime.core.values import MISSING, NUMBER, order
+from realtime.core.bson.values import MISSING, NUMBER, order
+from realtime.core.mql.demands import Range, probe
+from realtime.core.mql.filters import compile_filter
 from tests.mongo.grammar import Grammar, fresh_seed
 
 EQUALITIES: dict[str, tuple[dict[str, Any], dict[str, list[Any]]]] = {

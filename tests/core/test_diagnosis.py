@@ -1,4 +1,4 @@
-"""`core.diagnosis`: every fact has its finding, every finding that is not ok its mend."""
+"""`core.upstream.diagnosis`: every fact has its finding, every finding that is not ok its mend."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from realtime.core.diagnosis import EXIT, Facts, Finding, diagnose, worst
+from realtime.core.upstream.diagnosis import EXIT, Facts, Finding, diagnose, worst
 
 HELLO = {"setName": "rs0", "primary": "one:27017"}
 HEALTHY = [{"name": "one:27017", "stateStr": "PRIMARY"}, {"name": "two:27017", "stateStr": "SECONDARY"}]

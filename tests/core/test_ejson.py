@@ -25,9 +25,9 @@ from bson.timestamp import Timestamp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from realtime.core import ejson
-from realtime.core.events import identity
-from realtime.core.values import CODEC
+from realtime.core.bson import ejson
+from realtime.core.bson.values import CODEC
+from realtime.core.live.events import identity
 
 HEX = "507f1f77bcf86cd799439011"
 UUID = "c8edabc3-f738-4ca3-b68d-ab92a91478a3"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from realtime.core.encodings import ENTRY_BYTES, LIST_BYTES, Encodings
+from realtime.core.connection.encodings import ENTRY_BYTES, LIST_BYTES, Encodings
 
 ONE = LIST_BYTES + ENTRY_BYTES + 10
 

@@ -12,7 +12,7 @@ from bson.timestamp import Timestamp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from realtime.core.events import (
+from realtime.core.live.events import (
     POSITION_WIDTH,
     ChangeEvent,
     format_position,

@@ -20,7 +20,7 @@ from bson.min_key import MinKey
 from bson.objectid import ObjectId
 from bson.regex import Regex
 
-from realtime.core.filters import Bounds, compile_filter, overlaps, stem
+from realtime.core.mql.filters import Bounds, compile_filter, overlaps, stem
 from realtime.errors import InvalidFilterError, ServiceError, UnsupportedOperatorError
 
 NAN = float("nan")

@@ -1,10 +1,10 @@
-"""`core.health`: the lag is measured by the cluster's clock, and silence is told from stillness."""
+"""`core.upstream.health`: the lag is measured by the cluster's clock, and silence is told from stillness."""
 
 from __future__ import annotations
 
 import pytest
 
-from realtime.core.health import SILENT_SECONDS, Grade, Standing
+from realtime.core.upstream.health import SILENT_SECONDS, Grade, Standing
 
 
 def at(seconds: int, increment: int = 1) -> int:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from realtime.core.index import CROWDED, Interval, Intervals, Needs, PredicateIndex
-from realtime.core.values import NULL, NUMBER, Order, order
+from realtime.core.bson.values import NULL, NUMBER, Order, order
+from realtime.core.live.index import CROWDED, Interval, Intervals, Needs, PredicateIndex
 
 
 def probe(document: Mapping[str, Any], path: str) -> Iterable[Order]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from realtime.core.events import Batch, ChangeEvent
-from realtime.core.journal import ENTRY_BYTES, Entry, Journal
-from realtime.core.moments import settle
+from realtime.core.live.events import Batch, ChangeEvent
+from realtime.core.live.journal import ENTRY_BYTES, Entry, Journal
+from realtime.core.live.moments import settle
 from tests.core.examples import delete, insert, replace, update
 
 

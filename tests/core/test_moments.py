@@ -8,8 +8,8 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from realtime.core.events import Batch, ChangeEvent
-from realtime.core.moments import MomentAssembler, cut, settle
+from realtime.core.live.events import Batch, ChangeEvent
+from realtime.core.live.moments import MomentAssembler, cut, settle
 from tests.core.examples import delete, insert, replace, settled, update
 
 LARGE = 1 << 30

@@ -22,10 +22,10 @@ from bson.objectid import ObjectId
 from bson.regex import Regex
 from bson.timestamp import Timestamp
 
-from realtime.core.filters import Bounds, compile_filter
-from realtime.core.language import BSON_TYPES, FIELD_OPERATORS, REFUSED
-from realtime.core.operators import type_code
-from realtime.core.values import MISSING
+from realtime.core.bson.values import MISSING
+from realtime.core.mql.filters import Bounds, compile_filter
+from realtime.core.mql.language import BSON_TYPES, FIELD_OPERATORS, REFUSED
+from realtime.core.mql.operators import type_code
 from realtime.errors import InvalidFilterError, UnsupportedOperatorError
 
 DAY = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from realtime.core.language import FIELD_OPERATORS, LOGICAL, REFUSED
+from realtime.core.mql.language import FIELD_OPERATORS, LOGICAL, REFUSED
 from tests.operators_page import PAGE, page
 
 

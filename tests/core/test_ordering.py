@@ -12,7 +12,7 @@ from bson.dbref import DBRef
 from bson.max_key import MaxKey
 from bson.min_key import MinKey
 
-from realtime.core.ordering import MAX_KEYS, parse_sort
+from realtime.core.mql.ordering import MAX_KEYS, parse_sort
 from realtime.errors import InvalidRequestError
 
 

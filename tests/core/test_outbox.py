@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from realtime.core.outbox import Outbox, Part
+from realtime.core.connection.outbox import Outbox, Part
 
 
 def drained(outbox: Outbox) -> list[bytes]:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from bson.decimal128 import Decimal128
 
-from realtime.core.filters import stem
-from realtime.core.projection import MAX_PATHS, compile_projection
+from realtime.core.mql.filters import stem
+from realtime.core.mql.projection import MAX_PATHS, compile_projection
 from realtime.errors import InvalidRequestError, UnsupportedOperatorError
 
 DOCUMENT: dict[str, Any] = {

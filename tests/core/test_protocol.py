@@ -13,9 +13,10 @@ from bson.objectid import ObjectId
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from realtime.core import ejson, protocol
-from realtime.core.events import format_position, identity
-from realtime.core.protocol import RefusedFrame, ServerFrame
+from realtime.core.bson import ejson
+from realtime.core.live.events import format_position, identity
+from realtime.core.wire import protocol
+from realtime.core.wire.protocol import RefusedFrame, ServerFrame
 from realtime.errors import NotFoundError, UnavailableError
 from tests.core.examples import EPOCH
 

@@ -10,10 +10,10 @@ import orjson
 import pytest
 from bson.decimal128 import Decimal128
 
-from realtime.core import ejson
-from realtime.core.events import ChangeEvent, format_position
-from realtime.core.moments import Settled, Touch
-from realtime.core.query import GroupBounds, Phase, QueryGroup
+from realtime.core.bson import ejson
+from realtime.core.live.events import ChangeEvent, format_position
+from realtime.core.live.moments import Settled, Touch
+from realtime.core.live.query import GroupBounds, Phase, QueryGroup
 from tests.core.examples import EPOCH, delete, group, insert, live_group, query, replace, settled, shown, update
 
 RED = {"_id": 1, "colour": "red", "n": 1}

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from realtime.core.regex import MAX_CHARACTERS, MAX_DEPTH, PatternError, compile_regex
+from realtime.core.mql.regex import MAX_CHARACTERS, MAX_DEPTH, PatternError, compile_regex
 
 FOUND: dict[str, tuple[str, str, list[str], list[str]]] = {
     "a literal anywhere": ("b", "", ["abc", "b"], ["", "B"]),

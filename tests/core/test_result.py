@@ -6,9 +6,9 @@ from typing import Any
 
 import orjson
 
-from realtime.core import ejson
-from realtime.core.projection import compile_projection
-from realtime.core.result import Documents
+from realtime.core.bson import ejson
+from realtime.core.live.result import Documents
+from realtime.core.mql.projection import compile_projection
 from tests.core.examples import shown
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from realtime.core.query import EventGroup, QueryGroup
-from realtime.core.router import Router
+from realtime.core.live.query import EventGroup, QueryGroup
+from realtime.core.live.router import Router
 from tests.core.examples import EPOCH, ROOMY, query
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from realtime.core.events import identity
-from realtime.core.query import QueryGroup
-from realtime.core.router import Router
+from realtime.core.live.events import identity
+from realtime.core.live.query import QueryGroup
+from realtime.core.live.router import Router
 from tests.core.examples import EPOCH, ROOMY, brought_up, delete, insert, query, replace, settled, update
 
 Documents = list[dict[str, Any]]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from realtime.core.protocol import CLIENT_FRAMES
-from realtime.core.schema import frame_schemas, protocol_schema, server_frames
+from realtime.core.wire.protocol import CLIENT_FRAMES
+from realtime.core.wire.schema import frame_schemas, protocol_schema, server_frames
 
 
 def test_there_is_one_schema_for_each_frame_and_entry() -> None:

@@ -9,10 +9,8 @@ from typing import Any
 import pytest
 from bson.datetime_ms import DatetimeMS
 
-from realtime.core import ejson, protocol
-from realtime.core.events import format_position
-from realtime.core.filters import Bounds
-from realtime.core.session import (
+from realtime.core.bson import ejson
+from realtime.core.connection.session import (
     Effect,
     EndSubscription,
     Fence,
@@ -23,6 +21,9 @@ from realtime.core.session import (
     StartWrite,
     check_collection,
 )
+from realtime.core.live.events import format_position
+from realtime.core.mql.filters import Bounds
+from realtime.core.wire import protocol
 from realtime.errors import UnsupportedCollectionError
 from tests.core.examples import EPOCH, query
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from bson.dbref import DBRef
 
-from realtime.core.sorting import UnsortableError, compile_sort
+from realtime.core.mql.sorting import UnsortableError, compile_sort
 
 Pattern = list[tuple[str, int]]
 RISING: dict[str, tuple[Pattern, list[dict[str, Any]]]] = {

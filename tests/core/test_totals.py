@@ -13,7 +13,7 @@ import pytest
 from bson.decimal128 import Decimal128
 from bson.int64 import Int64
 
-from realtime.core.totals import Total, is_number
+from realtime.core.live.totals import Total, is_number
 
 INF, NAN = float("inf"), float("nan")
 D = Decimal128

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from realtime.core.filters import Bounds
-from realtime.core.updates import OPERATORS, check_document, check_update
+from realtime.core.mql.filters import Bounds
+from realtime.core.mql.updates import OPERATORS, check_document, check_update
 from realtime.errors import InvalidFilterError, InvalidRequestError, InvalidUpdateError, UnsupportedOperatorError
 
 ACCEPTED: list[dict[str, Any]] = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from realtime.core.upstream import MOST_REFUSALS, WITHIN_SECONDS, Action, Patience, action_for
+from realtime.core.upstream.stream_errors import MOST_REFUSALS, WITHIN_SECONDS, Action, Patience, action_for
 
 BY_CLASS = {
     "A": (Action.REOPEN, [43, 189, 10107, 13435, 13436, 11602, 91, 11600, 50]),

@@ -21,7 +21,7 @@ from bson.objectid import ObjectId
 from bson.regex import Regex
 from bson.timestamp import Timestamp
 
-from realtime.core.values import MISSING, is_nan, order
+from realtime.core.bson.values import MISSING, is_nan, order
 
 EQUALS: list[list[Any]] = [
     [MinKey()],

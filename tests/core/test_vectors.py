@@ -9,8 +9,8 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from realtime.core import ejson
-from realtime.core.filters import compile_filter
+from realtime.core.bson import ejson
+from realtime.core.mql.filters import compile_filter
 from realtime.errors import InvalidFilterError, UnsupportedOperatorError
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "filters.jsonl"

@@ -11,12 +11,12 @@ from typing import Any
 import orjson
 import pytest
 
-from realtime.core import ejson
-from realtime.core.events import identity
-from realtime.core.ordering import parse_sort
-from realtime.core.projection import compile_projection
-from realtime.core.query import Query, QueryGroup
-from realtime.core.window import SPARES, Window
+from realtime.core.bson import ejson
+from realtime.core.live.events import identity
+from realtime.core.live.query import Query, QueryGroup
+from realtime.core.live.window import SPARES, Window
+from realtime.core.mql.ordering import parse_sort
+from realtime.core.mql.projection import compile_projection
 from realtime.errors import InvalidRequestError
 from tests.core.examples import (
     brought_up,

@@ -17,8 +17,8 @@ from prometheus_client import Counter, Gauge, Histogram
 from pydantic.fields import FieldInfo
 
 from realtime import errors, metrics
-from realtime.core import protocol
-from realtime.core.protocol import CLIENT_FRAMES, ServerFrame
+from realtime.core.wire import protocol
+from realtime.core.wire.protocol import CLIENT_FRAMES, ServerFrame
 from realtime.settings import ENV_PREFIX, OPTIONS, Settings, default_data_dir
 
 ROOT = Path(__file__).parents[2]

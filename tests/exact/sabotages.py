@@ -55,7 +55,7 @@ SHOWN: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "shown: a window is recovered",
-        "realtime/core/query.py",
+        "realtime/core/live/query.py",
         "plain = query.sort is None and query.grouping is None",
         "plain = True",
         f"{STREAM}::test_a_window_comes_with_its_order_and_begins_afresh_after_a_reconnect",

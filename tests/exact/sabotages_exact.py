@@ -15,10 +15,10 @@ LOST = "tests/exact/test_lost.py"
 FAR = "tests/mongo/test_far_behind.py"
 POISON = "tests/exact/test_poison.py"
 HUB = "realtime/hub.py"
-QUERY = "realtime/core/query.py"
+QUERY = "realtime/core/live/query.py"
 PIPE = "realtime/pipe.py"
-MOMENTS = "realtime/core/moments.py"
-JOURNAL = "realtime/core/journal.py"
+MOMENTS = "realtime/core/live/moments.py"
+JOURNAL = "realtime/core/live/journal.py"
 FEED = "realtime/mongo/feed.py"
 
 EXACT: list[tuple[str, str, str, str, str]] = [
@@ -46,7 +46,7 @@ EXACT: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "forget a leave",
-        "realtime/core/result.py",
+        "realtime/core/live/result.py",
         "return leaves + rest",
         "return leaves[1:] + rest",
         f"{JOIN}[1000]",
@@ -67,7 +67,7 @@ EXACT: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "reuse a channel",
-        "realtime/core/router.py",
+        "realtime/core/live/router.py",
         "self._last_channel += 1",
         "self._last_channel = 1",
         f"{JOIN}[1000]",
@@ -244,7 +244,7 @@ EXACT: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "a foreign epoch is taken",
-        "realtime/core/events.py",
+        "realtime/core/live/events.py",
         "if match[1] != epoch:",
         "if not match[1]:",
         f"{POISON}::test_25_bad_positions_get_25_clear_answers_and_none_reaches_mongodb[7]",

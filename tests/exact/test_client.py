@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from realtime.client import Backoff, Client, Events, Moment, View, connect
-from realtime.core import ejson
+from realtime.core.bson import ejson
 from realtime.errors import ServiceError
 from tests.checker import Asked, Frame, judge
 from tests.cutting_proxy import WAYS, CuttingProxy, cutting_proxy

@@ -19,11 +19,11 @@ import pytest
 from pymongo.client_session import ClientSession
 from pymongo.errors import BulkWriteError, OperationFailure, WriteError
 
-from realtime.core import ejson
-from realtime.core.filters import compile_filter
-from realtime.core.projection import compile_projection
-from realtime.core.updates import OPERATORS
-from realtime.core.values import CODEC
+from realtime.core.bson import ejson
+from realtime.core.bson.values import CODEC
+from realtime.core.mql.filters import compile_filter
+from realtime.core.mql.projection import compile_projection
+from realtime.core.mql.updates import OPERATORS
 from realtime.errors import ServiceError
 from tests.exact.conftest import Say
 from tests.mongo.grammar import NAMES, Grammar, fresh_seed

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from realtime.client import Backoff, Client, View, connect
-from realtime.core import ejson
+from realtime.core.bson import ejson
 from tests.cutting_proxy import CuttingProxy, cutting_proxy
 from tests.exact.conftest import Say
 from tests.exact.test_windows import POOL, Query, Truth, Writer, alike, queries

@@ -13,13 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from realtime.core.events import Batch, ChangeEvent, identity
-from realtime.core.filters import compile_filter
-from realtime.core.journal import Journal
-from realtime.core.ordering import parse_sort
-from realtime.core.outbox import Part
-from realtime.core.projection import compile_projection
-from realtime.core.query import GroupBounds
+from realtime.core.connection.outbox import Part
+from realtime.core.live.events import Batch, ChangeEvent, identity
+from realtime.core.live.journal import Journal
+from realtime.core.live.query import GroupBounds
+from realtime.core.mql.filters import compile_filter
+from realtime.core.mql.ordering import parse_sort
+from realtime.core.mql.projection import compile_projection
 from realtime.errors import TooLargeError
 from realtime.history import History
 from realtime.hub import Hub

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-WINDOW, QUERY, HUB = "realtime/core/window.py", "realtime/core/query.py", "realtime/hub.py"
+WINDOW, QUERY, HUB = "realtime/core/live/window.py", "realtime/core/live/query.py", "realtime/hub.py"
 LOADING = "realtime/loading.py"
 FOLDED = "tests/core/test_window.py::test_the_folded_view_is_what_sorting_everything_gives"
 ONE = "tests/core/test_window.py"
@@ -119,28 +119,28 @@ WINDOWS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "rows: another row's value is kept",
-        "realtime/core/aggregate.py",
+        "realtime/core/live/aggregate.py",
         "if held.row is part.row and _same(held, part):",
         "if held.row is part.row:",
         ROWS,
     ),
     (
         "rows: the least is not taken out",
-        "realtime/core/aggregate.py",
+        "realtime/core/live/aggregate.py",
         "del held[bisect_left(held, entry, key=_ordered)]",
         "held.pop()",
         ROWS,
     ),
     (
         "rows: a double that left is still there",
-        "realtime/core/totals.py",
+        "realtime/core/live/totals.py",
         "self._doubles += times * numerator",
         "self._doubles += numerator",
         f"{TOTALS}::test_what_is_taken_out_leaves_nothing_behind",
     ),
     (
         "rows: doubles drift",
-        "realtime/core/totals.py",
+        "realtime/core/live/totals.py",
         "return _rounded(self._whole * _SCALE + self._doubles)",
         "return _rounded(self._whole * _SCALE + self._doubles) * (1 + 2**-52)",
         f"{TOTALS}::test_doubles_do_not_drift",
@@ -238,21 +238,21 @@ GROUPS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "groups: a digest says nothing",
-        "realtime/core/result.py",
+        "realtime/core/live/result.py",
         "        now = encoded if self._fresh is None else _digest(encoded)",
         '        now = encoded if self._fresh is None else _digest(b"")',
         "tests/core/test_query.py::test_a_group_that_keeps_no_bytes_tells_the_same_changes",
     ),
     (
         "groups: every filter is asked",
-        "realtime/core/router.py",
+        "realtime/core/live/router.py",
         "needs_of(group.query.filter))",
         "Needs())",
         f"{BENCH}::test_2_000_range_queries_cost_an_event_at_most_three_times_what_200_do",
     ),
     (
         "groups: an idle query is fat",
-        "realtime/core/filters.py",
+        "realtime/core/mql/filters.py",
         "@lru_cache(maxsize=1024)\n",
         "@lambda shared: lambda paths: frozenset([*paths, *map(str, range(9))])\n",
         f"{BENCH}::test_an_idle_query_of_its_own_takes_at_most_3_kb",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 from prometheus_client import REGISTRY
 
-from realtime.core.query import Query
+from realtime.core.live.query import Query
 from realtime.roster import Subscription
 from tests.core.examples import query
 from tests.hub.fakes import Peer, Service, Store

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from realtime.core.events import Batch
-from realtime.core.journal import Entry, Journal
-from realtime.core.moments import settle
+from realtime.core.live.events import Batch
+from realtime.core.live.journal import Entry, Journal
+from realtime.core.live.moments import settle
 from realtime.errors import HistoryLostError, UnavailableError
 from realtime.history import History
 from realtime.ports import Past

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY
 
-from realtime.core.query import Query, QueryGroup
+from realtime.core.live.query import Query, QueryGroup
 from realtime.errors import UnavailableError, UnsupportedCollectionError
 from realtime.roster import Subscription
 from tests.core.examples import query

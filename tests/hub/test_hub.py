@@ -13,7 +13,7 @@ import orjson
 import pytest
 from prometheus_client import REGISTRY
 
-from realtime.core.query import Query, QueryGroup
+from realtime.core.live.query import Query, QueryGroup
 from realtime.roster import Subscription
 from tests.core.examples import query
 from tests.hub.fakes import START, Peer, Service, Store, rest, until

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 import orjson
 import pytest
 
-from realtime.core.events import format_position
-from realtime.core.query import Query
+from realtime.core.live.events import format_position
+from realtime.core.live.query import Query
 from realtime.errors import UnavailableError, UnsupportedCollectionError
 from realtime.ports import CollectionFacts, VoidReadError
 from realtime.roster import Subscription

@@ -9,7 +9,7 @@ from typing import Literal
 import orjson
 import pytest
 
-from realtime.core.query import EventGroup, QueryGroup
+from realtime.core.live.query import EventGroup, QueryGroup
 from realtime.roster import Subscription
 from tests.core.examples import query
 from tests.hub.fakes import Peer, Service, until

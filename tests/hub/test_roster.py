@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from realtime.core.query import QueryGroup
+from realtime.core.live.query import QueryGroup
 from realtime.errors import HistoryLostError
 from realtime.roster import Fence, Roster, Subscription, farewell
 from tests.core.examples import EPOCH, delete, live_group, query, settled

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 import pytest
 
 from realtime import slow
-from realtime.core.outbox import Outbox, Part
-from realtime.core.query import Query
+from realtime.core.connection.outbox import Outbox, Part
+from realtime.core.live.query import Query
 from realtime.hub import Hub
 from realtime.roster import Subscription
 from tests.core.examples import query

@@ -14,10 +14,10 @@ import orjson
 import pytest
 from prometheus_client import REGISTRY
 
-from realtime.core.events import format_position, parse_position
-from realtime.core.outbox import Part
-from realtime.core.query import Query
-from realtime.core.window import SPARES
+from realtime.core.connection.outbox import Part
+from realtime.core.live.events import format_position, parse_position
+from realtime.core.live.query import Query
+from realtime.core.live.window import SPARES
 from realtime.errors import UnavailableError
 from realtime.ports import VoidReadError
 from realtime.roster import Subscription

@@ -7,9 +7,9 @@ from typing import Any
 
 import orjson
 
-from realtime.core import ejson
-from realtime.core.events import parse_position
-from realtime.core.query import Query
+from realtime.core.bson import ejson
+from realtime.core.live.events import parse_position
+from realtime.core.live.query import Query
 from tests.core.examples import EPOCH
 from tests.hub.fakes import Store
 

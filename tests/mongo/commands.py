@@ -16,7 +16,7 @@ from pymongo import monitoring
 from pymongo.synchronous.database import Database
 
 from realtime import settings
-from realtime.core.events import to_time
+from realtime.core.live.events import to_time
 from realtime.mongo import embedded
 from tests.replica_set import TEST_COMMANDS
 

@@ -15,10 +15,10 @@ from bson.regex import Regex
 from pymongo.collection import Collection
 from pymongo.errors import OperationFailure
 
-from realtime.core import ejson
-from realtime.core.filters import compile_filter
-from realtime.core.language import BSON_TYPES, FIELD_OPERATORS, LOGICAL
-from realtime.core.operators import type_code
+from realtime.core.bson import ejson
+from realtime.core.mql.filters import compile_filter
+from realtime.core.mql.language import BSON_TYPES, FIELD_OPERATORS, LOGICAL
+from realtime.core.mql.operators import type_code
 from realtime.errors import ServiceError, UnsupportedOperatorError
 
 Documents = dict[int, dict[str, Any]]

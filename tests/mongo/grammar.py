@@ -24,8 +24,8 @@ from bson.objectid import ObjectId
 from bson.regex import Regex
 from bson.timestamp import Timestamp
 
-from realtime.core.language import BITS, BSON_TYPES, COMPARISONS, FIELD_OPERATORS
-from realtime.core.values import order
+from realtime.core.bson.values import order
+from realtime.core.mql.language import BITS, BSON_TYPES, COMPARISONS, FIELD_OPERATORS
 from tests.mongo.patterns import Patterns
 
 DAYS = [dt.datetime(2020, 1, 1, tzinfo=dt.UTC), dt.datetime(1960, 1, 1, microsecond=1000, tzinfo=dt.UTC)]

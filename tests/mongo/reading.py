@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from realtime.core.events import Batch, ChangeEvent, to_time, to_timestamp
+from realtime.core.live.events import Batch, ChangeEvent, to_time, to_timestamp
 from realtime.mongo import client as clients
 from realtime.mongo.feed import ChangeFeed, FeedStatus
 from tests.mongo.commands import SECONDS, Documents, now, until

@@ -11,8 +11,8 @@ REGEX = "tests/mongo/test_regex_differential.py::test_patterns_find_what_mongodb
 SORT = "tests/mongo/test_sort_differential.py::test_documents_are_sorted_as_find_sorts_them"
 SHOWN = "tests/mongo/test_projection_differential.py::test_compiled_projections_show_what_find_shows"
 ALONE = "tests/exact/test_filters.py::test_a_view_that_shares_its_collection_with_none_is_as_exact"
-OPERATORS, FILTERS_FILE = "realtime/core/operators.py", "realtime/core/filters.py"
-PATHS, RE2 = "realtime/core/paths.py", "realtime/core/regex.py"
+OPERATORS, FILTERS_FILE = "realtime/core/mql/operators.py", "realtime/core/mql/filters.py"
+PATHS, RE2 = "realtime/core/mql/paths.py", "realtime/core/mql/regex.py"
 
 _ROWS = [
     (
@@ -147,21 +147,21 @@ _ROWS = [
     ("$size takes fractions", OPERATORS, "number != int(number) or not", "not", REFUSES),
     (
         "an empty array sorts as null",
-        "realtime/core/sorting.py",
+        "realtime/core/mql/sorting.py",
         "(UNDEFINED, 0) if value is _EMPTY",
         "order(None) if value is _EMPTY",
         SORT,
     ),
     (
         "falling arrays sort by their least",
-        "realtime/core/sorting.py",
+        "realtime/core/mql/sorting.py",
         "return min(map(placed",
         "return max(map(placed",
         SORT,
     ),
     (
         "an inclusion keeps what is no object",
-        "realtime/core/projection.py",
+        "realtime/core/mql/projection.py",
         "        elif isinstance(value, list):\n            shown.append(_include_array(value, tree))\n",
         "        else:\n            shown.append(value)\n",
         SHOWN,
@@ -175,7 +175,7 @@ _ROWS = [
     ),
     (
         "a projection hides every update",
-        "realtime/core/result.py",
+        "realtime/core/live/result.py",
         "and self._projection.shows(touched)",
         "and not self._projection.source",
         ALONE,

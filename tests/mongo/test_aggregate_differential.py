@@ -18,10 +18,10 @@ from bson.int64 import Int64
 from pymongo import MongoClient
 from pymongo.collection import Collection
 
-from realtime.core import ejson
-from realtime.core.aggregate import Aggregate, compile_grouping
-from realtime.core.events import identity
-from realtime.core.values import CODEC, order
+from realtime.core.bson import ejson
+from realtime.core.bson.values import CODEC, order
+from realtime.core.live.aggregate import Aggregate, compile_grouping
+from realtime.core.live.events import identity
 from tests.mongo.grammar import Grammar, fresh_seed
 from tests.replica_set import ReplicaSet
 

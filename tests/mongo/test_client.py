@@ -15,7 +15,7 @@ from bson.datetime_ms import DatetimeMS
 from bson.raw_bson import RawBSONDocument
 from pymongo.synchronous.collection import Collection
 
-from realtime.core.events import ChangeEvent
+from realtime.core.live.events import ChangeEvent
 from realtime.errors import ConfigurationError
 from realtime.mongo import client as clients
 from realtime.mongo.feed import ChangeFeed

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from realtime.core.events import to_time
+from realtime.core.live.events import to_time
 from realtime.mongo.feed import token_time
 from tests.mongo.commands import Documents, failing, now, plain
 from tests.mongo.reading import FEED, reading, shown, transaction, truth

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from realtime.core.events import Batch
+from realtime.core.live.events import Batch
 from realtime.mongo import client as clients
 from realtime.mongo.oplog import OplogReader
 from tests.mongo.commands import Documents, failing, now

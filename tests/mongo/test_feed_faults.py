@@ -11,7 +11,7 @@ from typing import Any
 import pymongo
 import pytest
 
-from realtime.core.events import Batch, to_time
+from realtime.core.live.events import Batch, to_time
 from realtime.mongo import feed as feeds
 from tests.mongo.commands import Documents, failing, mongod, now, plain, until, watch_commands
 from tests.mongo.reading import FEED, IMAGES, LOST, NO_PRIMARY, REOPENED, RESUMABLE, reading, shown, transaction, truth

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from realtime.core.upstream import MOST_REFUSALS
+from realtime.core.upstream.stream_errors import MOST_REFUSALS
 from realtime.mongo import feed as feeds
 from tests.mongo.commands import Documents, failing, until
 from tests.mongo.reading import FEED, reading

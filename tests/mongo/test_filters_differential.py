@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from pymongo import MongoClient
 from pymongo.collection import Collection
 
-from realtime.core.values import CODEC
+from realtime.core.bson.values import CODEC
 from tests.mongo import differential
 from tests.mongo.differential import Documents, Tally, compare, found_by_mongodb, found_by_us
 from tests.mongo.grammar import Grammar, fresh_seed

@@ -14,9 +14,9 @@ from pymongo import MongoClient
 from pymongo.collection import Collection
 from pymongo.errors import OperationFailure
 
-from realtime.core import ejson
-from realtime.core.projection import compile_projection
-from realtime.core.values import CODEC
+from realtime.core.bson import ejson
+from realtime.core.bson.values import CODEC
+from realtime.core.mql.projection import compile_projection
 from realtime.errors import ServiceError
 from tests.mongo.grammar import Grammar, fresh_seed, same
 from tests.replica_set import ReplicaSet

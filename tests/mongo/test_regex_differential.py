@@ -15,8 +15,8 @@ from pymongo import MongoClient
 from pymongo.collection import Collection
 from pymongo.errors import OperationFailure
 
-from realtime.core.regex import PatternError, compile_regex
-from realtime.core.values import CODEC
+from realtime.core.bson.values import CODEC
+from realtime.core.mql.regex import PatternError, compile_regex
 from tests.mongo.grammar import fresh_seed
 from tests.mongo.patterns import Patterns
 from tests.replica_set import ReplicaSet

@@ -9,7 +9,7 @@ from typing import Any
 import bson
 import pytest
 
-from realtime.core.events import to_time, to_timestamp
+from realtime.core.live.events import to_time, to_timestamp
 from realtime.errors import NotFoundError, ServiceError, TooLargeError, UnavailableError, UnsupportedCollectionError
 from realtime.mongo import client as clients
 from realtime.mongo.faults import Gate

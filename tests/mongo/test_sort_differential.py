@@ -14,9 +14,9 @@ from pymongo import MongoClient
 from pymongo.collection import Collection
 from pymongo.errors import OperationFailure
 
-from realtime.core import ejson
-from realtime.core.sorting import UnsortableError, compile_sort
-from realtime.core.values import CODEC, order
+from realtime.core.bson import ejson
+from realtime.core.bson.values import CODEC, order
+from realtime.core.mql.sorting import UnsortableError, compile_sort
 from tests.mongo.grammar import NAMES, Grammar, fresh_seed
 from tests.replica_set import ReplicaSet
 
@@ -103,7 +103,7 @@ def test_documents_are_sorted_as_find_sorts_them(collection: Collection[dict[str
 
 
 def test_values_are_ordered_as_find_orders_them(collection: Collection[dict[str, Any]]) -> None:
-    """`core.values` alone, over every type: one scalar or object a document."""
+    """`core.bson.values` alone, over every type: one scalar or object a document."""
     seed = fresh_seed()
     grammar = Grammar(random.Random(seed))
     values = [grammar.value() for _ in range(3000)]

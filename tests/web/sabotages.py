@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 WRITES = "realtime/mongo/writes.py"
-CURSOR = "realtime/core/cursor.py"
+CURSOR = "realtime/core/wire/cursor.py"
 SSE = "realtime/web/sse.py"
 AFTER = "tests/web/test_after.py"
 STREAMS = "tests/web/test_sse.py"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from realtime.core.events import parse_position
+from realtime.core.live.events import parse_position
 from tests.exact.ledger import to_int
 from tests.mongo.commands import breakable, failing, now
 from tests.replica_set import ReplicaSet

@@ -20,9 +20,9 @@ from jsonschema import Draft7Validator, Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from realtime.app import create_app
-from realtime.core import protocol
-from realtime.core.protocol import CLIENT_FRAMES, CLOSINGS
-from realtime.core.schema import protocol_schema, server_frames
+from realtime.core.wire import protocol
+from realtime.core.wire.protocol import CLIENT_FRAMES, CLOSINGS
+from realtime.core.wire.schema import protocol_schema, server_frames
 from realtime.errors import every_kind
 from realtime.mongo.feed import FeedStatus
 from realtime.settings import load

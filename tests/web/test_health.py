@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from realtime.core.health import SILENT_SECONDS
+from realtime.core.upstream.health import SILENT_SECONDS
 from realtime.health import READY_GRACE_SECONDS, Health
 from realtime.mongo.clock import Instant
 from tests.serving import Service

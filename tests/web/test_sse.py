@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from realtime import metrics
-from realtime.core import protocol
+from realtime.core.wire import protocol
 from realtime.errors import TooLargeError, UnavailableError
 from realtime.web.sse import EventSink
 from tests.replica_set import ReplicaSet

@@ -26,11 +26,23 @@ from bson.objectid import ObjectId
 from bson.regex import Regex
 from bson.timestamp import Timestamp
 
-from realtime.core.ejson import regex_options
-from realtime.core.language import BSON_TYPES, LOST_TYPES, NUMBER_TYPES, invalid, kind, unsupported
-from realtime.core.paths import Matcher, Predicate, at_path, every, negate, never
-from realtime.core.regex import PatternError, compile_regex
-from realtime.core.values import DATE, MAX_KEY, MIN_KEY, MISSING, NULL, NUMBER, Order, binary_of, is_nan, order, rank_of
+from realtime.core.bson.ejson import regex_options
+from realtime.core.bson.values import (
+    DATE,
+    MAX_KEY,
+    MIN_KEY,
+    MISSING,
+    NULL,
+    NUMBER,
+    Order,
+    binary_of,
+    is_nan,
+    order,
+    rank_of,
+)
+from realtime.core.mql.language import BSON_TYPES, LOST_TYPES, NUMBER_TYPES, invalid, kind, unsupported
+from realtime.core.mql.paths import Matcher, Predicate, at_path, every, negate, never
+from realtime.core.mql.regex import PatternError, compile_regex
 
 INT32, INT64 = 2**31, 2**63
 _TESTS: dict[str, Callable[[Any, Any], bool]] = {

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from bson.dbref import DBRef
 from bson.decimal128 import Decimal128
 
-from realtime.core.filters import overlaps, stem
+from realtime.core.mql.filters import overlaps, stem
 from realtime.errors import InvalidRequestError, UnsupportedOperatorError
 
 Apply = Callable[[dict[str, Any]], dict[str, Any]]

@@ -11,11 +11,11 @@ from bisect import bisect_left, insort
 from collections.abc import Iterable
 from typing import Any
 
-from realtime.core import protocol
-from realtime.core.ordering import Sort
-from realtime.core.projection import Projection
-from realtime.core.result import Encode, Watch
-from realtime.core.sorting import SortKey
+from realtime.core.live.result import Encode, Watch
+from realtime.core.mql.ordering import Sort
+from realtime.core.mql.projection import Projection
+from realtime.core.mql.sorting import SortKey
+from realtime.core.wire import protocol
 
 SPARES = 20
 """The least number of documents kept beyond a window; a larger window keeps as many as it shows."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from bson.timestamp import Timestamp
 
-from realtime.core import ejson
+from realtime.core.bson import ejson
 
 POSITION_WIDTH = 25
 _POSITION = re.compile(r"([0-9A-F]{8})-([0-9A-F]{16})")

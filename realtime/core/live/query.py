@@ -21,17 +21,18 @@ from typing import Any, Literal
 
 import bson
 
-from realtime.core import ejson, protocol
-from realtime.core.aggregate import Aggregate, Grouping
-from realtime.core.events import ChangeEvent, format_position, identity
-from realtime.core.filters import Filter, stem
-from realtime.core.journal import Entry
-from realtime.core.moments import Settled, Touch
-from realtime.core.ordering import Sort
-from realtime.core.projection import Projection
-from realtime.core.result import Documents, Encode, Result
-from realtime.core.values import CODEC
-from realtime.core.window import Window
+from realtime.core.bson import ejson
+from realtime.core.bson.values import CODEC
+from realtime.core.live.aggregate import Aggregate, Grouping
+from realtime.core.live.events import ChangeEvent, format_position, identity
+from realtime.core.live.journal import Entry
+from realtime.core.live.moments import Settled, Touch
+from realtime.core.live.result import Documents, Encode, Result
+from realtime.core.live.window import Window
+from realtime.core.mql.filters import Filter, stem
+from realtime.core.mql.ordering import Sort
+from realtime.core.mql.projection import Projection
+from realtime.core.wire import protocol
 
 OWN_PREFIX = "realtime_"
 """Collections of the service's own: not to be had, not even by `*`."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from realtime.core.events import DOCUMENT_OPS, Batch, ChangeEvent, identity
+from realtime.core.live.events import DOCUMENT_OPS, Batch, ChangeEvent, identity
 
 
 class MomentAssembler:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
-from realtime.core.filters import Bounds, compile_filter
+from realtime.core.mql.filters import Bounds, compile_filter
 from realtime.errors import InvalidRequestError, InvalidUpdateError, UnsupportedOperatorError
 
 OPERATORS = frozenset(

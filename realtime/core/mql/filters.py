@@ -15,9 +15,10 @@ from bson.code import Code
 from bson.dbref import DBRef
 from bson.regex import Regex
 
-from realtime.core import operators
-from realtime.core.demands import Range, canonical, equalities, ranges
-from realtime.core.language import (
+from realtime.core.bson.values import Order
+from realtime.core.mql import operators
+from realtime.core.mql.demands import Range, canonical, equalities, ranges
+from realtime.core.mql.language import (
     BITS,
     COMMENT,
     COMPARISONS,
@@ -28,9 +29,8 @@ from realtime.core.language import (
     kind,
     unsupported,
 )
-from realtime.core.operators import Condition, Every, Leaf, Negated
-from realtime.core.paths import Matcher, Predicate, as_document, every, negate, overlaps, some, stem
-from realtime.core.values import Order
+from realtime.core.mql.operators import Condition, Every, Leaf, Negated
+from realtime.core.mql.paths import Matcher, Predicate, as_document, every, negate, overlaps, some, stem
 
 __all__ = ["Bounds", "Filter", "compile_filter", "overlaps", "stem"]
 

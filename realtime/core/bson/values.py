@@ -25,7 +25,7 @@ from bson.objectid import ObjectId
 from bson.regex import Regex
 from bson.timestamp import Timestamp
 
-from realtime.core.ejson import millis, regex_options
+from realtime.core.bson.ejson import millis, regex_options
 
 Order = tuple[int, Any]
 

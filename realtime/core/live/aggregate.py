@@ -14,12 +14,13 @@ from typing import Any, NoReturn
 
 from bson.dbref import DBRef
 
-from realtime.core import ejson, protocol
-from realtime.core.events import identity
-from realtime.core.paths import overlaps, stem
-from realtime.core.result import Encode, Watch
-from realtime.core.totals import Total, is_number
-from realtime.core.values import MISSING, Order, order
+from realtime.core.bson import ejson
+from realtime.core.bson.values import MISSING, Order, order
+from realtime.core.live.events import identity
+from realtime.core.live.result import Encode, Watch
+from realtime.core.live.totals import Total, is_number
+from realtime.core.mql.paths import overlaps, stem
+from realtime.core.wire import protocol
 from realtime.errors import InvalidRequestError
 
 MAX_PATHS = 16

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from realtime.core.paths import overlaps, stem
-from realtime.core.sorting import SortKey, UnsortableError, compile_sort
+from realtime.core.mql.paths import overlaps, stem
+from realtime.core.mql.sorting import SortKey, UnsortableError, compile_sort
 from realtime.errors import InvalidRequestError
 
 MAX_KEYS = 32

@@ -13,10 +13,10 @@ from typing import Any
 import bson
 from bson.regex import Regex
 
-from realtime.core.ejson import regex_options
-from realtime.core.language import COMMENT, COMPARISONS, FIELD_OPERATORS, LOGICAL, is_operators
-from realtime.core.paths import leaves
-from realtime.core.values import CODEC, MAX_KEY, MIN_KEY, NULL, Order, is_nan, order, rank_of
+from realtime.core.bson.ejson import regex_options
+from realtime.core.bson.values import CODEC, MAX_KEY, MIN_KEY, NULL, Order, is_nan, order, rank_of
+from realtime.core.mql.language import COMMENT, COMPARISONS, FIELD_OPERATORS, LOGICAL, is_operators
+from realtime.core.mql.paths import leaves
 
 Demand = tuple[str, str, Any]
 """Path, operator, operand."""

@@ -10,16 +10,16 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from realtime.core import protocol
-from realtime.core.aggregate import compile_grouping
-from realtime.core.collections import Collections
-from realtime.core.events import format_position, parse_position
-from realtime.core.filters import Bounds, compile_filter
-from realtime.core.ordering import parse_sort
-from realtime.core.projection import compile_projection
-from realtime.core.query import OWN_PREFIX, Query
-from realtime.core.updates import check_document, check_update
-from realtime.core.values import order
+from realtime.core.bson.values import order
+from realtime.core.live.aggregate import compile_grouping
+from realtime.core.live.events import format_position, parse_position
+from realtime.core.live.query import OWN_PREFIX, Query
+from realtime.core.mql.filters import Bounds, compile_filter
+from realtime.core.mql.ordering import parse_sort
+from realtime.core.mql.projection import compile_projection
+from realtime.core.mql.updates import check_document, check_update
+from realtime.core.wire import protocol
+from realtime.core.wire.collections import Collections
 from realtime.errors import (
     ForbiddenError,
     InvalidPositionError,

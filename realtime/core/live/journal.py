@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from realtime.core.events import ChangeEvent
-from realtime.core.moments import Settled, Touch
+from realtime.core.live.events import ChangeEvent
+from realtime.core.live.moments import Settled, Touch
 
 Images = Mapping[str, Mapping[str, dict[str, Any] | None]]
 """Documents by collection and identity, at the entry's time; None: gone."""

@@ -10,8 +10,8 @@ import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Protocol
 
-from realtime.core import protocol
-from realtime.core.projection import Projection
+from realtime.core.mql.projection import Projection
+from realtime.core.wire import protocol
 
 Encode = Callable[[dict[str, Any]], bytes]
 """How a document is shown: through the projection, as Extended JSON."""

@@ -18,7 +18,7 @@ from typing import Any
 from bson.decimal128 import Decimal128
 from pydantic import AliasChoices, BaseModel, ValidationError
 
-from realtime.core.values import MISSING, order
+from realtime.core.bson.values import MISSING, order
 from realtime.errors import ConfigurationError, UnsupportedCollectionError, ValidationFailedError
 
 MAX_TOLD = 20

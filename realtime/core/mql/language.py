@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final, NoReturn
 
-from realtime.core import ejson
+from realtime.core.bson import ejson
 from realtime.errors import InvalidFilterError, UnsupportedOperatorError
 
 LOGICAL: Final = {

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from realtime.core.demands import Range, probe
-from realtime.core.filters import Filter, stem
-from realtime.core.index import Interval, Needs, PredicateIndex
-from realtime.core.moments import Touch
-from realtime.core.query import EventGroup, Group, Query, QueryGroup
+from realtime.core.live.index import Interval, Needs, PredicateIndex
+from realtime.core.live.moments import Touch
+from realtime.core.live.query import EventGroup, Group, Query, QueryGroup
+from realtime.core.mql.demands import Range, probe
+from realtime.core.mql.filters import Filter, stem
 
 Images = Mapping[str, dict[str, Any] | None]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from bson.dbref import DBRef
 
-from realtime.core.values import MISSING, UNDEFINED, Order, order
+from realtime.core.bson.values import MISSING, UNDEFINED, Order, order
 
 SortKey = tuple[Any, ...]
 Pattern = Sequence[tuple[str, int]]

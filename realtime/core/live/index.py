@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from realtime.core.values import Order
+from realtime.core.bson.values import Order
 
 Item = TypeVar("Item", bound=Hashable)
 Probe = Callable[[Mapping[str, Any], str], Iterable[Order]]

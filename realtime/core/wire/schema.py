@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
 
-from realtime.core.protocol import CLIENT_FRAMES, ENTRIES, PROTOCOL_VERSION, ServerFrame
+from realtime.core.wire.protocol import CLIENT_FRAMES, ENTRIES, PROTOCOL_VERSION, ServerFrame
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 IN_SCHEMA = "#/$defs/{model}"

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
 
-from realtime.core import ejson
+from realtime.core.bson import ejson
 from realtime.errors import InvalidRequestError, MalformedFrameError, ServiceError, UnknownTypeError
 
 PROTOCOL_VERSION = 1
@@ -29,7 +29,7 @@ CollectionName = Annotated[str, Field(min_length=1, max_length=200)]
 Operation = Literal["insert", "update", "replace", "delete", "drop", "rename", "dropDatabase"]
 Object = dict[str, Any]
 Position = Annotated[str, WithJsonSchema({"type": "string", "pattern": "^[0-9A-F]{8}-[0-9A-F]{16}$"})]
-"""A position in descriptions. What a client sends is read by `core.events`, which says what is wrong with it."""
+"""A position in descriptions. What a client sends is read by `core.live.events`, which says what is wrong with it."""
 
 CLOSINGS = {
     1001: ("the server went away", True),
@@ -70,7 +70,7 @@ _GROUP = {
     "additionalProperties": False,
 }
 Group = Annotated[Object | None, WithJsonSchema({"anyOf": [_GROUP, {"type": "null"}]})]
-"""`group` in descriptions. What a client sends is read by `core.aggregate`, which says what is wrong with it."""
+"""`group` in descriptions. What a client sends is read by `core.live.aggregate`, which says what is wrong with it."""
 
 
 class Subscribe(Request):

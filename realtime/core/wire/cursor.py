@@ -23,8 +23,8 @@ from bson.max_key import MaxKey
 from bson.min_key import MinKey
 from bson.regex import Regex
 
-from realtime.core import ejson
-from realtime.core.values import MISSING, is_nan, order
+from realtime.core.bson import ejson
+from realtime.core.bson.values import MISSING, is_nan, order
 from realtime.errors import InvalidRequestError
 
 MAX_KEYS = 8

@@ -11,7 +11,7 @@ from typing import Any
 
 from bson.dbref import DBRef
 
-from realtime.core.values import MISSING
+from realtime.core.bson.values import MISSING
 
 Predicate = Callable[[Any], bool]
 """A decision about one value; `MISSING` where there is none."""

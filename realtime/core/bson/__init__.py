@@ -1,0 +1,1 @@
+"""Values as MongoDB stores, orders and identifies them, and their Extended JSON."""

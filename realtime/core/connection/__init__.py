@@ -1,0 +1,1 @@
+"""One connection: its state, what waits for it, what several are told alike."""

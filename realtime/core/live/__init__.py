@@ -1,0 +1,1 @@
+"""What a change means: events, moments, query groups and how a change finds them, the journal."""

@@ -1,0 +1,1 @@
+"""MongoDB's query language: filters, projections, sorting, updates; compiled once."""

@@ -1,0 +1,1 @@
+"""What travels: frames, their schema, cursors of pages, the collections that are served."""
