@@ -19,8 +19,9 @@ from realtime.core.wire.collections import Collection, Collections
 from realtime.core.wire.protocol import CLOSE_DRAINING
 from realtime.errors import ConfigurationError
 from realtime.health import Health
-from realtime.history import History
-from realtime.hub import Hub
+from realtime.hub.history import History
+from realtime.hub.hub import Hub
+from realtime.hub.pipe import Pipe
 from realtime.mongo import client as clients
 from realtime.mongo import embedded, preflight
 from realtime.mongo.checked import CheckedWriter
@@ -29,7 +30,6 @@ from realtime.mongo.faults import Gate
 from realtime.mongo.feed import ChangeFeed, FeedStatus
 from realtime.mongo.oplog import OplogReader
 from realtime.mongo.snapshot import MongoReader
-from realtime.pipe import Pipe
 from realtime.settings import Settings, load
 from realtime.web import descriptions, listing, pages, rest, socket, sse
 from realtime.web.live import Entrance, Live

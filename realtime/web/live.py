@@ -16,9 +16,9 @@ from realtime.core.connection.session import Limits
 from realtime.core.upstream.health import Standing
 from realtime.core.wire.protocol import Status
 from realtime.errors import ConfigurationError, ForbiddenError, ServiceError, UnavailableError
-from realtime.hub import Hub
+from realtime.hub.hub import Hub
+from realtime.hub.roster import Owner
 from realtime.ports import Writer
-from realtime.roster import Owner
 from realtime.settings import Settings
 from realtime.web.problems import problem
 

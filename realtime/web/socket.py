@@ -16,8 +16,8 @@ from realtime.core.connection import session
 from realtime.core.live.events import format_position
 from realtime.core.wire import protocol
 from realtime.errors import InternalError, MalformedFrameError, ServiceError, TimedOutError
+from realtime.hub.roster import Subscription
 from realtime.ports import Sink, Writer, Written
-from realtime.roster import Subscription
 from realtime.web.asgi_sink import AsgiSink
 from realtime.web.frames import EXTENSION, TransportSink
 from realtime.web.live import Live, Perhaps

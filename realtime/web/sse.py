@@ -28,8 +28,8 @@ from realtime.core.connection.outbox import Part
 from realtime.core.connection.session import OpenSubscription, Session
 from realtime.core.wire.protocol import ErrorFrame, Subscribe, invalid_request
 from realtime.errors import InternalError, ServiceError
+from realtime.hub.roster import Owner, Subscription
 from realtime.ports import Listener, Sink
-from realtime.roster import Owner, Subscription
 from realtime.web import examples
 from realtime.web.asgi_sink import WaitingSink
 from realtime.web.bodies import Text, parameter

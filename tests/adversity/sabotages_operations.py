@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 JOIN = "tests/exact/test_join.py::test_200_clients_join_under_transactions_without_gap_or_repeat"
-HUB = "realtime/hub.py"
-LOADING = "realtime/loading.py"
+HUB = "realtime/hub/hub.py"
+LOADING = "realtime/hub/loading.py"
 DEPLOY = "tests/adversity/test_deploys.py::test_sigterm_under_load_sends_everybody_away_in_time"
 ROLLING = "tests/adversity/test_rolling.py::test_rolling_restart_of_three_replicas_behind_nginx"
 HEALTH = "tests/web/test_health.py"
@@ -41,7 +41,7 @@ OPERATIONS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "rolling: nobody is recovered",
-        "realtime/resume.py",
+        "realtime/hub/resume.py",
         "elif not self._bring_up(group, subscription, after):",
         "else:",
         ROLLING,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from realtime.core.live.events import Batch, ChangeEvent, identity
-from realtime.roster import Subscription
+from realtime.hub.roster import Subscription
 from realtime.web.frames import FrameProtocol, TransportSink
 from tests.bench.groups import COLLECTION, Stage, document
 from tests.core.examples import query

@@ -25,10 +25,10 @@ from realtime.core.live.events import Batch, ChangeEvent, identity
 from realtime.core.live.journal import Journal
 from realtime.core.live.query import GroupBounds
 from realtime.core.mql.filters import Bounds
-from realtime.history import History
-from realtime.hub import Hub
+from realtime.hub.history import History
+from realtime.hub.hub import Hub
+from realtime.hub.roster import Subscription
 from realtime.ports import CollectionFacts, Document, Snapshot
-from realtime.roster import Subscription
 
 START = 1000
 COLLECTION = "orders"

@@ -14,9 +14,9 @@ RETURN = "tests/exact/test_crowd.py::test_100_subscribers_of_a_service_killed_un
 LOST = "tests/exact/test_lost.py"
 FAR = "tests/mongo/test_far_behind.py"
 POISON = "tests/exact/test_poison.py"
-HUB = "realtime/hub.py"
+HUB = "realtime/hub/hub.py"
 QUERY = "realtime/core/live/query.py"
-PIPE = "realtime/pipe.py"
+PIPE = "realtime/hub/pipe.py"
 MOMENTS = "realtime/core/live/moments.py"
 JOURNAL = "realtime/core/live/journal.py"
 FEED = "realtime/mongo/feed.py"
@@ -74,7 +74,7 @@ EXACT: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "replay one moment twice",
-        "realtime/resume.py",
+        "realtime/hub/resume.py",
         "        for entry in entries:\n            events",
         "        for entry in [*entries[:1], *entries]:\n            events",
         f"{REST}[journal-1000]",
@@ -118,14 +118,14 @@ EXACT: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "what is shared is another position's",
-        "realtime/resume.py",
+        "realtime/hub/resume.py",
         "(group.channel, after, group.time), lambda",
         "(group.channel, group.time), lambda",
         f"{CROWD}[1000]",
     ),
     (
         "what is shared begins too early",
-        "realtime/resume.py",
+        "realtime/hub/resume.py",
         "if not events or events[0].time <= after:",
         "if not events:",
         f"{REST}[journal-1000]",
@@ -139,14 +139,14 @@ EXACT: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "who returns is not told the last second",
-        "realtime/resume.py",
+        "realtime/hub/resume.py",
         "if touch.time > after)",
         "if touch.time > after + (1 << 32))",
         f"{RETURN}[1000]",
     ),
     (
         "a replay begins too late",
-        "realtime/resume.py",
+        "realtime/hub/resume.py",
         "journal.after(after) or []\n        self._hub.accept",
         "journal.after(after)[1:]\n        self._hub.accept",
         f"{RETURN}[7]",
@@ -230,7 +230,7 @@ EXACT: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "one ancient position fails for all",
-        "realtime/history.py",
+        "realtime/hub/history.py",
         "and time > read\n",
         "and time < read\n",
         f"{LOST}::test_one_ancient_position_spoils_nobody_elses_history[7]",
@@ -251,7 +251,7 @@ EXACT: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "a query waits for history as long as it takes",
-        "realtime/resume.py",
+        "realtime/hub/resume.py",
         "within=patience",
         "within=None",
         "tests/web/test_resume.py::test_a_query_takes_a_snapshot_where_the_oplog_takes_long_and_events_wait",
@@ -265,7 +265,7 @@ EXACT: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "what was read back is joined to what it does not touch",
-        "realtime/history.py",
+        "realtime/hub/history.py",
         "min(last, until), self._now",
         "last + 1000, self._now",
         "tests/hub/test_history.py::test_what_comes_while_history_is_read_back_keeps_to_the_journals_bounds",
@@ -293,14 +293,14 @@ EXACT: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "it is read on for those who gave up",
-        "realtime/history.py",
+        "realtime/hub/history.py",
         "if not wait.count and self._waiting.get(time) is wait:",
         "if wait.count < 0:",
         "tests/hub/test_history.py::test_what_nobody_wants_any_more_is_read_no_further",
     ),
     (
         "one read for each whose history is gone",
-        "realtime/history.py",
+        "realtime/hub/history.py",
         "if failures > 1 else 0",
         "if failures < 0 else 0",
         "tests/hub/test_history.py::test_many_whose_history_is_gone_keep_nobody_waiting_whose_is_there",

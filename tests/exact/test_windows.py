@@ -23,7 +23,7 @@ from bson.int64 import Int64
 from pymongo.synchronous.database import Database
 
 from realtime import metrics
-from realtime.hub import Hub, Plan
+from realtime.hub.hub import Hub, Plan
 from tests.exact.conftest import Say
 from tests.exact.ear import listening
 from tests.exact.ledger import to_int, to_timestamp

@@ -21,11 +21,11 @@ from realtime.core.mql.filters import compile_filter
 from realtime.core.mql.ordering import parse_sort
 from realtime.core.mql.projection import compile_projection
 from realtime.errors import TooLargeError
-from realtime.history import History
-from realtime.hub import Hub
-from realtime.pipe import Pipe
+from realtime.hub.history import History
+from realtime.hub.hub import Hub
+from realtime.hub.pipe import Pipe
+from realtime.hub.roster import Subscription
 from realtime.ports import CollectionFacts, Document, Snapshot
-from realtime.roster import Subscription
 from tests.core.examples import EPOCH
 
 START = 100

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-WINDOW, QUERY, HUB = "realtime/core/live/window.py", "realtime/core/live/query.py", "realtime/hub.py"
-LOADING = "realtime/loading.py"
+WINDOW, QUERY, HUB = "realtime/core/live/window.py", "realtime/core/live/query.py", "realtime/hub/hub.py"
+LOADING = "realtime/hub/loading.py"
 FOLDED = "tests/core/test_window.py::test_the_folded_view_is_what_sorting_everything_gives"
 ONE = "tests/core/test_window.py"
 AGAIN = "tests/hub/test_windows.py"
@@ -105,7 +105,7 @@ WINDOWS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "throttle: told at once",
-        "realtime/pacing.py",
+        "realtime/hub/pacing.py",
         "if group not in self._last or due <= loop.time():",
         "if True:",
         f"{AGAIN}::test_a_throttled_query_is_told_at_once_and_then_after_its_time",
@@ -155,9 +155,9 @@ WINDOWS: list[tuple[str, str, str, str, str]] = [
 ]
 
 HOLDINGS, REREADS, ROSTER = (
-    "realtime/holdings.py",
-    "realtime/rereads.py",
-    "realtime/roster.py",
+    "realtime/hub/holdings.py",
+    "realtime/hub/rereads.py",
+    "realtime/hub/roster.py",
 )
 HELD = "tests/hub/test_holdings.py"
 ANEW = "tests/hub/test_hub.py::test_the_same_holds_where_the_group_keeps_no_documents_and_is_read_again"

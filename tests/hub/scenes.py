@@ -6,7 +6,7 @@ import orjson
 from prometheus_client import REGISTRY
 
 from realtime.core.live.query import Query
-from realtime.roster import Subscription
+from realtime.hub.roster import Subscription
 from tests.core.examples import query
 from tests.hub.fakes import Peer, Service, Store
 from tests.hub.view import Held, View, check_exact, expected

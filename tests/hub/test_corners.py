@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from realtime.roster import Subscription
+from realtime.hub.roster import Subscription
 from tests.core.examples import query
 from tests.hub.fakes import Peer, Service, until
 from tests.hub.view import View

@@ -11,7 +11,7 @@ from realtime.core.live.events import Batch
 from realtime.core.live.journal import Entry, Journal
 from realtime.core.live.moments import settle
 from realtime.errors import HistoryLostError, UnavailableError
-from realtime.history import History
+from realtime.hub.history import History
 from realtime.ports import Past
 from tests.core.examples import insert
 from tests.gated_oplog import GatedOplog

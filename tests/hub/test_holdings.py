@@ -10,7 +10,7 @@ from prometheus_client import REGISTRY
 
 from realtime.core.live.query import Query, QueryGroup
 from realtime.errors import UnavailableError, UnsupportedCollectionError
-from realtime.roster import Subscription
+from realtime.hub.roster import Subscription
 from tests.core.examples import query
 from tests.hub.fakes import Peer, Service, rest, until
 from tests.hub.scenes import RED, exact, teams, types, watch

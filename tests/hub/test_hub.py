@@ -14,7 +14,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from realtime.core.live.query import Query, QueryGroup
-from realtime.roster import Subscription
+from realtime.hub.roster import Subscription
 from tests.core.examples import query
 from tests.hub.fakes import START, Peer, Service, Store, rest, until
 from tests.hub.view import View, check_exact, expected

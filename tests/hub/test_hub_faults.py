@@ -11,8 +11,8 @@ import pytest
 from realtime.core.live.events import format_position
 from realtime.core.live.query import Query
 from realtime.errors import UnavailableError, UnsupportedCollectionError
+from realtime.hub.roster import Subscription
 from realtime.ports import CollectionFacts, VoidReadError
-from realtime.roster import Subscription
 from tests.core.examples import EPOCH, query
 from tests.hub.fakes import START, Peer, Service, rest, until
 from tests.hub.scenes import RED, exact, teams, two_collections, types, watch
@@ -21,7 +21,7 @@ from tests.hub.view import View
 
 @pytest.fixture
 async def service(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Service]:
-    monkeypatch.setattr("realtime.loading.RETRY_SECONDS", (0.0, 0.0))
+    monkeypatch.setattr("realtime.hub.loading.RETRY_SECONDS", (0.0, 0.0))
     async with Service() as running:
         yield running
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from realtime.core.live.query import QueryGroup
-from realtime.pacing import Pacer
+from realtime.hub.pacing import Pacer
 from tests.core.examples import live_group
 
 

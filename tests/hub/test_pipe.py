@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from realtime.errors import TooLargeError, UnavailableError
-from realtime.pipe import LATER_TRIES, LEAST_SLICE, SLICE_EVENTS
+from realtime.hub.pipe import LATER_TRIES, LEAST_SLICE, SLICE_EVENTS
 from realtime.ports import VoidReadError
 from tests.core.examples import query
 from tests.hub.fakes import Peer, Service, until
@@ -20,7 +20,7 @@ from tests.hub.view import View
 
 @pytest.fixture
 async def service(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Service]:
-    monkeypatch.setattr("realtime.loading.RETRY_SECONDS", (0.0, 0.0))
+    monkeypatch.setattr("realtime.hub.loading.RETRY_SECONDS", (0.0, 0.0))
     async with Service() as running:
         yield running
 
@@ -143,8 +143,8 @@ async def test_what_is_held_for_later_images_is_bounded_then_queries_are_read_ag
     service: Service, bound: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The bound of ARCHITECTURE's T': 20,000 events or 60 s; not five tries, and not for ever."""
-    monkeypatch.setattr("realtime.pipe.HELD_EVENTS", 10 if bound == "events" else 20_000)
-    monkeypatch.setattr("realtime.pipe.HELD_SECONDS", 60.0 if bound == "events" else 0.0)
+    monkeypatch.setattr("realtime.hub.pipe.HELD_EVENTS", 10 if bound == "events" else 20_000)
+    monkeypatch.setattr("realtime.hub.pipe.HELD_SECONDS", 60.0 if bound == "events" else 0.0)
     later = counter("realtime_later_reads_total")
     peer = await far_ahead(service, batches=30)
     await until(lambda: types(peer)[-1] == "live" and "resync" in types(peer))
@@ -158,7 +158,7 @@ async def test_what_is_held_for_later_images_is_bounded_then_queries_are_read_ag
 async def test_a_large_batch_is_dispatched_in_parts_and_others_have_their_turn_between_them(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("realtime.pipe.SLICE_SECONDS", 1e9)
+    monkeypatch.setattr("realtime.hub.pipe.SLICE_SECONDS", 1e9)
     store, peer, turns = service.store, Peer(), Counter[int]()
     await service.subscribed(watch(peer, query(mode="events")))
     for number in range(3 * SLICE_EVENTS):
@@ -181,7 +181,7 @@ async def test_a_large_batch_is_dispatched_in_parts_and_others_have_their_turn_b
 async def test_where_a_part_takes_too_long_the_next_ones_are_smaller(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("realtime.pipe.SLICE_SECONDS", 0.0)
+    monkeypatch.setattr("realtime.hub.pipe.SLICE_SECONDS", 0.0)
     store, peer = service.store, Peer()
     await service.subscribed(watch(peer, query(mode="events")))
     for number in range(SLICE_EVENTS + 4 * LEAST_SLICE):

@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from realtime.core.live.query import EventGroup, QueryGroup
-from realtime.roster import Subscription
+from realtime.hub.roster import Subscription
 from tests.core.examples import query
 from tests.hub.fakes import Peer, Service, until
 

@@ -8,7 +8,7 @@ import pytest
 
 from realtime.core.live.query import QueryGroup
 from realtime.errors import HistoryLostError
-from realtime.roster import Fence, Roster, Subscription, farewell
+from realtime.hub.roster import Fence, Roster, Subscription, farewell
 from tests.core.examples import EPOCH, delete, live_group, query, settled
 from tests.hub.fakes import Peer
 

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 
 import pytest
 
-from realtime import slow
 from realtime.core.connection.outbox import Outbox, Part
 from realtime.core.live.query import Query
-from realtime.hub import Hub
-from realtime.roster import Subscription
+from realtime.hub import slow
+from realtime.hub.hub import Hub
+from realtime.hub.roster import Subscription
 from tests.core.examples import query
 from tests.hub.fakes import Peer, Service, until
 from tests.hub.view import View, check_exact

@@ -19,8 +19,8 @@ from realtime.core.live.events import format_position, parse_position
 from realtime.core.live.query import Query
 from realtime.core.live.window import SPARES
 from realtime.errors import UnavailableError
+from realtime.hub.roster import Subscription
 from realtime.ports import VoidReadError
-from realtime.roster import Subscription
 from tests.core.examples import EPOCH, query
 from tests.hub.fakes import Peer, Service, Store, rest, until
 from tests.hub.view import View, check_exact, expected

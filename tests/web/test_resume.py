@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from realtime import metrics, resume
+from realtime import metrics
+from realtime.hub import resume
 from tests.gated_oplog import GatedOplog
 from tests.replica_set import ReplicaSet
 from tests.serving import Service, serving

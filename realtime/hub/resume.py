@@ -12,9 +12,9 @@ from realtime.core.live.journal import Entry
 from realtime.core.live.query import EventGroup, Group, GroupBounds, QueryGroup
 from realtime.core.wire import protocol
 from realtime.errors import InvalidPositionError, ServiceError
-from realtime.history import History
+from realtime.hub.history import History
+from realtime.hub.roster import Subscription
 from realtime.ports import SnapshotReader
-from realtime.roster import Subscription
 
 AHEAD_SECONDS = 30
 """How far after the feed a position may lie and still be waited for: a write's own, say, or another node's."""

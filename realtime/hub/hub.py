@@ -20,15 +20,15 @@ from realtime.core.live.query import EventGroup, Group, GroupBounds, Phase, Quer
 from realtime.core.live.router import Router
 from realtime.core.wire import protocol
 from realtime.errors import HistoryLostError, ServiceError
-from realtime.history import History
-from realtime.holdings import Holdings
-from realtime.loading import Loader, outgrown
-from realtime.pacing import Pacer
+from realtime.hub.history import History
+from realtime.hub.holdings import Holdings
+from realtime.hub.loading import Loader, outgrown
+from realtime.hub.pacing import Pacer
+from realtime.hub.rereads import Rereads
+from realtime.hub.resume import Resumer
+from realtime.hub.roster import Fence, Owner, Roster, Subscription, farewell
+from realtime.hub.slow import SlowConsumers
 from realtime.ports import SnapshotReader
-from realtime.rereads import Rereads
-from realtime.resume import Resumer
-from realtime.roster import Fence, Owner, Roster, Subscription, farewell
-from realtime.slow import SlowConsumers
 
 Images = dict[str, dict[str, Any] | None]
 

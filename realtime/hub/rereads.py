@@ -11,7 +11,7 @@ from typing import Protocol
 
 from realtime.core.live.query import Group, GroupBounds, QueryGroup
 from realtime.core.live.router import Router
-from realtime.roster import Roster, Subscription
+from realtime.hub.roster import Roster, Subscription
 
 
 class Desk(Protocol):

@@ -14,8 +14,8 @@ from realtime import metrics
 from realtime.core.live.events import format_position
 from realtime.core.live.query import EventGroup, Group, GroupBounds, QueryGroup
 from realtime.core.wire import protocol
-from realtime.history import History
-from realtime.roster import Owner, Roster, Subscription
+from realtime.hub.history import History
+from realtime.hub.roster import Owner, Roster, Subscription
 
 LEAST_SECONDS = 5.0
 """Between two `resync` of a subscription: who cannot keep up is not sent one snapshot after another."""

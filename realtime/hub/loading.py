@@ -11,8 +11,8 @@ from realtime import logs, metrics
 from realtime.core.live.events import identity
 from realtime.core.live.query import EventGroup, Group, QueryGroup
 from realtime.errors import InternalError, ServiceError, TooLargeError
+from realtime.hub.roster import Roster
 from realtime.ports import SnapshotReader, VoidReadError
-from realtime.roster import Roster
 
 log = logging.getLogger("realtime.hub")
 

@@ -16,8 +16,8 @@ from realtime import logs, metrics
 from realtime.core.live.events import Batch, identity
 from realtime.core.live.moments import Touch, cut
 from realtime.errors import ServiceError
-from realtime.hub import Hub, Plan
-from realtime.loading import backoff
+from realtime.hub.hub import Hub, Plan
+from realtime.hub.loading import backoff
 from realtime.ports import Feed, SnapshotReader, VoidReadError
 
 log = logging.getLogger("realtime.pipe")

@@ -1,0 +1,1 @@
+"""Feed, query groups and subscriptions, and where they meet."""
