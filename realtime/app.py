@@ -32,8 +32,8 @@ from realtime.mongo.oplog import OplogReader
 from realtime.mongo.snapshot import MongoReader
 from realtime.settings import Settings, load
 from realtime.web import descriptions, listing, pages, rest, socket, sse
-from realtime.web.live import Entrance, Live
-from realtime.web.problems import answer_unknown_paths
+from realtime.web.entrance.live import Entrance, Live
+from realtime.web.entrance.problems import answer_unknown_paths
 from realtime.web.typed import typed_routes
 
 log = logging.getLogger("realtime")

@@ -17,7 +17,7 @@ from realtime.core.upstream.health import SILENT_SECONDS, Grade, Standing
 from realtime.core.wire.protocol import Status
 from realtime.mongo.clock import Instant
 from realtime.mongo.feed import ChangeFeed, FeedStatus
-from realtime.web.live import Live
+from realtime.web.entrance.live import Live
 
 log = logging.getLogger("realtime.health")
 

@@ -17,8 +17,8 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse
 from realtime.core.wire.schema import protocol_schema
 from realtime.errors import NotFoundError
 from realtime.web.asyncapi import asyncapi
+from realtime.web.entrance.problems import ProblemRoute
 from realtime.web.pages import HEADERS
-from realtime.web.problems import ProblemRoute
 
 SWAGGER = Path(str(resources.files("fastapi_swagger") / "resources"))
 _FILES = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"}

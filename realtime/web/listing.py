@@ -16,8 +16,8 @@ from realtime.core.wire import cursor
 from realtime.errors import InvalidRequestError
 from realtime.web import examples, ndjson, sse
 from realtime.web.bodies import Collection, Text, answer, parameter, sort_of
-from realtime.web.live import Current, Live
-from realtime.web.problems import ProblemRoute, problems
+from realtime.web.entrance.live import Current, Live
+from realtime.web.entrance.problems import ProblemRoute, problems
 
 MAX_PAGE, PAGE = 1000, 100
 MAX_SKIP = 1_000_000

@@ -8,7 +8,7 @@ from typing import Any
 from realtime import metrics
 from realtime.core.bson import ejson
 from realtime.errors import InternalError, ServiceError
-from realtime.web.streaming import Streaming, Write
+from realtime.web.entrance.streaming import Streaming, Write
 
 log = logging.getLogger("realtime.http")
 

@@ -12,8 +12,8 @@ from starlette.responses import FileResponse
 from realtime import metrics
 from realtime.core.bson import ejson
 from realtime.errors import NotFoundError, UnavailableError
-from realtime.web.live import Current
-from realtime.web.problems import ProblemRoute, problems
+from realtime.web.entrance.live import Current
+from realtime.web.entrance.problems import ProblemRoute, problems
 
 STATIC = Path(str(resources.files("realtime.web") / "static"))
 HEADERS = {

@@ -15,10 +15,10 @@ from realtime.errors import ForbiddenError, InvalidRequestError, ServiceError
 from realtime.ports import Written
 from realtime.web import examples
 from realtime.web.bodies import JSON, Collection, answer, body
+from realtime.web.entrance.live import Current, Live
+from realtime.web.entrance.problems import ProblemRoute, problems
 from realtime.web.etags import condition, etag, is_unchanged
 from realtime.web.keys import Key, key_of, key_text
-from realtime.web.live import Current, Live
-from realtime.web.problems import ProblemRoute, problems
 
 MAX_DOCUMENTS = 1000
 

@@ -18,8 +18,8 @@ from realtime.core.wire.protocol import CLOSE_DRAINING
 from realtime.errors import ConfigurationError
 from realtime.ports import Sink
 from realtime.settings import Settings
+from realtime.web.entrance.live import Live
 from realtime.web.frames import FrameProtocol
-from realtime.web.live import Live
 
 log = logging.getLogger("realtime.server")
 

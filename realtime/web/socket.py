@@ -18,9 +18,9 @@ from realtime.core.wire import protocol
 from realtime.errors import InternalError, MalformedFrameError, ServiceError, TimedOutError
 from realtime.hub.roster import Subscription
 from realtime.ports import Sink, Writer, Written
-from realtime.web.asgi_sink import AsgiSink
+from realtime.web.entrance.asgi_sink import AsgiSink
+from realtime.web.entrance.live import Live, Perhaps
 from realtime.web.frames import EXTENSION, TransportSink
-from realtime.web.live import Live, Perhaps
 
 log = logging.getLogger("realtime.socket")
 

@@ -31,11 +31,11 @@ from realtime.errors import InternalError, ServiceError
 from realtime.hub.roster import Owner, Subscription
 from realtime.ports import Listener, Sink
 from realtime.web import examples
-from realtime.web.asgi_sink import WaitingSink
 from realtime.web.bodies import Text, parameter
-from realtime.web.live import Current, Live
-from realtime.web.problems import ProblemRoute, problems
-from realtime.web.streaming import Streaming, Write, gone
+from realtime.web.entrance.asgi_sink import WaitingSink
+from realtime.web.entrance.live import Current, Live
+from realtime.web.entrance.problems import ProblemRoute, problems
+from realtime.web.entrance.streaming import Streaming, Write, gone
 
 MEDIA_TYPE = "text/event-stream"
 ID = "s"

@@ -19,7 +19,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from realtime.core.wire.collections import Collections
 from realtime.web import rest
-from realtime.web.problems import ProblemRoute
+from realtime.web.entrance.problems import ProblemRoute
 
 _PLAIN = re.compile(r"[\w.-]+", re.ASCII)
 _WHOLE = {"POST", "PUT"}

@@ -12,7 +12,13 @@ WORKERS = "tests/e2e/test_workers.py::test_two_workers_share_port_positions_and_
 SERVER = "realtime/web/server.py"
 
 OPERATIONS: list[tuple[str, str, str, str, str]] = [
-    ("deploy: still ready", "realtime/web/live.py", "self.ready, self.draining = False,", "self.draining =", DEPLOY),
+    (
+        "deploy: still ready",
+        "realtime/web/entrance/live.py",
+        "self.ready, self.draining = False,",
+        "self.draining =",
+        DEPLOY,
+    ),
     ("deploy: 1012 and no word", SERVER, "leave(CLOSE_DRAINING, ", "leave(1012, ", DEPLOY),
     (
         "deploy: who waits for a write is cut off without a word",

@@ -20,7 +20,7 @@ from realtime.hub.hub import Hub
 from realtime.hub.roster import Owner
 from realtime.ports import Writer
 from realtime.settings import Settings
-from realtime.web.problems import problem
+from realtime.web.entrance.problems import problem
 
 _POLICY_VIOLATION = 1008
 _TRY_LATER = 1013

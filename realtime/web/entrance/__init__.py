@@ -1,0 +1,1 @@
+"""What every endpoint goes through: dependencies, host and origin, errors, streams."""
