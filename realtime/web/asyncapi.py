@@ -8,7 +8,7 @@ from realtime import __version__
 from realtime.core.wire.protocol import CLIENT_FRAMES, CLOSINGS, PROTOCOL_VERSION
 from realtime.core.wire.schema import frame_schemas, server_frames
 from realtime.errors import every_kind
-from realtime.web.examples import FRAMES
+from realtime.web.http.examples import FRAMES
 
 SOCKET = "/v1/ws"
 _CHANNEL = {"$ref": "#/channels/socket"}

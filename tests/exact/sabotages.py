@@ -41,14 +41,14 @@ SHOWN: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "shown: no group over event streams",
-        "realtime/web/listing.py",
+        "realtime/web/http/listing.py",
         'group=parameter(group, "group"),',
         "group=None,",
         f"{STREAM}::test_rows_of_groups_come_and_go",
     ),
     (
         "shown: no sort over event streams",
-        "realtime/web/listing.py",
+        "realtime/web/http/listing.py",
         '            sort=parameter(sort, "sort"),',
         "            sort=None,",
         f"{STREAM}::test_a_window_comes_with_its_order_and_begins_afresh_after_a_reconnect",

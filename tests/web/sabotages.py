@@ -4,7 +4,7 @@ from __future__ import annotations
 
 WRITES = "realtime/mongo/writes.py"
 CURSOR = "realtime/core/wire/cursor.py"
-SSE = "realtime/web/sse.py"
+SSE = "realtime/web/http/sse.py"
 AFTER = "tests/web/test_after.py"
 STREAMS = "tests/web/test_sse.py"
 
@@ -39,7 +39,7 @@ HTTP: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "a weak tag matches",
-        "realtime/web/etags.py",
+        "realtime/web/http/etags.py",
         "or tag in wanted",
         "or tag in map(_strong, wanted)",
         "tests/web/test_etags.py::test_another_tag_and_a_weak_one_write_nothing",
@@ -67,7 +67,7 @@ HTTP: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "NDJSON collects before it writes",
-        "realtime/web/ndjson.py",
+        "realtime/web/http/ndjson.py",
         'await write(b"".join(ejson.encode(document) + b"\\n" for document in documents))',
         'self.body += b"".join(ejson.encode(document) + b"\\n" for document in documents)',
         "tests/web/test_ndjson.py::test_a_million_documents_leave_the_process_below_30_mb_more",

@@ -26,7 +26,7 @@ from realtime.core.wire.schema import protocol_schema, server_frames
 from realtime.errors import every_kind
 from realtime.mongo.feed import FeedStatus
 from realtime.settings import load
-from realtime.web.examples import FRAMES
+from realtime.web.http.examples import FRAMES
 from tests.embedding import by_router, hosting
 from tests.replica_set import ReplicaSet
 from tests.serving import Service, serving, told_in

@@ -14,7 +14,7 @@ import pytest
 from realtime import metrics
 from realtime.core.wire import protocol
 from realtime.errors import TooLargeError, UnavailableError
-from realtime.web.sse import EventSink
+from realtime.web.http.sse import EventSink
 from tests.replica_set import ReplicaSet
 from tests.serving import Service, serving
 from tests.streams import Stream, streaming

@@ -13,12 +13,12 @@ from realtime.core.live.events import format_position
 from realtime.core.mql.updates import check_document, check_update
 from realtime.errors import ForbiddenError, InvalidRequestError, ServiceError
 from realtime.ports import Written
-from realtime.web import examples
-from realtime.web.bodies import JSON, Collection, answer, body
 from realtime.web.entrance.live import Current, Live
 from realtime.web.entrance.problems import ProblemRoute, problems
-from realtime.web.etags import condition, etag, is_unchanged
-from realtime.web.keys import Key, key_of, key_text
+from realtime.web.http import examples
+from realtime.web.http.bodies import JSON, Collection, answer, body
+from realtime.web.http.etags import condition, etag, is_unchanged
+from realtime.web.http.keys import Key, key_of, key_text
 
 MAX_DOCUMENTS = 1000
 

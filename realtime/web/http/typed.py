@@ -18,8 +18,8 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, JsonSchema
 from pydantic_core import CoreSchema, core_schema
 
 from realtime.core.wire.collections import Collections
-from realtime.web import rest
 from realtime.web.entrance.problems import ProblemRoute
+from realtime.web.http import rest
 
 _PLAIN = re.compile(r"[\w.-]+", re.ASCII)
 _WHOLE = {"POST", "PUT"}

@@ -30,12 +30,12 @@ from realtime.core.wire.protocol import ErrorFrame, Subscribe, invalid_request
 from realtime.errors import InternalError, ServiceError
 from realtime.hub.roster import Owner, Subscription
 from realtime.ports import Listener, Sink
-from realtime.web import examples
-from realtime.web.bodies import Text, parameter
 from realtime.web.entrance.asgi_sink import WaitingSink
 from realtime.web.entrance.live import Current, Live
 from realtime.web.entrance.problems import ProblemRoute, problems
 from realtime.web.entrance.streaming import Streaming, Write, gone
+from realtime.web.http import examples
+from realtime.web.http.bodies import Text, parameter
 
 MEDIA_TYPE = "text/event-stream"
 ID = "s"

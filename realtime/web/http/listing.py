@@ -14,10 +14,10 @@ from realtime.core.mql.filters import compile_filter
 from realtime.core.mql.projection import Projection, compile_projection
 from realtime.core.wire import cursor
 from realtime.errors import InvalidRequestError
-from realtime.web import examples, ndjson, sse
-from realtime.web.bodies import Collection, Text, answer, parameter, sort_of
 from realtime.web.entrance.live import Current, Live
 from realtime.web.entrance.problems import ProblemRoute, problems
+from realtime.web.http import examples, ndjson, sse
+from realtime.web.http.bodies import Collection, Text, answer, parameter, sort_of
 
 MAX_PAGE, PAGE = 1000, 100
 MAX_SKIP = 1_000_000

@@ -1,0 +1,1 @@
+"""Documents over HTTP: requests, lists, event streams, NDJSON."""
