@@ -31,11 +31,12 @@ from realtime.mongo.feed import ChangeFeed, FeedStatus
 from realtime.mongo.oplog import OplogReader
 from realtime.mongo.snapshot import MongoReader
 from realtime.settings import Settings, load
-from realtime.web import descriptions, pages, socket
+from realtime.web import descriptions, pages
 from realtime.web.entrance.live import Entrance, Live
 from realtime.web.entrance.problems import answer_unknown_paths
 from realtime.web.http import listing, rest, sse
 from realtime.web.http.typed import typed_routes
+from realtime.web.socket import socket
 
 log = logging.getLogger("realtime")
 

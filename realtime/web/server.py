@@ -19,7 +19,7 @@ from realtime.errors import ConfigurationError
 from realtime.ports import Sink
 from realtime.settings import Settings
 from realtime.web.entrance.live import Live
-from realtime.web.frames import FrameProtocol
+from realtime.web.socket.uvicorn_sink import FrameProtocol
 
 log = logging.getLogger("realtime.server")
 

@@ -32,7 +32,7 @@ FAULTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "deploy: who is sent away is not waited for",
-        "realtime/web/socket.py",
+        "realtime/web/socket/socket.py",
         "if self._leaving is not None and not self._session.pending_writes:",
         "if self._leaving is not None:",
         "tests/adversity/test_deploys.py::test_sigterm_under_load_sends_everybody_away_in_time",

@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from realtime.core.live.events import Batch, ChangeEvent, identity
 from realtime.hub.roster import Subscription
-from realtime.web.frames import FrameProtocol, TransportSink
+from realtime.web.socket.uvicorn_sink import FrameProtocol, TransportSink
 from tests.bench.groups import COLLECTION, Stage, document
 from tests.core.examples import query
 

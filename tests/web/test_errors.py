@@ -240,7 +240,7 @@ async def test_writes_over_the_limit_are_rate_limited_and_the_rest_is_carried_ou
 
 
 async def test_a_fence_that_is_never_passed_times_out(small: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("realtime.web.socket.FENCE_SECONDS", 0.3)
+    monkeypatch.setattr("realtime.web.socket.socket.FENCE_SECONDS", 0.3)
     async with wired(small.url) as wire:
         await wire.subscribe("orders", id="good")
         never = wire.frames[0]["position"][:9] + "FFFFFFFF00000001"

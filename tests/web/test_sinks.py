@@ -12,7 +12,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from realtime import metrics
-from realtime.web.frames import TransportSink, text_frame
+from realtime.web.socket.uvicorn_sink import TransportSink, text_frame
 from tests.replica_set import ReplicaSet
 from tests.serving import Service, serving
 from tests.wire import wired

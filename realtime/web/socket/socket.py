@@ -20,7 +20,7 @@ from realtime.hub.roster import Subscription
 from realtime.ports import Sink, Writer, Written
 from realtime.web.entrance.asgi_sink import AsgiSink
 from realtime.web.entrance.live import Live, Perhaps
-from realtime.web.frames import EXTENSION, TransportSink
+from realtime.web.socket.uvicorn_sink import EXTENSION, TransportSink
 
 log = logging.getLogger("realtime.socket")
 
