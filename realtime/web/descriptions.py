@@ -1,6 +1,6 @@
 """`/docs` and `/openapi.json` of an application that is the service alone; `/asyncapi.json` wherever it is served.
 
-`python -m realtime.web.descriptions` prints the JSON Schema of all frames, which is docs/protocol.schema.json. Every
+As a program it prints the JSON Schema of all frames, which is docs/protocol.schema.json (`make schema`). Every
 file comes from this machine.
 """
 
