@@ -66,7 +66,7 @@ types: $(STAMP) ## mypy --strict
 	$(BIN)/mypy --strict
 
 schema: $(STAMP) ## write docs/protocol.schema.json anew, from the frames' models
-	$(BIN)/python -m realtime.web.descriptions > docs/protocol.schema.json.new && mv docs/protocol.schema.json.new docs/protocol.schema.json
+	$(BIN)/python -m realtime.web.descriptions.descriptions > docs/protocol.schema.json.new && mv docs/protocol.schema.json.new docs/protocol.schema.json
 
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

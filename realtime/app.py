@@ -31,7 +31,8 @@ from realtime.mongo.feed import ChangeFeed, FeedStatus
 from realtime.mongo.oplog import OplogReader
 from realtime.mongo.snapshot import MongoReader
 from realtime.settings import Settings, load
-from realtime.web import descriptions, pages
+from realtime.web import pages
+from realtime.web.descriptions import descriptions
 from realtime.web.entrance.live import Entrance, Live
 from realtime.web.entrance.problems import answer_unknown_paths
 from realtime.web.http import listing, rest, sse

@@ -53,7 +53,7 @@ def test_the_schema_of_the_frames_is_not_stale() -> None:
 
 
 def test_the_command_prints_what_is_kept() -> None:
-    command = [sys.executable, "-m", "realtime.web.descriptions"]
+    command = [sys.executable, "-m", "realtime.web.descriptions.descriptions"]
     printed = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout
     assert json.loads(printed) == json.loads(SCHEMA.read_text())
     assert printed.endswith("}\n")

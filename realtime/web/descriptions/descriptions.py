@@ -16,7 +16,7 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse
 
 from realtime.core.wire.schema import protocol_schema
 from realtime.errors import NotFoundError
-from realtime.web.asyncapi import asyncapi
+from realtime.web.descriptions.asyncapi import asyncapi
 from realtime.web.entrance.problems import ProblemRoute
 from realtime.web.pages import HEADERS
 
