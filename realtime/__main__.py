@@ -1,5 +1,5 @@
 """`python -m realtime`."""
 
-from realtime.cli import main
+from realtime.commands.service import main
 
 main()

@@ -18,7 +18,6 @@ from realtime.core.mql.filters import Bounds
 from realtime.core.wire.collections import Collection, Collections
 from realtime.core.wire.protocol import CLOSE_DRAINING
 from realtime.errors import ConfigurationError
-from realtime.health import Health
 from realtime.hub.history import History
 from realtime.hub.hub import Hub
 from realtime.hub.pipe import Pipe
@@ -30,6 +29,7 @@ from realtime.mongo.faults import Gate
 from realtime.mongo.feed import ChangeFeed, FeedStatus
 from realtime.mongo.oplog import OplogReader
 from realtime.mongo.snapshot import MongoReader
+from realtime.operations.health import Health
 from realtime.settings import Settings, load
 from realtime.web import pages
 from realtime.web.descriptions import descriptions

@@ -9,8 +9,8 @@ from typing import Any
 
 import pymongo
 
+from realtime.demo.shop import LEAST, MOST, NEXT, OWN, Shop, Till, money
 from realtime.mongo.client import open_database
-from realtime.shop import LEAST, MOST, NEXT, OWN, Shop, Till, money
 from tests.replica_set import ReplicaSet
 
 AT = datetime(2026, 11, 22, tzinfo=UTC)

@@ -9,8 +9,8 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from realtime import cli
 from realtime.app import create_app
+from realtime.commands import service
 
 
 async def counts() -> dict[str, Any]:
@@ -28,5 +28,5 @@ def counted(*arguments: Any, **options: Any) -> FastAPI:
 
 
 if __name__ == "__main__":
-    vars(cli)["create_app"] = counted
-    cli.main()
+    vars(service)["create_app"] = counted
+    service.main()

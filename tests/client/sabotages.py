@@ -87,7 +87,7 @@ CLIENTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "tail: says to go on from where it began",
-        "realtime/tail.py",
+        "realtime/commands/tail.py",
         "self.position = lambda: events.position",
         "self.position = lambda: asked.position",
         f"{TAIL_TEST}::test_interrupted_it_prints_the_command_that_goes_on_exactly_there",

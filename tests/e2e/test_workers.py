@@ -15,7 +15,7 @@ import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from realtime.workers import sweep
+from realtime.commands.workers import sweep
 from tests.e2e.test_process import gone, mongods, run
 from tests.mongo.commands import until
 from tests.serving import Process, process

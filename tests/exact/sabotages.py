@@ -60,7 +60,7 @@ SHOWN: list[tuple[str, str, str, str, str]] = [
         "plain = True",
         f"{STREAM}::test_a_window_comes_with_its_order_and_begins_afresh_after_a_reconnect",
     ),
-    ("shown: tail sorts upwards", "realtime/tail.py", '-1 if name.startswith("-") else 1', "1", TAIL),
+    ("shown: tail sorts upwards", "realtime/commands/tail.py", '-1 if name.startswith("-") else 1', "1", TAIL),
     (
         "shown: the table sorts for itself",
         f"{STATIC}/explorer.js",
@@ -74,10 +74,10 @@ SHOWN: list[tuple[str, str, str, str, str]] = [
     ("shown: the board is upside down", f"{STATIC}/shop.js", '[["total", -1]]', '[["total", 1]]', SHOP),
     ("shown: sales are an average", f"{STATIC}/shop.js", 'sum: ["total"] }', 'avg: ["total"] }', SHOP),
     ("shown: the shop's writer never stops", f"{STATIC}/shop.js", "silent > SILENT ? silent : null", "null", SHOP),
-    ("shown: the shop grows for ever", "realtime/shop.py", "step.deletes.append(key)", "pass", WRITER),
+    ("shown: the shop grows for ever", "realtime/demo/shop.py", "step.deletes.append(key)", "pass", WRITER),
     (
         "shown: the shop clears others' orders",
-        "realtime/shop.py",
+        "realtime/demo/shop.py",
         "self._orders.find(OWN,",
         "self._orders.find({},",
         WRITER,

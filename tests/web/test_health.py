@@ -9,8 +9,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from realtime.core.upstream.health import SILENT_SECONDS
-from realtime.health import READY_GRACE_SECONDS, Health
 from realtime.mongo.clock import Instant
+from realtime.operations.health import READY_GRACE_SECONDS, Health
 from tests.serving import Service
 from tests.wire import wired
 

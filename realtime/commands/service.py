@@ -21,15 +21,16 @@ import click
 import uvloop
 from pydantic import SecretStr
 
-from realtime import __version__, logs, metrics, workers
-from realtime import demo as writer
+from realtime import __version__, logs, metrics
 from realtime.app import Realtime, create_app
+from realtime.commands import workers
+from realtime.commands.tail import tail
 from realtime.core.upstream.diagnosis import EXIT, diagnose, worst
+from realtime.demo import writer
 from realtime.errors import ConfigurationError
 from realtime.mongo import client as clients
-from realtime.mongo import doctor, embedded
+from realtime.mongo import embedded, examination
 from realtime.settings import ENV_PREFIX, OPTIONS, Settings, load
-from realtime.tail import tail
 from realtime.web.server import bind, make_server
 
 CONFIGURATION_EXIT = 2
@@ -142,7 +143,7 @@ def examine(as_json: bool, **options: Any) -> None:
     A line for each finding: ok, warning or error, with its mend. Exit code 0, 1 or 2 for the worst of them.
     """
     settings, uri = _named(options)
-    findings = diagnose(asyncio.run(doctor.examine(uri, settings.database, settings.epoch)))
+    findings = diagnose(asyncio.run(examination.examine(uri, settings.database, settings.epoch)))
     for finding in findings:
         if as_json:
             click.echo(json.dumps(asdict(finding)))
@@ -164,7 +165,7 @@ def _images_command(word: str, *, enabled: bool, cost: str) -> None:
     @_guarded
     def switch(collection: str, **options: Any) -> None:
         settings, uri = _named(options)
-        changed = asyncio.run(doctor.switch_images(uri, settings.database, collection, enabled=enabled))
+        changed = asyncio.run(examination.switch_images(uri, settings.database, collection, enabled=enabled))
         click.echo(f"{settings.database}.{collection}: images {word}d{'' if changed else ' already'}. {cost}")
 
 

@@ -1,7 +1,8 @@
 """The writer of `realtime demo`: this machine's own figures, twice a second, into `machine` and `processes`, and the
-`orders` of a small shop (`realtime.shop`).
+`orders` of a small shop (`realtime.demo.shop`).
 
-A process of its own (`python -m realtime.demo`). It reads one line of JSON from stdin, `{"uri": …, "database": …}`
+A process of its own (`python -m realtime.demo.writer`). It reads one line of JSON from stdin,
+`{"uri": …, "database": …}`
 (an address carries a password, which a command line would show to everyone), and writes until stdin ends, which the
 kernel sees to however the parent ended, or until SIGTERM or SIGINT. It prints nothing but errors. Exit codes: 0 told
 to stop, 2 cannot start. `running` is how a parent holds it.
@@ -25,9 +26,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from realtime.demo.shop import Till
 from realtime.errors import ConfigurationError, RealtimeError
 from realtime.mongo.client import open_database
-from realtime.shop import Till
 
 try:
     import psutil
@@ -320,7 +321,7 @@ async def running(uri: str, database: str) -> AsyncIterator[Process]:
     """The writer as a child process, for as long as the block lasts and never longer than this process lives."""
     # A session of its own: Ctrl-C is the parent's to handle, and the end of stdin tells the writer.
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "realtime.demo", stdin=PIPE, stdout=DEVNULL, start_new_session=True
+        sys.executable, "-m", "realtime.demo.writer", stdin=PIPE, stdout=DEVNULL, start_new_session=True
     )
     try:
         await _tell(process, json.dumps({"uri": uri, "database": database}))

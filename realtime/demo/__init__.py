@@ -1,0 +1,1 @@
+"""The demo's writer and its small shop."""
