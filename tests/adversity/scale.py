@@ -168,7 +168,7 @@ ROWS: dict[int, Shown] = {
         "one in ten stops reading: the others' p99 ≤ 2×, memory bounded, gone ≤ 30 s",
         (
             f"{_HERE}/test_deaf.py::test_one_in_ten_stops_reading_and_the_others_do_not_notice",
-            "tests/web/test_sinks.py::test_a_client_that_never_reads_again_is_gone_within_30_seconds",
+            "tests/web/entrance/test_sinks.py::test_a_client_that_never_reads_again_is_gone_within_30_seconds",
         ),
     ),
     16: Shown(
@@ -188,7 +188,7 @@ ROWS: dict[int, Shown] = {
     18: Shown(
         "a pattern made to backtrack: the loop stalled ≤ 20 ms",
         (
-            "tests/core/test_regex.py::test_time_is_linear_where_backtracking_would_take_for_ever",
+            "tests/core/mql/test_regex.py::test_time_is_linear_where_backtracking_would_take_for_ever",
             f"{_EXACT}/test_filters.py::test_a_pattern_made_to_backtrack_stalls_nobody",
         ),
     ),

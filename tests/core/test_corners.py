@@ -13,8 +13,8 @@ from realtime.core.live.moments import MomentAssembler
 from realtime.core.mql.filters import Bounds, compile_filter
 from realtime.core.mql.projection import compile_projection
 from tests.core.examples import EPOCH, delete, event_group, insert, live_group, query, replace, settled, shown, update
-from tests.core.test_moments import numbered
-from tests.core.test_query import touch_of
+from tests.core.live.test_moments import numbered
+from tests.core.live.test_query import touch_of
 
 
 @pytest.mark.parametrize(

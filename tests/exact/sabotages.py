@@ -10,9 +10,9 @@ RULES = "tests/js/test_page_modules.py"
 DASHBOARD = "tests/e2e/test_dashboard.py::test_bars_follow_a_live_aggregate_and_keep_themselves_sorted"
 SHOP = "tests/e2e/test_page.py::test_the_shops_leaderboard_and_sales_are_what_mongodb_has_at_their_position"
 ORDERED = "tests/e2e/test_page.py::test_sorted_and_limited_documents_stand_in_the_order_of_the_window"
-STREAM = "tests/web/test_sse.py"
+STREAM = "tests/web/http/test_sse.py"
 TAIL = "tests/e2e/test_tail.py::test_a_window_is_printed_in_its_order_with_places_and_groups_as_rows"
-WRITER = "tests/test_shop.py"
+WRITER = "tests/demo/test_shop.py"
 
 SHOWN: list[tuple[str, str, str, str, str]] = [
     ("shown: a hidden move is no change", f"{CLIENT}/view.js", " || change.index !== undefined)", ")", NODE),

@@ -254,14 +254,14 @@ EXACT: list[tuple[str, str, str, str, str]] = [
         "realtime/hub/resume.py",
         "within=patience",
         "within=None",
-        "tests/web/test_resume.py::test_a_query_takes_a_snapshot_where_the_oplog_takes_long_and_events_wait",
+        "tests/web/socket/test_resume.py::test_a_query_takes_a_snapshot_where_the_oplog_takes_long_and_events_wait",
     ),
     (
         "who reads back holds the whole journal",
         JOURNAL,
         "if needed is not None and entry.time > needed:",
         "if needed is not None:",
-        "tests/core/test_journal.py::test_what_nobody_waits_for_is_forgotten_although_somebody_waits",
+        "tests/core/live/test_journal.py::test_what_nobody_waits_for_is_forgotten_although_somebody_waits",
     ),
     (
         "what was read back is joined to what it does not touch",

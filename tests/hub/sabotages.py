@@ -4,11 +4,11 @@ from __future__ import annotations
 
 WINDOW, QUERY, HUB = "realtime/core/live/window.py", "realtime/core/live/query.py", "realtime/hub/hub.py"
 LOADING = "realtime/hub/loading.py"
-FOLDED = "tests/core/test_window.py::test_the_folded_view_is_what_sorting_everything_gives"
-ONE = "tests/core/test_window.py"
+FOLDED = "tests/core/live/test_window.py::test_the_folded_view_is_what_sorting_everything_gives"
+ONE = "tests/core/live/test_window.py"
 AGAIN = "tests/hub/test_windows.py"
-ROWS = "tests/core/test_aggregate.py::test_folded_rows_are_those_made_from_scratch"
-TOTALS = "tests/core/test_totals.py"
+ROWS = "tests/core/live/test_aggregate.py::test_folded_rows_are_those_made_from_scratch"
+TOTALS = "tests/core/live/test_totals.py"
 LIVE = "tests/exact/test_windows.py"
 
 WINDOWS: list[tuple[str, str, str, str, str]] = [
@@ -241,7 +241,7 @@ GROUPS: list[tuple[str, str, str, str, str]] = [
         "realtime/core/live/result.py",
         "        now = encoded if self._fresh is None else _digest(encoded)",
         '        now = encoded if self._fresh is None else _digest(b"")',
-        "tests/core/test_query.py::test_a_group_that_keeps_no_bytes_tells_the_same_changes",
+        "tests/core/live/test_query.py::test_a_group_that_keeps_no_bytes_tells_the_same_changes",
     ),
     (
         "groups: every filter is asked",

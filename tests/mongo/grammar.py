@@ -164,7 +164,7 @@ class Grammar:
 
     def condition(self) -> dict[str, Any]:
         path, condition = self.path(), self.operators() if self.chance.random() < 0.9 else self.value_operand()
-        # An `$elemMatch` at the empty name ends mongod 6.0.5; tests/core/test_filters.py has its refusal.
+        # An `$elemMatch` at the empty name ends mongod 6.0.5; tests/core/mql/test_filters.py has its refusal.
         return {_field(path) if path or "$elemMatch" not in repr(condition) else "a": condition}
 
     def operators(self, depth: int = 2) -> dict[str, Any]:

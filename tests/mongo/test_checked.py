@@ -1,4 +1,4 @@
-"""The models' writer: no way of writing goes past it. What it does is told by tests/web/test_collections.py."""
+"""The models' writer: no way of writing goes past it. What it does is told by tests/web/socket/test_collections.py."""
 
 from __future__ import annotations
 

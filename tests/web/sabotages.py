@@ -5,8 +5,8 @@ from __future__ import annotations
 WRITES = "realtime/mongo/writes.py"
 CURSOR = "realtime/core/wire/cursor.py"
 SSE = "realtime/web/http/sse.py"
-AFTER = "tests/web/test_after.py"
-STREAMS = "tests/web/test_sse.py"
+AFTER = "tests/web/http/test_after.py"
+STREAMS = "tests/web/http/test_sse.py"
 
 HTTP: list[tuple[str, str, str, str, str]] = [
     (
@@ -14,35 +14,35 @@ HTTP: list[tuple[str, str, str, str, str]] = [
         WRITES,
         "result = await transact(session, write, self._gate.seconds)\n            return Inserted",
         "result = await write(session)\n            return Inserted",
-        "tests/web/test_bulk.py::test_a_list_is_one_moment_at_its_position",
+        "tests/web/http/test_bulk.py::test_a_list_is_one_moment_at_its_position",
     ),
     (
         "an aborted transaction is not run again",
         "realtime/mongo/transactions.py",
         'if not error.has_error_label("TransientTransactionError") or',
         "if True or",
-        "tests/web/test_bulk.py::test_concurrent_lists_with_a_key_in_common_are_each_whole_or_refused",
+        "tests/web/http/test_bulk.py::test_concurrent_lists_with_a_key_in_common_are_each_whole_or_refused",
     ),
     (
         "a commit without an answer is not asked for again",
         "realtime/mongo/transactions.py",
         "if late or not",
         "if True or not",
-        "tests/web/test_bulk.py::test_a_commit_whose_answer_was_lost_is_asked_for_again",
+        "tests/web/http/test_bulk.py::test_a_commit_whose_answer_was_lost_is_asked_for_again",
     ),
     (
         "If-Match is decided before the transaction of the write",
         WRITES,
         "result = await self._conditional(session, collection, key, write, terms)\n            made",
         "await self._check(None, collection, key, terms)\n            result = await write(session)\n            made",
-        "tests/web/test_etags.py::test_50_parallel_puts_with_one_tag_are_one_200_and_49_times_412",
+        "tests/web/http/test_etags.py::test_50_parallel_puts_with_one_tag_are_one_200_and_49_times_412",
     ),
     (
         "a weak tag matches",
         "realtime/web/http/etags.py",
         "or tag in wanted",
         "or tag in map(_strong, wanted)",
-        "tests/web/test_etags.py::test_another_tag_and_a_weak_one_write_nothing",
+        "tests/web/http/test_etags.py::test_another_tag_and_a_weak_one_write_nothing",
     ),
     (
         "after by $gt, which sees one type alone",
@@ -70,14 +70,14 @@ HTTP: list[tuple[str, str, str, str, str]] = [
         "realtime/web/http/ndjson.py",
         'await write(b"".join(ejson.encode(document) + b"\\n" for document in documents))',
         'self.body += b"".join(ejson.encode(document) + b"\\n" for document in documents)',
-        "tests/web/test_ndjson.py::test_a_million_documents_leave_the_process_below_30_mb_more",
+        "tests/web/http/test_ndjson.py::test_a_million_documents_leave_the_process_below_30_mb_more",
     ),
     (
         "the cursor of a reader that is gone lives on",
         "realtime/mongo/stream.py",
         'await self._client.admin.command({"killSessions": [session.session_id]})',
         "pass",
-        "tests/web/test_ndjson.py::test_a_reader_that_is_gone_takes_its_cursor_along_at_once",
+        "tests/web/http/test_ndjson.py::test_a_reader_that_is_gone_takes_its_cursor_along_at_once",
     ),
     (
         "a heartbeat before live has an id",

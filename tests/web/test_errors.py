@@ -130,10 +130,10 @@ def test_every_code_of_the_table_is_provoked_here_or_named_with_where() -> None:
         "history_lost": "test_history_that_is_gone",
         "too_many_subscriptions": "test_the_subscription_over_the_limit",
         "rate_limited": "test_writes_over_the_limit",
-        "forbidden": "tests/web/test_entrance.py",
+        "forbidden": "tests/web/entrance/test_entrance.py",
         "unavailable": "tests/e2e/test_outage.py",
         "timeout": "test_a_fence_that_is_never_passed",
-        "internal": "tests/web/test_bugs.py",
+        "internal": "tests/web/entrance/test_bugs.py",
         "unauthenticated": "there is no authentication yet: everyone is anonymous",
     }
     provoked = {code for code, _ in OVER_THE_SOCKET} | elsewhere.keys()

@@ -1,7 +1,7 @@
 """The wire: client frames as Pydantic models, server frames as models and, where it is hot, as bytes put together.
 
 `parse` turns a text frame into a model or raises the error of PROTOCOL section 7 that answers it. Field order in a
-model is field order on the wire; `tests/core/test_protocol.py` proves the hot encoders equal to the models.
+model is field order on the wire; `tests/core/wire/test_protocol.py` proves the hot encoders equal to the models.
 """
 
 from __future__ import annotations

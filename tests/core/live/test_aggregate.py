@@ -19,7 +19,7 @@ from realtime.core.live.events import identity
 from realtime.core.live.query import GroupBounds, QueryGroup
 from realtime.errors import InvalidRequestError
 from tests.core.examples import EPOCH, delete, insert, live_group, query, replace, settled, shown, update
-from tests.core.folding import Folded
+from tests.core.live.folding import Folded
 
 SEED = int(os.environ.get("REALTIME_TEST_SEED") or random.SystemRandom().randrange(2**32))
 SALES = {"by": ["status"], "count": True, "sum": ["total"]}

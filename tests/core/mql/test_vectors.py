@@ -13,7 +13,7 @@ from realtime.core.bson import ejson
 from realtime.core.mql.filters import compile_filter
 from realtime.errors import InvalidFilterError, UnsupportedOperatorError
 
-VECTORS = Path(__file__).parents[1] / "vectors" / "filters.jsonl"
+VECTORS = Path(__file__).parents[2] / "vectors" / "filters.jsonl"
 
 
 def decide(case: dict[str, object]) -> str:

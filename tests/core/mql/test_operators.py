@@ -137,7 +137,7 @@ def test_an_operator_matches_what_find_would(condition: Any, matching: Values, o
 
 def test_every_operator_has_a_case() -> None:
     text = repr(list(CASES.values()))
-    elsewhere = {"$ne", "$gt", "$exists"}  # tests/core/test_filters.py
+    elsewhere = {"$ne", "$gt", "$exists"}  # tests/core/mql/test_filters.py
     assert [name for name in FIELD_OPERATORS if f"'{name}'" not in text and name not in elsewhere] == []
 
 

@@ -30,7 +30,7 @@ from tests.core.examples import (
     shown,
     update,
 )
-from tests.core.folding import Folded
+from tests.core.live.folding import Folded
 
 SEED = int(os.environ.get("REALTIME_TEST_SEED") or random.SystemRandom().randrange(2**32))
 ROUNDS, STEPS = 2, 120

@@ -19,7 +19,8 @@ from realtime.settings import load
 from tests.embedding import PREFIX, by_mount, by_router, embedded, hosting, included, listening
 from tests.replica_set import ReplicaSet
 from tests.serving import Service
-from tests.web import test_rest, test_socket
+from tests.web.http import test_rest
+from tests.web.socket import test_socket
 from tests.wire import wired
 
 __all__ = ["embedded", "service"]

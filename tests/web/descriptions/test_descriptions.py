@@ -33,7 +33,7 @@ from tests.serving import Service, serving, told_in
 from tests.web.test_errors import OVER_HTTP
 from tests.wire import Wire, wired
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SCHEMA = ROOT / "docs" / "protocol.schema.json"
 ASYNCAPI_PACKAGE = "@asyncapi/specs@6.11.1"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "realtime-tests"
