@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: tools help demo serve test test-core adversity sabotage screenshots check lint types schema install clean
+.PHONY: tools help demo serve test test-core adversity sabotage findings screenshots check lint types schema install clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -67,6 +67,10 @@ types: $(STAMP) ## mypy --strict
 
 schema: $(STAMP) ## write docs/protocol.schema.json anew, from the frames' models
 	$(BIN)/python -m realtime.web.descriptions.descriptions > docs/protocol.schema.json.new && mv docs/protocol.schema.json.new docs/protocol.schema.json
+
+findings: ## what other software does that surprised us, shown on it alone; fails where that has changed (5 minutes)
+	@changed=; for finding in findings/*.sh; do bash $$finding || changed="$$changed $$finding"; done; \
+	test -z "$$changed" || { echo "no longer as noted:$$changed"; exit 1; }
 
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
