@@ -103,9 +103,20 @@ class HistoryLostError(ServiceError):
 
 
 class UnauthenticatedError(ServiceError):
-    """No principal."""
+    """No principal. `reason` is one word for the audit log; the message, for who asks, never holds a token."""
 
     code, status, retry = "unauthenticated", 401, False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str = "no_token",
+        details: Mapping[str, Any] | None = None,
+        retry_after: float | None = None,
+    ):
+        super().__init__(message, details=details, retry_after=retry_after)
+        self.reason = reason
 
 
 class ForbiddenError(ServiceError):

@@ -1,0 +1,24 @@
+"""Who asks: until when, and equal to themselves."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from realtime.core.access.principal import ANONYMOUS, Principal
+
+
+def test_a_principal_ends_at_its_second_and_one_without_never_does() -> None:
+    one = Principal("ann", expires=100.0)
+    assert (one.expired(99.9), one.expired(100.0), one.expired(101)) == (False, True, True)
+    assert not ANONYMOUS.expired(1e12)
+
+
+def test_a_principal_cannot_be_changed_and_can_be_a_key() -> None:
+    one = Principal("ann", frozenset({"staff"}), {"team": ["a"]}, jti="t1")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        one.sub = "bob"  # type: ignore[misc]
+    assert {one: 1}[Principal("ann", frozenset({"staff"}), {"team": ["a"]}, jti="t1")] == 1
+    assert one != Principal("ann", frozenset({"staff"}), {"team": ["b"]}, jti="t1")
+    assert dict(ANONYMOUS.claims) == {}
