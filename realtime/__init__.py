@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Collection", "Realtime", "Settings", "__version__", "create_app"]
+__all__ = ["Collection", "Principal", "Realtime", "Settings", "__version__", "create_app"]
 
 if TYPE_CHECKING:
     from realtime.app import Realtime, create_app
+    from realtime.core.access.principal import Principal
     from realtime.core.wire.collections import Collection
     from realtime.settings import Settings
 
@@ -23,4 +24,13 @@ def __getattr__(name: str) -> Any:
         from realtime.settings import Settings  # noqa: PLC0415 - see above
 
         return Settings
+    if name == "Principal":
+        from realtime.core.access.principal import Principal  # noqa: PLC0415 - see above
+
+        return Principal
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """The public names, those that are loaded when asked for among them, and none that is here for its own sake."""
+    return sorted({*globals(), *__all__} - {"Any", "TYPE_CHECKING", "annotations"})

@@ -4,46 +4,71 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any
 
-from fastapi import APIRouter, Depends, FastAPI
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Security
+from fastapi.requests import HTTPConnection
+from fastapi.security import HTTPBearer
 
 from realtime import __version__
+from realtime.access.access import Access
+from realtime.access.audit import Entry
+from realtime.bugs import bug
+from realtime.core.access.principal import ANONYMOUS, Principal
+from realtime.core.access.revoked import revocation_of
 from realtime.core.connection.session import Limits
 from realtime.core.live.journal import Journal
 from realtime.core.live.query import GroupBounds
 from realtime.core.mql.filters import Bounds
+from realtime.core.upstream.health import FeedStatus
+from realtime.core.wire.closing import CLOSE_DRAINING
 from realtime.core.wire.collections import Collection, Collections
-from realtime.core.wire.protocol import CLOSE_DRAINING
-from realtime.errors import ConfigurationError
+from realtime.errors import ConfigurationError, ServiceError, UnavailableError
 from realtime.hub.history import History
 from realtime.hub.hub import Hub
 from realtime.hub.pipe import Pipe
 from realtime.mongo import client as clients
 from realtime.mongo import embedded, preflight
+from realtime.mongo.access import MongoKeys, MongoRevocations
 from realtime.mongo.checked import CheckedWriter
 from realtime.mongo.clock import ClusterClock
+from realtime.mongo.dialect import Interpreter
 from realtime.mongo.faults import Gate
-from realtime.mongo.feed import ChangeFeed, FeedStatus
+from realtime.mongo.feed import ChangeFeed
 from realtime.mongo.oplog import OplogReader
 from realtime.mongo.snapshot import MongoReader
+from realtime.mongo.tickets import MongoTickets
 from realtime.operations.health import Health
-from realtime.settings import Settings, load
-from realtime.web import pages
+from realtime.settings import Settings, load, stray_variables
+from realtime.web import pages as page_routes
 from realtime.web.descriptions import descriptions
+from realtime.web.entrance import shared
+from realtime.web.entrance.doorkeeper import Doorkeeper
 from realtime.web.entrance.live import Entrance, Live
-from realtime.web.entrance.problems import answer_unknown_paths
-from realtime.web.http import listing, rest, sse
+from realtime.web.entrance.own import Dependency
+from realtime.web.entrance.problems import answer_unknown_paths, answer_unknown_sockets
+from realtime.web.http import listing, rest, sse, tickets
 from realtime.web.http.typed import typed_routes
-from realtime.web.socket import socket
+from realtime.web.socket import asked, socket
 
 log = logging.getLogger("realtime")
 
 CLOSE_SECONDS = 0.5
+FRESH_SECONDS = 3.0
+"""Without a reply of the change stream for so long nobody is let in: a revocation might have been missed."""
+READ_SECONDS, READ_LOOK_SECONDS = 5.0, 0.01
+"""How long a start waits for revocations to be read."""
 BACKFILL_SECONDS = 60
 """How much of the oplog is read back after a start, so that a crowd that returns finds its history in memory."""
+BEARER = HTTPBearer(
+    scheme_name="token",
+    description="A token or a key, where the service asks who its clients are (REALTIME_AUTH).",
+    auto_error=False,
+)
+"""Describes alone: who asks is found out by the entrance, so that all ways of carrying a token are one."""
 NOT_STARTED = (
     "the realtime service is not started, because nobody ran its lifespan: say app = FastAPI(lifespan=rt.lifespan), or "
     "`async with rt.started():` in your own lifespan. Starlette does not run the lifespan of a mounted application: "
@@ -59,8 +84,9 @@ class Realtime:
 
     `app = FastAPI(lifespan=rt.lifespan)`, `app.include_router(rt.router, prefix="/live")`. Whoever runs `started()`
     owns it: it opens the one Motor client, starts the feed, and closes both again. `lifespan` is the application's
-    own, run inside of this one. `collections` (and those of the settings) are the only ones served, unless `others`
-    says otherwise; a model says what their documents are. docs/embedding.md has it all.
+    own, run inside of this one. `authenticate` gets a connection and returns who asks. `collections` (and those of the
+    settings) are the only ones served, unless `others` says otherwise; a model says what their documents are.
+    docs/embedding.md has it all.
     """
 
     def __init__(
@@ -70,9 +96,14 @@ class Realtime:
         collections: Iterable[Collection] = (),
         others: bool = False,
         lifespan: Lifespan | None = None,
+        admin_apart: bool = False,
+        authenticate: Callable[..., Any] | None = None,
     ) -> None:
         self.settings = settings if settings is not None else load()
-        self.collections = Collections.of(collections, self.settings.collections, others=others)
+        self.own = None if authenticate is None else Dependency(authenticate)
+        self.collections = Collections.of(
+            collections, self.settings.collections, others=others, database=self.settings.database
+        )
         self.uri = ""
         self._inner = lifespan
         self._started = False
@@ -80,19 +111,28 @@ class Realtime:
         self._live: Live | None = None
         self._feed: ChangeFeed | None = None
         self._health: Health | None = None
-        self.router = APIRouter()
-        for part in (
-            typed_routes(self.collections),
-            listing.router,
-            rest.router,
-            sse.router,
-            socket.router,
-            pages.router,
-            descriptions.router,
-        ):
-            self.router.include_router(part, dependencies=[Depends(Entrance(self.live))])
+        self._revoker: MongoRevocations | None = None
+        self.admin_apart = admin_apart or self.settings.admin_port is not None
+        typed = typed_routes(self.collections)
+        self.router, self.admin_router = (
+            self._served(typed, pages=not self.admin_apart),
+            self._served(typed, pages=True),
+        )
+
+    def _served(self, typed: APIRouter, *, pages: bool) -> APIRouter:
+        """What clients need, and with `pages` what people and machines of the operator's do."""
+        router = APIRouter()
+        asks = [Depends(Entrance(self.live, asks=True)), Security(BEARER)]
+        # First the sockets: routes are tried one after the other, and most who come together come there.
+        for part in (socket.router, typed, listing.router, rest.router, sse.router, tickets.router):
+            router.include_router(part, dependencies=asks)
+        of_pages = [page_routes.router, page_routes.probes_router, descriptions.router]
+        for part in [asked.router, *(of_pages if pages else [page_routes.bare_probes_router])]:
+            router.include_router(part, dependencies=[Depends(Entrance(self.live))])
         open_to_all = Depends(Entrance(self.live, any_origin=True))
-        self.router.include_router(pages.client_router, dependencies=[open_to_all])
+        router.include_router(page_routes.client_router, dependencies=[open_to_all])
+        router.include_router(shared.router, dependencies=[Depends(Entrance(self.live))])
+        return router
 
     def live(self) -> Live:
         """The running service; `ConfigurationError` where its lifespan does not run."""
@@ -104,14 +144,50 @@ class Realtime:
             raise ConfigurationError(NOT_STARTED)
         return self._live
 
+    @property
+    def running(self) -> Live | None:
+        """The running service; None where it is not started."""
+        return self._live
+
+    async def principal(self, connection: HTTPConnection) -> Principal:
+        """For `Depends`, in routes of the application's own: who asks; `HTTPException` where that is nobody."""
+        try:
+            found = await self.live().doorkeeper.who(connection)
+        except ServiceError as error:
+            raise HTTPException(error.status, error.message) from None
+        if found is None:
+            raise HTTPException(401, "who asks? Send Authorization: Bearer and a token", {"WWW-Authenticate": "Bearer"})
+        return found
+
     async def database(self) -> Any:
         """For `Depends`: Motor's database on the process's one client."""
         return self.live().database
 
+    async def revoke(
+        self, *, sub: str | None = None, jti: str | None = None, key: str | None = None, until: float | None = None
+    ) -> None:
+        """End a user's connections, a token or a key, on every node: of `sub` what was issued before now.
+
+        Exactly one of them. It is stored when this returns, and acts here at once. `until`: when it may be forgotten,
+        in unix seconds. Raises `ServiceError` where MongoDB is away.
+        """
+        revocation = revocation_of(time.time(), sub=sub, jti=jti, key=key)
+        if revocation is None:
+            raise ConfigurationError("revoke(sub=…), revoke(jti=…) or revoke(key=…): name one of them")
+        access, revoker = self.live().access, self._revoker
+        if revoker is None or access.revocations is None:
+            raise ConfigurationError("nobody is asked who they are here: set REALTIME_AUTH, or give authenticate=…")
+        await revoker.write(revocation, until)
+        access.revocations.act_now(revocation)
+        access.audit.record(Entry("revoke", operation=revocation.kind, key=revocation.value))
+
     def drain(self) -> None:
         """Tell every client that this is a farewell and no fault. Event streams would keep a server from ending."""
         for connection in list(self._live.connections) if self._live is not None else ():
-            connection.sink.close(CLOSE_DRAINING, "draining")
+            try:
+                connection.sink.close(CLOSE_DRAINING, "draining")
+            except Exception as error:
+                bug("connection", error)
 
     @asynccontextmanager
     async def lifespan(self, app: Any) -> AsyncIterator[Mapping[str, Any]]:
@@ -129,6 +205,8 @@ class Realtime:
         if self._started:
             raise ConfigurationError("the realtime service runs already: run its lifespan, or started(), once")
         settings = self.settings
+        if (stray := stray_variables()) is not None:
+            log.warning(stray)
         async with AsyncExitStack() as stack:
             self._started = True
             stack.callback(self._ended)
@@ -141,31 +219,23 @@ class Realtime:
             deployment = await preflight.inspect(
                 client, database, epoch=settings.epoch, allow_sharded=settings.allow_sharded
             )
-            log.info(
-                "serving database %s of replica set %s (MongoDB %s, epoch %s)",
-                settings.database,
-                deployment.replica_set,
-                deployment.version,
-                deployment.epoch,
-            )
+            _say(settings, deployment)
             gate = Gate(settings.request_timeout_seconds)
             reader = MongoReader(client, database, gate)
-            bounds = _bounds(settings)
             far_client = clients.open_feed_client(uri, far=True)
             stack.callback(clients.close, far_client)
             feed_database = clients.database_of(feed_client, settings.database)
             far_database = clients.database_of(far_client, settings.database)
-            journal = Journal(deployment.time, max_bytes=settings.journal_bytes, max_seconds=settings.journal_seconds)
-            oplog = OplogReader(
-                far_database,
-                batch_size=settings.feed_batch_size,
-                max_bytes=settings.catch_up_bytes,
-                collections=self.collections.names,
-                held_bytes=settings.transaction_bytes,
+            hub = Hub(
+                reader,
+                self._history(far_database, deployment.time),
+                epoch=deployment.epoch,
+                time=deployment.time,
+                bounds=_bounds(settings),
+                dialect=deployment.dialect,
             )
-            history = History(journal, oplog)
-            hub = Hub(reader, history, epoch=deployment.epoch, time=deployment.time, bounds=bounds)
-            self._feed = self._change_feed(feed_client, feed_database, deployment.time, far=far_database)
+            access = Access(settings, own=self.own is not None)
+            self._feed = self._change_feed(feed_client, feed_database, deployment, hub, far=far_database)
             self._live = Live(
                 settings=settings,
                 limits=_limits(settings, self.collections),
@@ -174,39 +244,91 @@ class Realtime:
                 reader=reader,
                 writer=CheckedWriter(client, database, gate, self.collections),
                 database=database,
+                access=access,
+                tickets=MongoTickets(database, gate),
             )
             self._health = Health(self._live, self._feed, ClusterClock(client, database, gate).read)
-            async with self._running(self._feed, hub, Pipe(hub, reader), self._health):
+            pipe = Pipe(hub, reader, on_stuck=self._health.stuck)
+            async with (
+                self._running(self._feed, hub, pipe, self._health),
+                access.running(hub, MongoKeys(database, gate), self._feed_is_fresh),
+            ):
+                self._revoker = MongoRevocations(database, gate)
+                self._live.doorkeeper = await self._doorkeeper(stack, access)
                 try:
                     yield self._live
                 finally:
                     self._live.ready = False
                     self.drain()
 
-    def _change_feed(self, client: Any, database: Any, start: int, *, far: Any) -> ChangeFeed:
+    async def _doorkeeper(self, stack: AsyncExitStack, access: Access) -> Doorkeeper:
+        doorkeeper = Doorkeeper(
+            access.authenticator,
+            own=self.own,
+            recheck_seconds=self.settings.recheck_seconds,
+            revocations=access.revocations,
+            limiter=access.limiter,
+            audit=access.audit,
+        )
+        stack.callback(doorkeeper.close)
+        await self._revocations_read(access)
+        return doorkeeper
+
+    async def _revocations_read(self, access: Access) -> None:
+        """So that nobody who comes with the first breath is `unavailable`; where MongoDB is away they are."""
+        for _ in range(round(READ_SECONDS / READ_LOOK_SECONDS)):
+            try:
+                if access.revocations is not None:
+                    access.revocations.refused(ANONYMOUS)
+            except UnavailableError:
+                await asyncio.sleep(READ_LOOK_SECONDS)
+            else:
+                return
+
+    def _history(self, far_database: Any, time: int) -> History:
+        settings = self.settings
+        journal = Journal(time, max_bytes=settings.journal_bytes, max_seconds=settings.journal_seconds)
+        oplog = OplogReader(
+            far_database,
+            batch_size=settings.feed_batch_size,
+            max_bytes=settings.catch_up_bytes,
+            collections=self.collections.names,
+            held_bytes=settings.transaction_bytes,
+        )
+        return History(journal, oplog)
+
+    def _change_feed(
+        self, client: Any, database: Any, deployment: preflight.Deployment, hub: Hub, *, far: Any
+    ) -> ChangeFeed:
         return ChangeFeed(
             client,
             database,
-            start=start,
+            start=deployment.time,
             batch_size=self.settings.feed_batch_size,
             await_ms=self.settings.feed_await_ms,
             held_bytes=self.settings.transaction_bytes,
             on_status=self._report,
+            on_open=Interpreter(deployment.dialect, hub.speak).ask,
             far=far,
             collections=self.collections.names,
+            interest=hub.router.asked,
         )
 
+    def _feed_is_fresh(self) -> bool:
+        """Whether the change stream has said something just now, so that a revocation would have come by it."""
+        heard = None if self._feed is None else self._feed.replied_at
+        return heard is not None and asyncio.get_running_loop().time() - heard < FRESH_SECONDS
+
     def _ended(self) -> None:
-        self._live, self._feed, self._health = None, None, None
+        self._live, self._feed, self._health, self._revoker = None, None, None, None
         self._started = self._said_not_started = False
 
     @asynccontextmanager
     async def _running(self, feed: ChangeFeed, hub: Hub, pipe: Pipe, health: Health) -> AsyncIterator[None]:
         """The feed into the hub, until the block ends; the feed's step is waited for and never cancelled."""
         flow = asyncio.create_task(pipe.run(feed), name="feed")
-        flow.add_done_callback(self._pipe_ended)
         backfill = hub.history.backfill(max(hub.time - (BACKFILL_SECONDS << 32), 0))
-        watchers = [asyncio.create_task(work) for work in (self._beat(), health.watch(), health.look(), backfill)]
+        watchers = [asyncio.create_task(work) for work in self._watching(health, backfill)]
         try:
             yield
         finally:
@@ -221,12 +343,6 @@ class Realtime:
             flow.cancel()
             await asyncio.gather(flow, return_exceptions=True)
 
-    def _pipe_ended(self, pipe: asyncio.Task[None]) -> None:
-        error = None if pipe.cancelled() else pipe.exception()
-        if error is not None:
-            log.critical("the feed ended, which is a bug: nothing is delivered any more", exc_info=error)
-            self._report(FeedStatus(up=False, reason="the feed ended by a bug; restart the service"))
-
     async def _uri(self, stack: AsyncExitStack) -> str:
         if self.settings.mongodb_uri is not None:
             return self.settings.mongodb_uri.get_secret_value()
@@ -235,16 +351,35 @@ class Realtime:
 
     # ------------------------------------------------------------------------------------------------------ watching
 
+    def _watching(self, health: Health, backfill: Coroutine[Any, Any, None]) -> tuple[Coroutine[Any, Any, None], ...]:
+        """What goes on beside the feed."""
+        held = self.live().tickets
+        holding = () if held is None else (held.hold(),)
+        return (self._beat(), health.watch(), health.look(), backfill, *holding)
+
     async def _beat(self) -> None:
         live = self.live()
         while True:
             await asyncio.sleep(self.settings.heartbeat_seconds)
-            live.hub.heartbeat(list(live.connections))
+            try:
+                live.hub.heartbeat(list(live.admitted))
+            except Exception as error:
+                bug("heartbeat", error)
 
     def _report(self, status: FeedStatus) -> None:
         """The feed went down or came back, by its own account."""
         if self._health is not None:
             self._health.report(status)
+
+
+def _say(settings: Settings, deployment: preflight.Deployment) -> None:
+    log.info(
+        "serving database %s of replica set %s (MongoDB %s, epoch %s)",
+        settings.database,
+        deployment.replica_set,
+        deployment.version,
+        deployment.epoch,
+    )
 
 
 def _limits(settings: Settings, collections: Collections) -> Limits:
@@ -273,6 +408,15 @@ def _bounds(settings: Settings) -> GroupBounds:
 def create_app(settings: Settings | None = None, **options: Any) -> FastAPI:
     """An application that is the service and nothing else; `options` are those of `Realtime`."""
     realtime = Realtime(settings, **options)
+    app = _application(realtime, realtime.router, described=not realtime.admin_apart)
+    app.state.realtime = realtime
+    if realtime.admin_apart:
+        # Of the service that the other one runs.
+        app.state.admin = _application(realtime, realtime.admin_router, described=True)
+    return app
+
+
+def _application(realtime: Realtime, router: APIRouter, *, described: bool) -> FastAPI:
     app = FastAPI(
         title="realtime",
         version=__version__,
@@ -281,8 +425,9 @@ def create_app(settings: Settings | None = None, **options: Any) -> FastAPI:
         # FastAPI's own pages load their scripts from elsewhere, and know nothing of hosts and origins.
         openapi_url=None,
     )
-    app.include_router(realtime.router)
-    app.include_router(descriptions.descriptions(app), dependencies=[Depends(Entrance(realtime.live))])
+    app.include_router(router)
+    if described:
+        app.include_router(descriptions.descriptions(app), dependencies=[Depends(Entrance(realtime.live))])
     answer_unknown_paths(app)
-    app.state.realtime = realtime
+    answer_unknown_sockets(app)
     return app

@@ -6,7 +6,7 @@ A `ServiceError` is a row of PROTOCOL section 7: its `code` is what the wire car
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 
@@ -82,6 +82,18 @@ class UnsupportedOperatorError(ServiceError):
     """An operator that the allow-list does not have; `details` names operator and path."""
 
     code, status, retry = "unsupported_operator", 422, False
+
+
+class InvalidDocumentError(ServiceError):
+    """A stored document makes an expression fail, in MongoDB too; `details` has key and operator where known."""
+
+    code, status, retry = "invalid_document", 422, False
+
+
+class UnsupportedValueError(ServiceError):
+    """A stored document has a value of which it is not certain here what MongoDB makes; `details` as above."""
+
+    code, status, retry = "unsupported_value", 422, False
 
 
 class UnsupportedCollectionError(ServiceError):
@@ -182,3 +194,54 @@ class TimedOutError(ServiceError):
 def every_kind() -> tuple[type[ServiceError], ...]:
     """Every row of the table, in the order of this file."""
     return tuple(kind for kind in ServiceError.__subclasses__() if kind.__module__ == __name__)
+
+
+# ------------------------------------------------------------------------------------------- what Pydantic found wrong
+
+_WORDS = {
+    "missing": "is missing",
+    "extra_forbidden": "is not known here",
+    "string_type": "must be a string",
+    "string_too_short": "must be at least {min_length} long",
+    "string_too_long": "must be at most {max_length} long",
+    "string_pattern_mismatch": "must match {pattern}",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "finite_number": "must be a finite number",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+    "dict_type": "must be an object",
+    "literal_error": "must be {expected}",
+    "datetime_type": "must be a date",
+    "datetime_parsing": "must be a date",
+    "path_type": "must be a path",
+}
+"""Pydantic's kinds of errors that frames, queries of addresses and settings have, in words for whoever sent them."""
+
+
+def worded(error: Mapping[str, Any]) -> str:
+    """What is wrong by one of Pydantic's errors, to go behind the name of what it is wrong with."""
+    words = _WORDS.get(error["type"])
+    return error["msg"].removeprefix("Value error, ") if words is None else words.format(**error.get("ctx", {}))
+
+
+def first_wrong(errors: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
+    """The first field that Pydantic found something wrong with, as a dotted path, and what, for a flat model.
+
+    Where a field may be of several types there is an error for each, named by the type: those that came furthest into
+    the value count, and no name of a type is shown.
+    """
+    paths = [(error["loc"][0], *(part for part in error["loc"][1:] if isinstance(part, int))) for error in errors]
+    deepest = max((path for path in paths if path[0] == paths[0][0]), key=len)
+    found = [error for error, path in zip(errors, paths, strict=True) if path == deepest]
+    # A value of the right type that is out of bounds is not told of the other types that it might have had.
+    telling = [error for error in found if not error["type"].endswith("_type")] or found
+    reasons = dict.fromkeys(map(worded, telling))
+    return ".".join(map(str, deepest)), " or ".join(reasons).replace(" or must be ", " or ")

@@ -22,8 +22,10 @@ JOURNAL_SECONDS = Gauge(
     "realtime_journal_seconds", "How far back the history in memory reaches", multiprocess_mode="livemin"
 )
 RESYNCS = Counter("realtime_resyncs", "Query groups read again, by reason", ["reason"])
+BUGS = Counter("realtime_bugs", "Exceptions of the service's own, by the wall that held them", ["wall"])
+STEPPED_OVER = Counter("realtime_moments_stepped_over", "Moments that could not be told, by a bug or their size")
 LAPSES = Counter("realtime_lapses", "Channels dropped from an outbox over its bound, to be made good later")
-SLOW_CONSUMERS = Counter("realtime_slow_consumers", "Connections closed because they took too little")
+SLOW_CONSUMERS = Counter("realtime_slow_consumers", "Connections closed because they took next to nothing")
 CONNECTIONS = Gauge("realtime_connections", "Open WebSocket connections and event streams", multiprocess_mode="livesum")
 SUBSCRIPTIONS = Gauge("realtime_subscriptions", "Subscriptions", multiprocess_mode="livesum")
 GROUPS = Gauge("realtime_query_groups", "Distinct queries", multiprocess_mode="livesum")
@@ -38,6 +40,12 @@ GROUP_DOCUMENTS = Gauge("realtime_group_documents", "Documents that query groups
 OUTBOX_BYTES = Gauge(
     "realtime_outbox_bytes", "Bytes that wait for connections to take them", multiprocess_mode="livesum"
 )
+UNAUTHENTICATED = Counter(
+    "realtime_unauthenticated", "Tokens and keys by which nobody was let in, by the audit log's word", ["reason"]
+)
+REVOCATIONS = Gauge("realtime_revocations", "Revocations that are known", multiprocess_mode="livemax")
+LIMITED = Counter("realtime_limited", "What was refused or closed because of a limit, by its setting", ["limit"])
+AUDIT_DROPPED = Counter("realtime_audit_dropped", "Lines of the audit log that were dropped")
 FEED_UP = Gauge("realtime_feed_up", "1 while the change stream is read, else 0", multiprocess_mode="livemin")
 LAST_STEP = Gauge(
     "realtime_last_step_timestamp_seconds",
@@ -55,7 +63,7 @@ OPLOG_LEFT = Gauge(
 )
 COMMAND_SECONDS = Histogram(
     "realtime_mongodb_command_seconds",
-    "Commands to MongoDB until their answer, without the waiting steps of the change stream",
+    "Commands of requests to MongoDB, and openings of change streams, until their answer",
     ["command"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
 )

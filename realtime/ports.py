@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from realtime.core.access.principal import Ended, Principal
+from realtime.core.access.tickets import Ticket
 from realtime.core.connection.outbox import Part
 from realtime.core.live.events import Batch
+from realtime.core.mql.expressions.timezones import Zones
+from realtime.errors import UnsupportedCollectionError
 
 Document = Mapping[str, Any]
-Condition = Callable[[Document | None], bool]
-"""Whether a write may go ahead, decided on the document as the write's own transaction sees it; None: there is none."""
+Condition = Callable[[bytes | None], bool]
+"""Whether a write may go ahead, by the BSON of the document as the write's own transaction sees it; None: no such."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,21 +33,39 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class CollectionFacts:
-    """What a subscription needs to know of a collection before it is accepted."""
+    """What a subscription needs to know of a collection before it is accepted.
+
+    `uuid` is the collection's own, whatever its name: a read that names it is of this collection or none.
+    """
 
     exists: bool
     pre_images: bool
+    capped: bool = False
+    uuid: Any = None
+
+    def check_snapshots(self, collection: str) -> None:
+        """`UnsupportedCollectionError` where MongoDB reads nothing of it at a known time."""
+        if self.capped:
+            raise UnsupportedCollectionError(
+                f"{collection} is a capped collection, of which MongoDB gives no snapshot: subscribe in mode events, "
+                "or read it over HTTP as NDJSON",
+                details={"collection": collection},
+            )
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A majority-committed write: its own cluster time, the document's key, and what MongoDB counted."""
+    """A majority-committed write: its own cluster time, the document's key, and what MongoDB counted.
+
+    `image` is the BSON of the document as this write left it, whatever came after; None where that was not asked for.
+    """
 
     time: int
     key: Any
     matched: int | None = None
     modified: int | None = None
     upserted: bool | None = None
+    image: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +77,20 @@ class Inserted:
 
 
 class VoidReadError(Exception):
-    """A read at a fixed time cannot be had or cannot be trusted (codes 239 and 246, a collection gone meanwhile)."""
+    """A read cannot be had or cannot be trusted (codes 239 and 246, the collection is another one by now)."""
 
 
 class Feed(Protocol):
     """Whole moments, in order, without end."""
 
-    def batches(self) -> AsyncIterator[Batch]:
+    def batches(self) -> AsyncGenerator[Batch, None]:
         """Batches until the feed is closed; upstream errors are mended inside and reported by `status`."""
+
+    async def rewind(self, time: int, *, step_over: bool) -> None:
+        """After `batches` has ended by a bug: the next ones are everything after `time`.
+
+        `step_over`: an event that cannot be decoded has a mark in its place (`realtime.core.live.stepping`).
+        """
 
 
 class SnapshotReader(Protocol):
@@ -78,17 +106,25 @@ class SnapshotReader(Protocol):
         sort: Mapping[str, int] | None = None,
         cut: bool = False,
         fields: Document | None = None,
+        facts: CollectionFacts | None = None,
     ) -> Snapshot:
         """All documents that match, at one time at or after `after`; `TooLargeError` with the count over `limit`.
 
-        `cut`: no such error, but the first `limit` of them by `sort`. `fields`: a projection.
+        `cut`: no such error, but the first `limit` of them by `sort`. `fields`: a projection. `VoidReadError` where
+        the collection is not the one of `facts`, which has been checked for snapshots.
         """
 
-    async def read_at(self, collection: str, keys: Sequence[Any], time: int) -> Snapshot:
-        """The documents with these keys exactly at `time`; `VoidReadError` where that time cannot be read."""
+    async def read_at(self, collection: str, keys: Sequence[Any], time: int, *, uuid: Any = None) -> Snapshot:
+        """The documents with these keys exactly at `time`; `VoidReadError` where that time cannot be read.
+
+        So it is where the collection is not the one of `uuid`. `UnsupportedCollectionError` where it is capped.
+        """
+
+    async def zones(self, names: Collection[str]) -> Zones:
+        """The offsets of time zones, as the server has them. `InvalidFilterError` for a name that it does not know."""
 
     async def describe(self, collection: str) -> CollectionFacts:
-        """What the collection is; `UnsupportedCollectionError` for what cannot be served live."""
+        """What the collection is, read after this was called; `UnsupportedCollectionError` for what is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +150,9 @@ class Oplog(Protocol):
     async def oldest(self) -> int | None:
         """The cluster time at which it begins; None where that cannot be known."""
 
+    async def initiated(self) -> int | None:
+        """The cluster time at which everything began; None where it reaches back less far, or that is not known."""
+
 
 class Writer(Protocol):
     """Majority-committed writes: of one document each, or of many in one transaction.
@@ -134,6 +173,7 @@ class Writer(Protocol):
         where: Document | None = None,
         match: Condition | None = None,
         upsert: bool = False,
+        image: bool = False,
     ) -> Written: ...
 
     async def update(
@@ -145,6 +185,7 @@ class Writer(Protocol):
         where: Document | None = None,
         match: Condition | None = None,
         upsert: bool = False,
+        image: bool = False,
     ) -> Written: ...
 
     async def delete(
@@ -156,14 +197,23 @@ class Sink(Protocol):
     """Where a connection's frames go: plain calls, in order, never waiting.
 
     What cannot be written at once waits in an outbox. Over its bound a channel lapses, which the sink tells its
-    `Listener`; where none can make room, the sink closes the connection by itself.
+    `Listener`. `crowded`: so many frames of no channel wait that nothing more is taken from the peer for now.
     """
+
+    max_frame: int | None
+    """Bytes of the largest frame that its peer says it takes; None: it did not say."""
+
+    @property
+    def crowded(self) -> bool: ...
 
     def send(self, frame: bytes, part: Part | None = None) -> None:
         """Hand over one text frame (UTF-8 JSON); `part` says which channel's moment it belongs to."""
 
     def send_run(self, frames: Iterator[bytes]) -> None:
         """Hand over frames that are made as the transport takes them."""
+
+    def lapse(self, channel: int, after: int) -> None:
+        """Drop what waits of a channel, which was told up to a cluster time: its `Listener` makes it good later."""
 
     def close(self, code: int, reason: str) -> None:
         """End the connection after what was sent; `reason` is a code word of at most 40 bytes."""
@@ -177,3 +227,57 @@ class Listener(Protocol):
 
     def drained(self, lapsed: Mapping[int, int]) -> None:
         """Everything else was taken. Each lapsed channel, with the cluster time after which it was not told."""
+
+
+class Authenticator(Protocol):
+    """From a token or a key to who asks by it. Nothing else of a connection is seen."""
+
+    async def authenticate(self, token: str) -> Principal:
+        """Who asks, who is not expired and not revoked.
+
+        `UnauthenticatedError` with a `reason` for the audit log and a message for who asks. `UnavailableError` where
+        it cannot be decided for now: revocations or keys cannot be read, the address of the keys is away.
+        """
+
+
+class OwnAuthenticator(Protocol):
+    """The embedding application's own: it is given the connection, and knows its sessions and cookies."""
+
+    async def __call__(self, connection: Any) -> Principal:
+        """Who asks by this Starlette `HTTPConnection`; raises what `Authenticator.authenticate` does."""
+
+
+class Tickets(Protocol):
+    """What stands in the address of an event stream in place of a token; `ServiceError` where MongoDB is away."""
+
+    async def issue(self, principal: Principal) -> Ticket:
+        """A new one, for whoever asks."""
+
+    async def open(self, text: str, stream: str, *, again: bool) -> tuple[Principal, str]:
+        """Whose it is, and what `release` takes when the stream of this name has ended; from now on it is its alone.
+
+        `again`: that stream was open before and goes on. `UnauthenticatedError` where the ticket does not serve,
+        `UnavailableError` while the stream is open still.
+        """
+
+    async def release(self, name: str) -> None:
+        """The stream has ended."""
+
+    async def hold(self) -> None:
+        """Without an end: that streams of this process are open is written down, so that they count as such."""
+
+
+class Revocations(Protocol):
+    """Who is let in no longer, as of now."""
+
+    def refused(self, principal: Principal) -> str | None:
+        """Why who was authenticated is not to be let in, as one word, or None.
+
+        `UnavailableError` until revocations are read, and while they cannot be.
+        """
+
+    def on_revoked(self, tell: Callable[[Ended], None]) -> None:
+        """`tell` is called with a predicate whenever principals that may have been let in end. Registered once.
+
+        It is a plain call between batches of the change stream, and must not raise.
+        """

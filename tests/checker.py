@@ -24,6 +24,7 @@ MongoDB. It folds the frames as PROTOCOL section 4 tells a client to, and names 
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -34,6 +35,10 @@ from tests.truth import Document, Truth, View, Write, name_of, time_of
 Frame = dict[str, Any]
 Read = Callable[[str, int], View]
 """The documents of a collection at a cluster time, by key text, as JSON values."""
+
+
+_TEMPORARY = re.compile(r"tmp(\.agg_out|.{5}\.(convertToCapped|renameCollection))\b")
+"""What MongoDB writes on the way to another name: nobody's collection, though what becomes of it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -416,6 +421,8 @@ class _Events(_Follower):
         if write.op == "dropDatabase":
             return True
         wanted = self.asked.collections
+        if not wanted and write.to is None and _TEMPORARY.match(write.collection):
+            return False
         if wanted and write.collection not in wanted and write.to not in wanted:
             return False
         return write.document is None or self.asked.matches(write.document)

@@ -23,7 +23,7 @@ from starlette.responses import Response
 from realtime import Realtime, create_app
 from realtime.settings import Settings, load
 from tests.replica_set import ReplicaSet
-from tests.serving import Service, told_in
+from tests.serving import ROOMY, Service, told_in
 
 PREFIX = "/live"
 
@@ -110,6 +110,7 @@ async def listening(app: FastAPI, *, lifespan: bool = True) -> AsyncIterator[str
     )
     server = _Plain(config)
     with socket.create_server(("127.0.0.1", 0)) as bound:
+        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as a socket has that uvicorn makes by itself
         serve = asyncio.create_task(server.serve(sockets=[bound]))
         try:
             async with asyncio.timeout(30):
@@ -129,7 +130,7 @@ async def hosting(replica_set: ReplicaSet, shape: Shape = by_router, **settings:
     options = {name: settings.pop(name) for name in ("collections", "others") if name in settings}
     name = f"t_{uuid.uuid4().hex[:12]}"
     client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(replica_set.uri)
-    chosen = load(mongodb_uri=replica_set.uri, database=name, feed_await_ms=100, **settings)
+    chosen = load(mongodb_uri=replica_set.uri, database=name, feed_await_ms=100, **{**ROOMY, **settings})
     rt, app = shape(chosen, **options)
     try:
         hooks = {"response": [told_in(app)]}

@@ -25,3 +25,6 @@ class GatedOplog:
 
     async def oldest(self) -> int | None:
         return await self._oplog.oldest()
+
+    async def initiated(self) -> int | None:
+        return await self._oplog.initiated()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from textwrap import fill
 
-from realtime.core.mql.language import BSON_TYPES, COMMENT, FIELD_OPERATORS, LOGICAL, LOST_TYPES, REFUSED
+from realtime.core.mql.dialect import PROBES
+from realtime.core.mql.language import BSON_TYPES, COMMENT, EXPRESSION, FIELD_OPERATORS, LOGICAL, REFUSED
 from realtime.core.mql.regex import CONSTRUCTS, NOT_TAKEN
 
 PAGE = Path(__file__).parents[1] / "docs" / "operators.md"
@@ -33,11 +35,25 @@ for each KB of text. The worst are counted repetitions that a text makes ambiguo
 
 What PCRE itself gives up on, for it counts its steps, is no match for `find`; here it is decided.
 """
+DEPENDS = """## What depends on the server
+
+Versions of MongoDB decide some things differently, and a filter follows the server at hand. It is asked, by documents
+and a filter in an `aggregate` that writes nothing: at the start, and whenever the primary is another one.
+`realtime doctor` says which row it is. An answer of no row is taken for the nearest one, and said in the log by name.
+"""
 END = """## What cannot be told
 
-The driver reads three deprecated types as others: `undefined` as null, `symbol` as a string, `dbPointer` as an
-object. Filters see them so; `$type` refuses them. The same goes for text that is no UTF-8: its broken bytes are read as
-U+FFFD. `{"": {"$elemMatch": {…}}}` is refused because it ends mongod 6.0.5 when `_id` stands beside it.
+Deprecated types are what they are: `undefined` is equal to null, `symbol` to a string, and `$type` tells them apart.
+Text that is no UTF-8 compares by its bytes, and no regular expression matches it. Of field names that stand twice in
+one object the first counts. An array whose elements have other names than 0, 1, 2 is gone through by place, where
+MongoDB goes by the names.
+
+A live `group` by two fields or more has a row for a field that is `undefined` and another for one that is missing. So
+has MongoDB's newer engine; its classic one makes one row of both, and shows whichever document came first. An average
+of integers is exact here and in the newer engine; the classic one may lose the last digits of integers beyond 53 bits.
+
+A certain filter ended mongod 6.0.5 in a test. The compiler refuses it and its relatives, by operator and path, at every
+entrance, so that no client can send it to MongoDB.
 """
 
 
@@ -49,19 +65,26 @@ def table(header: tuple[str, str], rows: Iterable[tuple[str, str]]) -> str:
 def page() -> str:
     """The whole text."""
     compiled = [(f"`{name}`", f"compiled: {meaning}") for name, meaning in {**LOGICAL, **FIELD_OPERATORS}.items()]
+    compiled.append((f"`{EXPRESSION}`", "compiled at the top and in branches: [expressions.md](expressions.md)"))
     compiled.append((f"`{COMMENT}`", "taken at the top and in branches; says nothing"))
     refused = [(f"`{name}`", f"refused: {reason}") for name, reason in REFUSED.items()]
     refused.append(("every other name", "refused: not known, so what is new in MongoDB as well"))
+    depends = [
+        (f"{probe.name}: {', '.join(f'`{name}`' for name in sorted(probe.operators))}", f"{known.words} ({known.seen})")
+        for probe in PROBES
+        for known in probe.known
+    ]
     types = ", ".join(f"`{name}` {code}" for name, code in BSON_TYPES.items())
-    lost = ", ".join(f"`{name}` {code}" for name, code in LOST_TYPES.items())
     return "\n".join(
         [
             BEGIN,
             table(("operator", "what becomes of it"), [*compiled, *refused]),
-            f"`$type` knows {types}, and `number`. It refuses {lost}.\n",
+            fill(f"`$type` knows {types}, and `number`.", 120) + "\n",
             REGEX,
             table(("construct", "for RE2"), CONSTRUCTS),
             table(("not taken", "because"), NOT_TAKEN),
+            DEPENDS,
+            table(("operators", "what they do"), depends),
             END,
         ]
     )

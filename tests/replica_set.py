@@ -4,7 +4,7 @@
 
     uri              REALTIME_TEST_MONGODB_URI
     testcontainers   REALTIME_TEST_MONGO_IMAGE, an image whose entrypoint runs mongod, and a Docker engine
-    embedded         `realtime.mongo.embedded` in a directory of its own
+    embedded         `realtime.mongo.embedded` in a directory of its own, on the mongod that REALTIME_TEST_MONGOD names
 
 Nothing is imported before it is needed: the pure tests load this file too, and have neither driver nor engine.
 """
@@ -24,11 +24,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests import second_mongod
+
 if TYPE_CHECKING:
     from pymongo import MongoClient
 
 FORCE, URI, IMAGE = "REALTIME_TEST_REPLICA_SET", "REALTIME_TEST_MONGODB_URI", "REALTIME_TEST_MONGO_IMAGE"
 TEST_COMMANDS = ("--setParameter", "enableTestCommands=1")
+CLASSIC = ("--setParameter", "internalQueryForceClassicEngine=true")
 READY_SECONDS = 60.0
 
 
@@ -48,17 +51,19 @@ class ReplicaSet:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The lane to take (None: there is none) and, for those before it, why not."""
+    """The lane to take (None: there is none), what it runs, and for the lanes before it, why not."""
 
     lane: str | None
     refused: tuple[str, ...]
     forced: bool = False
+    runs: str = ""
 
     def header(self) -> str:
         """The line of pytest's header."""
         lane = self.lane or "none"
         how = f" (forced by {FORCE})" if self.forced else ""
-        return "; ".join((f"replica set: {lane}{how}", *self.refused))
+        runs = (self.runs,) if self.runs else ()
+        return "; ".join((f"replica set: {lane}{how}", *runs, *self.refused))
 
 
 def choose(environment: Mapping[str, str]) -> Choice:
@@ -69,11 +74,11 @@ def choose(environment: Mapping[str, str]) -> Choice:
     refused = []
     for lane in [forced] if forced else CHECKS:
         try:
-            CHECKS[lane](environment)
+            runs = CHECKS[lane](environment)
         except LaneError as reason:
             refused.append(f"not {lane}: {reason}")
         else:
-            return Choice(lane, tuple(refused), forced=bool(forced))
+            return Choice(lane, tuple(refused), forced=bool(forced), runs=runs)
     return Choice(None, tuple(refused), forced=bool(forced))
 
 
@@ -88,7 +93,7 @@ def running(choice: Choice, environment: Mapping[str, str]) -> contextlib.Abstra
     raise LaneError("; ".join(choice.refused))
 
 
-def _check_uri(environment: Mapping[str, str]) -> None:
+def _check_uri(environment: Mapping[str, str]) -> str:
     from pymongo.errors import PyMongoError
 
     if not environment.get(URI):
@@ -97,15 +102,17 @@ def _check_uri(environment: Mapping[str, str]) -> None:
         with _client(environment[URI]) as client:
             if not client.admin.command("hello").get("setName"):
                 raise LaneError(f"{URI} is not a replica set")
+            return f"mongod {client.admin.command('buildInfo')['version']}"
     except PyMongoError as error:
         raise LaneError(f"{URI} does not answer: {_line(error)}") from error
 
 
-def _check_testcontainers(environment: Mapping[str, str]) -> None:
+def _check_testcontainers(environment: Mapping[str, str]) -> str:
     if not environment.get(IMAGE):
         raise LaneError(f"{IMAGE} is not set")
     if problem := _engine_problem():
         raise LaneError(f"no Docker engine answers: {problem}")
+    return f"image {environment[IMAGE]}"
 
 
 def _engine_problem() -> str:
@@ -124,18 +131,20 @@ def _engine_problem() -> str:
     return problem
 
 
-def _check_embedded(_: Mapping[str, str]) -> None:
+def _check_embedded(environment: Mapping[str, str]) -> str:
     from realtime.errors import ConfigurationError
     from realtime.mongo import embedded
 
     with tempfile.TemporaryDirectory() as unused:
         try:
-            embedded.find_mongod(_named_mongod(), Path(unused))
-        except ConfigurationError as error:
+            version = second_mongod.version_of(embedded.find_mongod(named_mongod(), Path(unused)))
+        except (ConfigurationError, second_mongod.NoMongodError) as error:
             raise LaneError(str(error)) from error
+    selected = environment.get(second_mongod.VARIABLE)
+    return f"mongod {version}" + (f" ({second_mongod.VARIABLE}={selected})" if selected else "")
 
 
-CHECKS: dict[str, Callable[[Mapping[str, str]], None]] = {
+CHECKS: dict[str, Callable[[Mapping[str, str]], str]] = {
     "uri": _check_uri,
     "testcontainers": _check_testcontainers,
     "embedded": _check_embedded,
@@ -156,7 +165,7 @@ def _of_container(image: str) -> Iterator[ReplicaSet]:
     port = _free_port()
     uri = f"mongodb://127.0.0.1:{port}/?replicaSet=rs0"
     container = DockerContainer(image)
-    container.with_command(["--replSet", "rs0", "--bind_ip_all", "--port", str(port), *TEST_COMMANDS])
+    container.with_command(["--replSet", "rs0", "--bind_ip_all", "--port", str(port), *TEST_COMMANDS, *CLASSIC])
     container.ports[f"{port}/tcp"] = ("127.0.0.1", port)  # type: ignore[assignment] # reason: docker-py's way to say loopback
     with contextlib.ExitStack() as started:
         try:
@@ -198,7 +207,7 @@ def _of_our_own() -> Iterator[ReplicaSet]:
         asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner,
     ):
         try:
-            mongo = runner.run(embedded.start(Path(directory), _named_mongod(), extra_args=TEST_COMMANDS))
+            mongo = runner.run(embedded.start(Path(directory), named_mongod(), extra_args=TEST_COMMANDS))
         except ConfigurationError as error:
             raise LaneError(str(error)) from error
         try:
@@ -207,7 +216,8 @@ def _of_our_own() -> Iterator[ReplicaSet]:
             runner.run(mongo.stop())
 
 
-def _named_mongod() -> Path | None:
+def named_mongod() -> Path | None:
+    """The mongod that the environment names, for those that start one of their own."""
     from realtime import settings
 
     return settings.load().mongod

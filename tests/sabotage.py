@@ -1,94 +1,169 @@
 """`make sabotage`: one-line changes of the source, each of which must turn a named test red.
 
-Each is applied in a temporary copy of the tree; a test that stays green there proves nothing here.
+    python -m tests.sabotage [NAMEPART …] [--jobs N] [--prove] [--table FILE]
+
+Each is applied in a temporary copy of the tree; a test that stays green there proves nothing here. Rows run side by
+side, those last and by themselves whose test is marked `alone`. Every row gets a result; whatever is not red is named
+again at the end, and the exit code is 1.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
-import re
-import shutil
-import subprocess
+import signal
 import sys
-import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import closing
 from pathlib import Path
+from typing import TypeVar
 
+from tests.access.sabotages import ACCESS
 from tests.adversity.sabotages import FAULTS
 from tests.adversity.sabotages_operations import OPERATIONS
 from tests.client.sabotages import CLIENTS
 from tests.exact.sabotages import SHOWN
 from tests.exact.sabotages_exact import EXACT
+from tests.exact.sabotages_names import NAMES
+from tests.exact.sabotages_stored import STORED
 from tests.hub.sabotages import GROUPS, WINDOWS
-from tests.mongo.sabotages import FILTERS
+from tests.hub.sabotages_walls import WALLS_ROWS
+from tests.mongo.sabotages import FILTERS, LARGE
+from tests.mongo.sabotages_events import EVENTS
+from tests.mongo.sabotages_expressions import EXPRESSIONS
+from tests.sabotaged import CollectError, Result, Runs, Sabotage, alone, copied, sabotaged, short, unfit, untouched
 from tests.web.sabotages import HTTP
+from tests.web.sabotages_doors import DOORS
+from tests.web.sabotages_reading import READERS
+from tests.web.sabotages_refused import ANSWERS
+from tests.web.sabotages_sockets import SOCKETS
 
 ROOT = Path(__file__).resolve().parent.parent
-SECONDS = 240
 
-
-@dataclass(frozen=True, slots=True)
-class Sabotage:
-    """One line of one file, what stands there instead, and the test that must notice."""
-
-    name: str
-    file: str
-    line: str
-    instead: str
-    test: str
-
-
-ROWS = (OPERATIONS, EXACT, CLIENTS, HTTP, FILTERS, WINDOWS, SHOWN, GROUPS, FAULTS)
+ROWS = (
+    *(WALLS_ROWS, OPERATIONS, EXACT, CLIENTS, HTTP, FILTERS, DOORS, EXPRESSIONS, EVENTS),
+    *(LARGE, WINDOWS, SHOWN, GROUPS, FAULTS, STORED, NAMES, READERS, ANSWERS, SOCKETS, ACCESS),
+)
 TABLE = [Sabotage(*row) for rows in ROWS for row in rows]
+
+T = TypeVar("T")
+R = TypeVar("R")
+Done = tuple[Sabotage, Result]
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Apply each (or those whose name contains an argument); 1 when one survives or cannot be applied."""
-    chosen = [one for one in TABLE if not arguments or any(part in one.name for part in arguments)]
-    survived = 0
+    """0 when every chosen row turned its test red."""
+    asked = parser().parse_args(arguments)
+    chosen = [one for one in TABLE if not asked.parts or any(part in one.name for part in asked.parts)]
+    if not chosen:
+        write(f"no row's name contains {' or '.join(asked.parts)}")
+        return 1
+    began, done = time.monotonic(), []
     write(f"{'sabotage':48} {'seconds':>7}  result")
-    for one in chosen:
-        began = time.monotonic()
-        result = outcome(one)
-        survived += not result.startswith("red")
-        write(f"{one.name:48} {time.monotonic() - began:7.1f}  {result}  {one.file}  {one.test.rpartition('/')[2]}")
-    write(f"{len(chosen) - survived} of {len(chosen)} turned their test red")
-    return 1 if survived or not chosen else 0
+    with closing(results(chosen, ROOT, Runs(), jobs=asked.jobs, prove=asked.prove)) as coming:
+        for one, result in coming:
+            done.append((one, result))
+            if asked.table:  # after every row: a long run may be ended amid
+                asked.table.write_text(table(sorted(done, key=lambda each: chosen.index(each[0]))))
+            write(f"{one.name:48} {result.seconds:7.1f}  {result}  {one.file}  {short(one.test)}")
+    write(summary(done, time.monotonic() - began))
+    return 0 if all(result.red for _, result in done) else 1
 
 
-def outcome(sabotage: Sabotage) -> str:
-    """`red`, or what happened instead."""
-    with tempfile.TemporaryDirectory(prefix="realtime-sabotage-") as directory:
-        copy = Path(directory)
-        for part in ("realtime", "tests", "docs", "docker"):
-            shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copy(ROOT / "pyproject.toml", copy)
-        source = copy / sabotage.file
-        text = source.read_text()
-        if text.count(sabotage.line) != 1:
-            return f"NOT APPLIED: the line is there {text.count(sabotage.line)} times"
-        source.write_text(text.replace(sabotage.line, sabotage.instead))
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--tb=short"]
-        command += ["--timeout=60", f"--basetemp={copy / 'tmp'}", sabotage.test]
-        environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(prog="python -m tests.sabotage", description="Each row must turn its test red.")
+    made.add_argument("parts", nargs="*", metavar="NAMEPART", help="only rows whose name contains one of these")
+    made.add_argument("--jobs", type=positive, default=os.cpu_count() or 1, metavar="N", help="rows at a time (cores)")
+    made.add_argument("--prove", action="store_true", help="run each test once without a sabotage first: it must pass")
+    made.add_argument("--table", type=Path, metavar="FILE", help="write the results as a Markdown table")
+    return made
+
+
+def positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("at least 1")
+    return number
+
+
+def results(
+    rows: Sequence[Sabotage], root: Path, runs: Runs, *, jobs: int, prove: bool = False
+) -> Generator[Done, None, None]:
+    """One for every row, as they come; first those that cannot be applied, before anything is run."""
+    fit = []
+    for one in rows:
+        if reason := unfit(one, root):
+            yield one, Result("NOT APPLIED", reason)
+        else:
+            fit.append(one)
+    try:
+        found = alone(root, {one.test for one in fit}, runs) if fit else {}
+    except CollectError as error:
+        yield from ((one, Result("NO TEST", f"pytest cannot read the tests: {error}")) for one in fit)
+        return
+    for one in fit:
+        if one.test not in found:
+            yield one, Result("NO TEST", f"pytest does not find {one.test}")
+    runnable = [one for one in fit if one.test in found]
+    for number, by_itself in ((jobs, False), (1, True)):
+        part = [one for one in runnable if found[one.test] is by_itself]
+        bad: dict[str, Result] = {}
+        if prove:
+            tests = dict.fromkeys(one.test for one in part)
+            proofs = side_by_side(tests, lambda test: _proof(test, root, runs), runs, number)
+            bad = {test: result for test, result in proofs if result is not None}
+        yield from ((one, bad[one.test]) for one in part if one.test in bad)
+        part = [one for one in part if one.test not in bad]
+        yield from side_by_side(part, lambda one: _applied(one, root, runs), runs, number)
+
+
+def _applied(one: Sabotage, root: Path, runs: Runs) -> Result:
+    """A row whose run cannot even be made has a result as well."""
+    try:
+        return sabotaged(one, root, runs)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the other rows go on and this one is named
+        return Result("BROKEN", repr(error))
+
+
+def _proof(test: str, root: Path, runs: Runs) -> Result | None:
+    with copied(root) as tree:
+        return untouched(test, tree, runs)
+
+
+def side_by_side(
+    items: Iterable[T], work: Callable[[T], R], runs: Runs, jobs: int
+) -> Generator[tuple[T, R], None, None]:
+    """So many at a time, each as it is done. Whoever stops listening ends those under way."""
+    with ThreadPoolExecutor(jobs) as pool:
+        futures = {pool.submit(work, item): item for item in items}
         try:
-            ended = subprocess.run(
-                command, cwd=copy, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False
-            )
-        except subprocess.TimeoutExpired:
-            return "red (it hung)"
-        if ended.returncode == 1:
-            return f"red ({_reason(ended.stdout)})"
-        return "SURVIVED" if ended.returncode == 0 else f"NO TEST: {ended.stdout[-300:]}"
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            runs.end_all()
+            raise
 
 
-def _reason(output: str) -> str:
-    """What the checker named, or the assertion that failed."""
-    names = sorted(set(re.findall(r"Violation\(name='(\w+)'", output)))
-    line = re.search(r"^E\s+(.{1,90})", output, re.MULTILINE)
-    return ", ".join(names) or (line[1] if line else "?")
+def table(done: Sequence[Done]) -> str:
+    """As Markdown."""
+    lines = ["| sabotage | file | test | seconds | result |", "|---|---|---|---|---|"]
+    for one, result in done:
+        cells = (one.name, f"`{one.file}`", f"`{one.test}`", f"{result.seconds:.1f}", str(result))
+        lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def summary(done: Sequence[Done], seconds: float) -> str:
+    """How many of each verdict, and every row that is not red."""
+    counts = Counter(result.verdict for _, result in done)
+    lines = [f"{one.name}: {result}" for one, result in done if not result.red]
+    told = ", ".join(f"{number} {verdict}" for verdict, number in counts.most_common())
+    return "\n".join([*lines, f"{counts['red']} of {len(done)} turned their test red in {seconds:.0f} s ({told})"])
 
 
 def write(line: str) -> None:
@@ -97,4 +172,6 @@ def write(line: str) -> None:
 
 
 if __name__ == "__main__":
+    # As Ctrl-C: what is under way has sessions of its own and would go on.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main(sys.argv[1:]))

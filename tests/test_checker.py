@@ -15,7 +15,7 @@ from tests.checker import Asked, Frame, Verdict, judge
 from tests.truth import Document, Truth, View, Write
 
 Log = list[Frame]
-STANDARD = {"__future__", "json", "bisect", "collections", "dataclasses", "typing"}
+STANDARD = {"__future__", "json", "re", "bisect", "collections", "dataclasses", "typing"}
 
 
 def at(time: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import typing
 from pathlib import Path
@@ -12,7 +13,18 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from realtime.errors import ConfigurationError
-from realtime.settings import ENV_PREFIX, MAX_DOCUMENT_BYTES, OPTIONS, Settings, default_data_dir, is_loopback, load
+from realtime.settings import (
+    ENV_PREFIX,
+    MAX_DOCUMENT_BYTES,
+    OPTIONS,
+    SECRETS,
+    Settings,
+    default_data_dir,
+    is_loopback,
+    load,
+    process_environment,
+    stray_variables,
+)
 
 SECRET_URI = "mongodb://user:pa55word@127.0.0.1:1/"
 FIELDS = Settings.model_fields
@@ -21,8 +33,8 @@ FIELDS = Settings.model_fields
 @pytest.fixture(autouse=True)
 def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is set but by the test."""
-    for name in FIELDS:
-        monkeypatch.delenv(f"{ENV_PREFIX}{name.upper()}", raising=False)
+    for name in [name for name in os.environ if name.upper().startswith(ENV_PREFIX)]:
+        monkeypatch.delenv(name)
 
 
 def bound(field: FieldInfo, name: str) -> Any:
@@ -33,8 +45,11 @@ def bound(field: FieldInfo, name: str) -> Any:
 NUMBERS = sorted(name for name, field in FIELDS.items() if field.annotation in {int, float})
 BELOW = [(name, bound(FIELDS[name], "ge")) for name in NUMBERS]
 ABOVE = [(name, bound(FIELDS[name], "le")) for name in NUMBERS if bound(FIELDS[name], "le") is not None]
-UNITS = ("_seconds", "_bytes", "_ms", "_size", "_depth", "_nodes")
-COUNTS = {"port", "workers", "subscriptions", "documents", "group_documents", "pending_writes"}
+UNITS = ("_seconds", "_per_second", "_bytes", "_ms", "_size", "_depth", "_nodes")
+COUNTS = {
+    *("port", "workers", "subscriptions", "documents", "group_documents", "pending_writes"),
+    *("connections_per_principal", "connections_per_address", "unauthenticated_sockets"),
+}
 
 
 def line_of(**given: Any) -> str:
@@ -67,6 +82,11 @@ def test_the_defaults_are_within_their_bounds_and_serve_on_loopback() -> None:
     assert (settings.mongodb_uri, settings.database, settings.port) == (None, "realtime", 8000)
     assert (settings.read_only, settings.insecure, settings.allow_sharded) == (False, False, False)
     assert settings.data_dir == default_data_dir()
+
+
+def test_a_request_that_waits_for_mongodb_when_the_drain_begins_is_answered_before_it_ends() -> None:
+    chosen = load()
+    assert chosen.drain_seconds >= chosen.request_timeout_seconds + 1
 
 
 def test_nothing_has_the_name_of_another_ones_variable() -> None:
@@ -124,6 +144,80 @@ def test_others_variables_are_none_of_ours(monkeypatch: pytest.MonkeyPatch) -> N
     assert load().port == 8000
 
 
+# ------------------------------------------------------------------------------------------------------------- unknown
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("databse", "database"), ("prot", "port"), ("journal_second", "journal_seconds"), ("x", None)]
+)
+def test_a_keyword_that_is_no_setting_is_refused_with_the_nearest(name: str, meant: str | None) -> None:
+    """`Settings(databse="shop")` served the database `realtime`."""
+    given: dict[str, Any] = {name: "shop"}
+    line = line_of(**given)
+    assert line == f"there is no setting {name}" + (f" (did you mean {meant}?)" if meant else "")
+    with pytest.raises(ValidationError, match=f"there is no setting {name}"):
+        Settings(**given)
+
+
+def test_variables_that_are_no_settings_are_one_line_with_the_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert stray_variables() is None
+    monkeypatch.setenv("REALTIME_PROT", "9001")
+    line = stray_variables()
+    assert line is not None
+    assert line.startswith("REALTIME_PROT (did you mean REALTIME_PORT?) is no setting and does nothing")
+    monkeypatch.setenv("realtime_journal_second", "1")
+    monkeypatch.setenv("REALTIME_ZZZZ", "1")
+    line = stray_variables()
+    assert line is not None
+    assert "\n" not in line
+    told = ("REALTIME_PROT (did", "REALTIME_ZZZZ, ", "realtime_journal_second (did you mean REALTIME_JOURNAL_SECONDS?)")
+    assert [text for text in told if text not in line] == []
+    assert load() == Settings()
+
+
+def test_a_child_does_not_tell_of_them_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REALTIME_PROT", "9001")
+    monkeypatch.setenv("REALTIME_DATABASE", "shop")
+    given = process_environment(MORE="1")
+    assert "REALTIME_PROT" not in given
+    assert (given["REALTIME_DATABASE"], given["MORE"], "PATH" in given) == ("shop", "1", True)
+
+
+@pytest.mark.parametrize("service", ["REALTIME", "REALTIME_MONGODB", "REALTIME_HOST"])
+@pytest.mark.parametrize("protocol", ["tcp", "udp", "sctp"])
+def test_what_kubernetes_sets_for_a_service_is_nobodys_setting(
+    monkeypatch: pytest.MonkeyPatch, service: str, protocol: str
+) -> None:
+    """A Service called `realtime` made `REALTIME_PORT=tcp://10.0.0.7:8000`, which is no number of a port."""
+    made = f"PORT_8000_{protocol.upper()}"
+    given = {
+        "SERVICE_HOST": "10.0.0.7",
+        "SERVICE_PORT": "8000",
+        "SERVICE_PORT_HTTP": "8000",
+        "PORT": f"{protocol}://10.0.0.7:8000",
+        made: f"{protocol}://10.0.0.7:8000",
+        f"{made}_PROTO": protocol,
+        f"{made}_PORT": "8000",
+        f"{made}_ADDR": "10.0.0.7",
+    }
+    for name, value in given.items():
+        monkeypatch.setenv(f"{service}_{name}", value)
+    assert stray_variables() is None
+    assert load() == Settings()
+    assert load().port == 8000
+
+
+def test_a_port_that_is_meant_is_no_address_of_a_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REALTIME_PORT", "9001")
+    assert load().port == 9001
+    monkeypatch.setenv("REALTIME_PORT", "http://10.0.0.7:8000")
+    assert "REALTIME_PORT: must be a whole number" in line_of()
+    monkeypatch.setenv("REALTIME_PORT", "tcp://10.0.0.7:8000")
+    monkeypatch.setenv("REALTIME_MONGODB_PORT", "27017")
+    assert load(port=9002).port == 9002
+    assert "REALTIME_MONGODB_PORT" in (stray_variables() or "")
+
+
 # --------------------------------------------------------------------------------------------------------- out of range
 
 
@@ -132,7 +226,7 @@ def test_too_small_a_number_is_one_line_with_variable_bound_and_value(name: str,
     assert getattr(load(**{name: least}), name) == least
     line = line_of(**{name: least - 1})
     assert f"REALTIME_{name.upper()}" in line
-    assert f"greater than or equal to {least}" in line
+    assert f"must be at least {least}" in line
     assert f"(got {least - 1!r})" in line
 
 
@@ -141,7 +235,7 @@ def test_too_large_a_number_is_one_line_with_variable_bound_and_value(name: str,
     assert getattr(load(**{name: most}), name) == most
     line = line_of(**{name: most + 1})
     assert f"REALTIME_{name.upper()}" in line
-    assert f"less than or equal to {most}" in line
+    assert f"must be at most {most}" in line
     assert f"(got {most + 1!r})" in line
 
 
@@ -173,6 +267,23 @@ def test_what_is_no_such_value_is_one_line_with_the_variable(
         assert f"REALTIME_{name.upper()}" in line_of()
 
 
+PYDANTIC = re.compile(r"Input|should|constrained|\[type|valid |_type")
+
+
+@pytest.mark.parametrize(
+    "value", ["\x00", object(), -1, 10**9, [], {}, 1.5, b"x"], ids=lambda value: type(value).__name__
+)
+def test_no_line_has_the_words_of_pydantic(value: Any) -> None:
+    lines = []
+    for name in FIELDS:
+        try:
+            load(**{name: value})
+        except ConfigurationError as refused:
+            lines.append(str(refused))
+    assert len(lines) > 3
+    assert [line for line in lines if PYDANTIC.search(line.partition(" (got ")[0])] == []
+
+
 def test_the_line_names_an_option_where_there_is_one_and_none_that_is_not_there() -> None:
     """`realtime serve --feed-batch-size 5` is "no such option": to be told of it sends people astray."""
     named = {}
@@ -189,7 +300,9 @@ def test_an_address_that_others_reach_needs_the_word_insecure(host: str) -> None
     assert host in line
     assert "--insecure" in line
     assert "REALTIME_INSECURE" in line
+    assert "--auth" in line
     assert load(host=host, insecure=True).host == host
+    assert load(host=host, auth="keys").host == host
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "[::1]", "localhost"])
@@ -200,6 +313,65 @@ def test_loopback_needs_no_word(host: str) -> None:
 def test_the_largest_document_is_mongodbs() -> None:
     assert MAX_DOCUMENT_BYTES == 16 * 1024 * 1024
     assert load().document_bytes == MAX_DOCUMENT_BYTES
+
+
+# ------------------------------------------------------------------------------------------------------ authentication
+
+SECRET = "s3cret-of-at-least-thirty-two-bytes"
+
+
+@pytest.mark.parametrize(
+    ("auth", "ways"),
+    [
+        ("none", set()),
+        ("keys", {"keys"}),
+        ("jwt", {"jwt"}),
+        ("jwt,keys", {"jwt", "keys"}),
+        ("keys, jwt", {"jwt", "keys"}),
+    ],
+)
+def test_who_asks_is_known_in_the_ways_that_are_named(auth: str, ways: set[str]) -> None:
+    assert load(auth=auth, jwt_secret=SECRET).authenticators == ways
+
+
+@pytest.mark.parametrize("auth", ["none,jwt", "jwt,jwt", "basic", ",", "JWT"])
+def test_another_way_is_refused_with_those_there_are(auth: str) -> None:
+    assert "'none', 'jwt', 'keys' or 'jwt,keys'" in line_of(auth=auth, jwt_secret=SECRET)
+
+
+def test_tokens_are_verified_by_one_key() -> None:
+    assert "set: none of them" in line_of(auth="jwt")
+    line = line_of(auth="jwt", jwt_secret=SECRET, jwks_url="https://login.example/jwks.json")
+    assert "REALTIME_JWT_SECRET and REALTIME_JWKS_URL" in line
+    assert SECRET not in line
+    for one in (
+        {"jwt_secret": SECRET},
+        {"jwt_secret_file": "/s"},
+        {"jwt_public_key": "/k"},
+        {"jwks_url": "https://l.e"},
+    ):
+        assert load(auth="jwt", **one).auth == "jwt"
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [("login.example", "an address"), ("ftp://login.example/", "an address"), ("http://login.example/", "https")],
+)
+def test_a_key_set_comes_by_https_but_from_this_machine(url: str, words: str) -> None:
+    line = line_of(jwks_url=url)
+    assert "REALTIME_JWKS_URL" in line
+    assert words in line
+    assert load(jwks_url="http://127.0.0.1:8080/jwks.json").jwks_url
+
+
+def test_what_is_a_secret_is_known_for_one() -> None:
+    """Workers are told secrets by name, and messages leave them out by name."""
+    assert {name for name, field in FIELDS.items() if "SecretStr" in str(field.annotation)} == SECRETS
+
+
+def test_no_error_shows_the_secret_that_tokens_are_signed_with() -> None:
+    assert SECRET not in line_of(jwt_secret=[SECRET])
+    assert SECRET not in repr(load(jwt_secret=SECRET))
 
 
 # --------------------------------------------------------------------------------------------------------------- secret
@@ -230,5 +402,5 @@ def test_settings_are_frozen() -> None:
 
 def test_lists_are_immutable_too() -> None:
     for name in ("allowed_origins", "allowed_hosts"):
-        assert isinstance(getattr(load(**{name: "a,b"}), name), tuple)
+        assert isinstance(getattr(load(**{name: "http://a,http://b"}), name), tuple)
         assert typing.get_args(FIELDS[name].annotation)[0] is str

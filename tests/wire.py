@@ -131,7 +131,7 @@ class Wire:
         request_id = frame.setdefault("id", f"r{self._ids}")
         after = len(self.frames)
         await self.send(**frame)
-        answers = {"subscribed", "unsubscribed", "result", "error", "pong"}
+        answers = {"subscribed", "unsubscribed", "result", "error", "pong", "authenticated"}
         return await self.until(lambda got: got.get("id") == request_id and got["type"] in answers, after=after)
 
     async def subscribe(self, collection: Any, *, id: str = "s", **fields: Any) -> View:  # noqa: A002 - the wire's word

@@ -1,4 +1,4 @@
-"""`realtime serve`, `demo`, `doctor`, `images` and `tail`. Every option of a service is a field of `Settings`."""
+"""`realtime serve`, `demo`, `doctor` and `images`. Every option of a service is a field of `Settings`."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import asyncio
 import functools
 import gc
 import json
+import logging
 import os
 import signal
 import socket
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -23,17 +24,16 @@ from pydantic import SecretStr
 
 from realtime import __version__, logs, metrics
 from realtime.app import Realtime, create_app
-from realtime.commands import workers
-from realtime.commands.tail import tail
+from realtime.commands import demo_users, workers
+from realtime.commands.options import guarded, mongodb_options, named_mongodb, settings_of, settings_options
 from realtime.core.upstream.diagnosis import EXIT, diagnose, worst
 from realtime.demo import writer
-from realtime.errors import ConfigurationError
-from realtime.mongo import client as clients
 from realtime.mongo import embedded, examination
-from realtime.settings import ENV_PREFIX, OPTIONS, Settings, load
-from realtime.web.server import bind, make_server
+from realtime.settings import Settings, stray_variables
+from realtime.web.server import bind_all, make_server
 
-CONFIGURATION_EXIT = 2
+log = logging.getLogger("realtime")
+
 GC_ALLOCATIONS = 20_000
 """Objects made, and not freed, between two looks of the garbage collector at the young ones."""
 EXIT_SECONDS = 1.0
@@ -41,85 +41,35 @@ Start = Callable[[AsyncExitStack, Settings, str, str], Awaitable[None]]
 """Called once it listens, with settings, MongoDB's URI and the address."""
 
 
-def _settings_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The options of `Settings`, with their descriptions, bounds and environment variables as help."""
-    for name in reversed(OPTIONS):
-        field = Settings.model_fields[name]
-        flag = f"--{name.replace('_', '-')}"
-        text = f"{field.description} [{ENV_PREFIX}{name.upper()}]"
-        if field.annotation is bool:
-            option = click.option(flag, is_flag=True, default=None, help=text)
-        else:
-            default = "" if field.is_required() or field.default is None else f" (default {field.get_default()})"
-            shown = default if field.default_factory is None else ""
-            option = click.option(flag, default=None, metavar=name.split("_")[-1].upper(), help=text + shown)
-        command = option(command)
-    return command
-
-
-def _guarded(command: Callable[..., None]) -> Callable[..., None]:
-    """A configuration that cannot work: one clear line, exit 2."""
-
-    @functools.wraps(command)
-    def guarded(**options: Any) -> None:
-        try:
-            command(**options)
-        except ConfigurationError as error:
-            click.echo(f"realtime: {error}", err=True)
-            sys.exit(CONFIGURATION_EXIT)
-        except KeyboardInterrupt:
-            # Before the server took the signal over: nothing was served yet.
-            sys.exit(130)
-
-    return guarded
-
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="realtime")
-def main() -> None:
-    """Live MongoDB queries for browsers and programs.
-
-    Everything that can be set for the service is also an environment variable, REALTIME_ and the option's name in
-    capitals; docs/settings.md lists those that have no option.
-    """
-
-
-main.add_command(tail)
-
-
-@main.command()
-@_settings_options
-@_guarded
+@click.command()
+@settings_options
+@guarded
 def serve(**options: Any) -> None:
     """Serve a MongoDB replica set; without a URI an embedded one, for development."""
-    _run_any(_settings(options), _announce)
+    _run_any(settings_of(options), _announce)
 
 
-@main.command()
-@_settings_options
-@_guarded
-def demo(**options: Any) -> None:
+@click.command()
+@settings_options
+@click.option("--with-users", is_flag=True, help="ask who it is, and print a link to the page for each of two users")
+@guarded
+def demo(with_users: bool, **options: Any) -> None:
     """Serve, and write this machine's own figures and a small shop's orders, to watch them live."""
     writer.check_requirements()
+    chosen = demo_users.settings_with_users(options) if with_users else settings_of(options)
 
     async def start(stack: AsyncExitStack, settings: Settings, uri: str, address: str) -> None:
         process = await stack.enter_async_context(writer.running(uri, settings.database))
         click.echo(f"demo writer: process {process.pid} (to see the page miss it: kill {process.pid})")
         await _announce(stack, settings, uri, address)
+        for line in demo_users.links(settings, address) if with_users else ():
+            click.echo(line)
 
-    _run_any(_settings(options), start)
-
-
-def _mongodb_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Which MongoDB, for what only asks or changes it."""
-    database = f"database [{ENV_PREFIX}DATABASE]"
-    uri = f"MongoDB replica set [{ENV_PREFIX}MONGODB_URI]"
-    option = click.option("--uri", "--mongodb-uri", "mongodb_uri", default=None, metavar="URI", help=uri)
-    return option(click.option("--database", default=None, metavar="DATABASE", help=database)(command))
+    _run_any(chosen, start)
 
 
-@main.command("worker", hidden=True)
-@_guarded
+@click.command("worker", hidden=True)
+@guarded
 def work() -> None:
     """One of several; `serve --workers N` starts it and tells it all on stdin."""
     channel = workers.channel()
@@ -130,19 +80,19 @@ def work() -> None:
     async def start(_stack: AsyncExitStack, _settings: Settings, _uri: str, _address: str) -> None:
         workers.tell_serving(channel)
 
-    _run(_serve(orders.settings, start, socket.socket(fileno=orders.descriptor)))
+    _run(_serve(orders.settings, start, [socket.socket(fileno=descriptor) for descriptor in orders.descriptors]))
 
 
-@main.command("doctor")
-@_mongodb_options
+@click.command("doctor")
+@mongodb_options
 @click.option("--json", "as_json", is_flag=True, help="one JSON object a line")
-@_guarded
+@guarded
 def examine(as_json: bool, **options: Any) -> None:
     """Examine a MongoDB: is it fit to be served, and what should be mended?
 
     A line for each finding: ok, warning or error, with its mend. Exit code 0, 1 or 2 for the worst of them.
     """
-    settings, uri = _named(options)
+    settings, uri = named_mongodb(options)
     findings = diagnose(asyncio.run(examination.examine(uri, settings.database, settings.epoch)))
     for finding in findings:
         if as_json:
@@ -153,7 +103,7 @@ def examine(as_json: bool, **options: Any) -> None:
     sys.exit(EXIT[worst(findings)])
 
 
-@main.group("images")
+@click.group("images")
 def images() -> None:
     """Pre- and post-images of a collection: what a document was before a change, and after it."""
 
@@ -161,10 +111,10 @@ def images() -> None:
 def _images_command(word: str, *, enabled: bool, cost: str) -> None:
     @images.command(word, help=f"Let COLLECTION {'keep' if enabled else 'keep no'} images. {cost}")
     @click.argument("collection")
-    @_mongodb_options
-    @_guarded
+    @mongodb_options
+    @guarded
     def switch(collection: str, **options: Any) -> None:
-        settings, uri = _named(options)
+        settings, uri = named_mongodb(options)
         changed = asyncio.run(examination.switch_images(uri, settings.database, collection, enabled=enabled))
         click.echo(f"{settings.database}.{collection}: images {word}d{'' if changed else ' already'}. {cost}")
 
@@ -185,23 +135,6 @@ _images_command(
 )
 
 
-def _named(options: dict[str, Any]) -> tuple[Settings, str]:
-    settings = _settings(options)
-    if settings.mongodb_uri is None:
-        raise ConfigurationError("which MongoDB? Name it with --uri URI or REALTIME_MONGODB_URI")
-    return settings, settings.mongodb_uri.get_secret_value()
-
-
-def _settings(options: dict[str, Any]) -> Settings:
-    settings = load(**options)
-    uri = settings.mongodb_uri
-    named = clients.database_in(uri.get_secret_value()) if uri is not None else None
-    if named and "database" not in settings.model_fields_set:
-        # The URI names its database; the option, where given, wins.
-        settings = load(**{**options, "database": named})
-    return settings
-
-
 def _run_any(settings: Settings, start: Start) -> None:
     """One process, or several under this one."""
     logs.configure(settings.log_level, settings.log_format)
@@ -213,8 +146,8 @@ def _run(work: Coroutine[Any, Any, None]) -> None:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(work)
-    except asyncio.CancelledError:
-        code = 128 + signal.SIGTERM
+    except _Interrupted as interrupted:
+        code = 128 + interrupted.number
     except workers.WorkerRefusedError as refused:
         code = refused.code if refused.code > 0 else 1
     # Threads that wait for a frozen MongoDB would keep the interpreter from ending; nothing is left to be done.
@@ -233,28 +166,58 @@ def _end_at_once(number: int) -> None:
     os._exit(128 + number)
 
 
-def _cancel_on_sigterm() -> None:
-    """Until the server takes the signals over. A first process of a container has no default action for SIGTERM."""
+class _Interrupted(Exception):  # noqa: N818 - an end that was asked for, and no error
+    """A signal came before the server took the signals over: nothing was served yet."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+@contextmanager
+def _until_it_serves() -> Iterator[None]:
+    """Signals until the server takes them over: the first one cancels the start, the second ends at once.
+
+    A first process of a container has no default action for SIGTERM, and asyncio's own for SIGINT is a traceback at
+    the second Ctrl-C.
+    """
     this = asyncio.current_task()
-    if this is not None:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
+    came: list[int] = []
 
+    def stop(number: int) -> None:
+        if came or this is None:
+            _end_at_once(number)
+        else:
+            came.append(number)
+            this.cancel()
 
-async def _serve(settings: Settings, start: Start, inherited: socket.socket | None = None) -> None:
-    _cancel_on_sigterm()
-    app = create_app(settings)
-    realtime: Realtime = app.state.realtime
-    listening = bind(settings) if inherited is None else inherited
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop, number)
     try:
-        async with realtime.started(), AsyncExitStack() as stack:
+        yield
+    except asyncio.CancelledError:
+        if not came:
+            raise
+        raise _Interrupted(came[0]) from None
 
-            async def started() -> None:
-                await start(stack, settings, realtime.uri, _address(settings, listening))
 
-            _spare_the_collector()
-            await make_server(app, settings, started, _end_at_once).serve(sockets=[listening])
-    finally:
-        listening.close()
+async def _serve(settings: Settings, start: Start, inherited: list[socket.socket] | None = None) -> None:
+    with _until_it_serves():
+        app = create_app(settings)
+        realtime: Realtime = app.state.realtime
+        listening = bind_all(settings) if inherited is None else inherited
+        try:
+            async with realtime.started(), AsyncExitStack() as stack:
+
+                async def started() -> None:
+                    await start(stack, settings, realtime.uri, _address(settings, listening[0]))
+
+                _spare_the_collector()
+                admin = listening[1] if len(listening) > 1 else None
+                await make_server(app, settings, started, _end_at_once, admin).serve(sockets=listening)
+        finally:
+            for one in listening:
+                one.close()
 
 
 def _spare_the_collector() -> None:
@@ -270,25 +233,28 @@ def _spare_the_collector() -> None:
 
 async def _supervise(settings: Settings, start: Start) -> None:
     """The parent of workers, whose embedded MongoDB is its own."""
-    _cancel_on_sigterm()
-    listening = bind(settings)
-    try:
-        async with AsyncExitStack() as stack:
-            if settings.mongodb_uri is None:
-                mongo = await stack.enter_async_context(embedded.running(settings.data_dir, settings.mongod))
-                settings = settings.model_copy(update={"mongodb_uri": SecretStr(mongo.uri)})
-            uri = settings.mongodb_uri.get_secret_value() if settings.mongodb_uri is not None else ""
-            address = _address(settings, listening)
-            await workers.Supervisor(settings, listening, _end_at_once).run(
-                functools.partial(start, stack, settings, uri, address)
-            )
-    finally:
-        listening.close()
+    with _until_it_serves():
+        if (stray := stray_variables()) is not None:
+            log.warning(stray)
+        listening = bind_all(settings)
+        try:
+            async with AsyncExitStack() as stack:
+                if settings.mongodb_uri is None:
+                    mongo = await stack.enter_async_context(embedded.running(settings.data_dir, settings.mongod))
+                    settings = settings.model_copy(update={"mongodb_uri": SecretStr(mongo.uri)})
+                uri = settings.mongodb_uri.get_secret_value() if settings.mongodb_uri is not None else ""
+                address = _address(settings, listening[0])
+                await workers.Supervisor(settings, listening, _end_at_once).run(
+                    functools.partial(start, stack, settings, uri, address)
+                )
+        finally:
+            for one in listening:
+                one.close()
 
 
 def _address(settings: Settings, listening: socket.socket) -> str:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return f"http://{host}:{listening.getsockname()[1]}/"
+    return f"{'http' if settings.tls_cert is None else 'https'}://{host}:{listening.getsockname()[1]}/"
 
 
 async def _announce(_stack: AsyncExitStack, settings: Settings, _uri: str, address: str) -> None:

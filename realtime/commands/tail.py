@@ -13,15 +13,19 @@ import signal
 import sys
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 
 from realtime.client import Client, Event, Status, connect
 from realtime.client.client import DEFAULT_URL
 from realtime.core.bson.ejson import EjsonError, decode, encode
-from realtime.errors import HistoryLostError, ServiceError
+from realtime.errors import HistoryLostError, ServiceError, UnauthenticatedError
 
 FAILED_EXIT, HISTORY_LOST_EXIT = 1, 3
+CONNECT_SECONDS = 10.0
+SILENT_SECONDS = 2.0
+"""Until an address that says nothing at all is told of."""
 OPERATIONS = ("insert", "update", "replace", "delete", "drop", "rename", "dropDatabase")
 COLOURS = {"insert": "green", "enter": "green", "update": "yellow", "replace": "yellow", "row": "cyan"}
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -116,16 +120,24 @@ class Wanted:
     json: bool
 
     def again(self, position: str) -> str:
-        """The command that goes on after a position. It has no token: that is nothing to print."""
+        """The command that goes on: events after a position, a query with what is there then.
+
+        It has no token: that is nothing to print.
+        """
         words = ["realtime", "tail", self.collection]
         if self.url != DEFAULT_URL:
             words += ["--url", self.url]
-        for name, value in (("--filter", self.filter), ("--projection", self.projection)):
+        sort = None if self.sort is None else [list(key) for key in self.sort]
+        options = {"filter": self.filter, "projection": self.projection, "sort": sort, "group": self.group}
+        for name, value in options.items():
             if value is not None:
-                words += [name, encode(value).decode()]
+                words += [f"--{name}", encode(value).decode()]
+        if self.limit is not None:
+            words += ["--limit", str(self.limit)]
         if self.operations is not None:
             words += ["--operations", ",".join(self.operations)]
-        return shlex.join([*words, *(["--json"] if self.json else []), "--position", position])
+        words += ["--json"] if self.json else []
+        return shlex.join([*words, *(["--query"] if self.query else ["--position", position])])
 
 
 @click.command()
@@ -186,8 +198,10 @@ class Tail:
     async def run(self) -> int:
         """Until it is interrupted or cannot go on; the exit code."""
         self._take_signals()
+        looking = asyncio.create_task(self._look())
         try:
-            async with connect(self.wanted.url, token=self.wanted.token) as rt:
+            async with connect(self.wanted.url, token=self.wanted.token, connect_timeout=CONNECT_SECONDS) as rt:
+                looking.cancel()
                 rt.on_status(self._note)
                 await (self._query(rt) if self.wanted.query else self._events(rt))
         except asyncio.CancelledError:
@@ -206,8 +220,29 @@ class Tail:
             return HISTORY_LOST_EXIT
         except ServiceError as error:
             click.echo(f"realtime: {error.message}", err=True)
+            if isinstance(error, UnauthenticatedError):
+                click.echo("realtime: give a token or a key that is good now as REALTIME_TOKEN (or --token)", err=True)
+                self._say_where()
             return FAILED_EXIT
+        finally:
+            looking.cancel()
         return 0
+
+    async def _look(self) -> None:
+        """Say at once that nobody answers. The client goes on trying, and knows better what is wrong at last."""
+        address = urlsplit(self.wanted.url)
+        try:
+            port = address.port or (443 if address.scheme in {"https", "wss"} else 80)
+            async with asyncio.timeout(SILENT_SECONDS):
+                _, writer = await asyncio.open_connection(address.hostname or "", port)
+        except ValueError:
+            return  # no port
+        except OSError as error:
+            why = str(error) or f"no answer in {SILENT_SECONDS:g} s"
+            text = f"nobody answers at {self.wanted.url} yet ({why}): trying for {CONNECT_SECONDS:g} s"
+            click.echo(f"realtime: {text}", err=True)
+        else:
+            writer.close()
 
     def _take_signals(self) -> None:
         this = asyncio.current_task()
@@ -223,7 +258,8 @@ class Tail:
     def _say_where(self) -> None:
         position = self.position()
         if position is not None:
-            click.echo(f"realtime: to go on from here: {self.wanted.again(position)}", err=True)
+            what = "to watch it again" if self.wanted.query else "to go on from here"
+            click.echo(f"realtime: {what}: {self.wanted.again(position)}", err=True)
 
     def _note(self, status: Status) -> None:
         if status.link == "connecting" and not self._lost:

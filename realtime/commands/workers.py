@@ -29,7 +29,7 @@ from prometheus_client import multiprocess
 
 from realtime.errors import ConfigurationError
 from realtime.mongo import guard
-from realtime.settings import Settings, load, process_environment
+from realtime.settings import SECRETS, Settings, load, process_environment
 
 log = logging.getLogger("realtime.workers")
 
@@ -45,7 +45,7 @@ BY_HAND = "a worker is started by `realtime serve --workers N` and not by hand"
 
 
 class WorkerRefusedError(Exception):
-    """The first worker cannot serve, as any other could not; it has said why."""
+    """The first worker does not serve: no other could, and it has said why; or it was told to end before it did."""
 
     def __init__(self, code: int) -> None:
         super().__init__(f"exit code {code}")
@@ -54,39 +54,41 @@ class WorkerRefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """What a worker is told: its settings, the listening socket's descriptor, where its figures go, its parent."""
+    """What a worker is told: its settings, the listening sockets' descriptors, where its figures go, its parent."""
 
     settings: Settings
-    descriptor: int
+    descriptors: list[int]
     figures: str
     parent: int
 
     def encode(self) -> bytes:
         """As one line, the URI with its password included: never on a command line."""
         given = self.settings.model_dump(mode="json")
-        uri = self.settings.mongodb_uri
-        given["mongodb_uri"] = None if uri is None else uri.get_secret_value()
-        words = {"settings": given, "descriptor": self.descriptor, "figures": self.figures, "parent": self.parent}
+        for name in SECRETS:
+            secret = getattr(self.settings, name)
+            given[name] = None if secret is None else secret.get_secret_value()
+        words = {"settings": given, "descriptors": self.descriptors, "figures": self.figures, "parent": self.parent}
         return json.dumps(words).encode() + b"\n"
 
     @classmethod
     def decode(cls, line: bytes) -> Orders:
         """What `encode` made."""
         words: dict[str, Any] = json.loads(line)
-        return cls(load(**words["settings"]), words["descriptor"], words["figures"], words["parent"])
+        return cls(load(**words["settings"]), words["descriptors"], words["figures"], words["parent"])
 
 
 # ------------------------------------------------------------------------------------------------------- in the parent
 
 
 class Supervisor:
-    """Keeps `settings.workers` workers on one listening socket until it is told to stop."""
+    """Keeps `settings.workers` workers on its listening sockets until it is told to stop."""
 
-    def __init__(self, settings: Settings, listening: socket.socket, at_once: Callable[[int], None]) -> None:
+    def __init__(self, settings: Settings, listening: list[socket.socket], at_once: Callable[[int], None]) -> None:
         self._settings = settings
         self._listening = listening
         self._at_once = at_once
         self._stopping = asyncio.Event()
+        self._stopped_by = 0
         self._running: dict[int, _Worker] = {}
         self._figures = ""
 
@@ -96,7 +98,8 @@ class Supervisor:
         for signum in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(signum, self.stop, signum)
         # The kernel's queue takes connections while no worker does.
-        self._listening.listen(BACKLOG)
+        for one in self._listening:
+            one.listen(BACKLOG)
         await asyncio.to_thread(sweep)
         with tempfile.TemporaryDirectory(prefix=f"{FIGURES}{os.getpid()}-") as self._figures:
             first = self._start(1)
@@ -104,7 +107,8 @@ class Supervisor:
             try:
                 # Before the others: what keeps one from serving keeps all, and is to be said once.
                 if not await first.serving():
-                    raise WorkerRefusedError(await first.ended())
+                    code = await first.ended()
+                    raise WorkerRefusedError(128 + self._stopped_by if self._stopping.is_set() else code)
                 await on_started()
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._keep(1, first))
@@ -119,12 +123,14 @@ class Supervisor:
         """First signal: pass it on and wait. Second: at once; the kernel takes the workers along."""
         if self._stopping.is_set():
             self._at_once(signum)
+        self._stopped_by = signum
         self._stopping.set()
         for worker in self._running.values():
             worker.process.terminate()
 
     def _start(self, number: int) -> _Worker:
-        worker = _Worker(number, Orders(self._settings, self._listening.fileno(), self._figures, os.getpid()))
+        descriptors = [one.fileno() for one in self._listening]
+        worker = _Worker(number, Orders(self._settings, descriptors, self._figures, os.getpid()))
         self._running[number] = worker
         if self._stopping.is_set():
             worker.process.terminate()
@@ -194,7 +200,7 @@ class _Worker:
             self.process: subprocess.Popen[bytes] = subprocess.Popen(
                 [sys.executable, "-m", "realtime", "worker"],
                 stdin=theirs.fileno(),
-                pass_fds=(orders.descriptor,),
+                pass_fds=orders.descriptors,
                 # The terminal's Ctrl-C comes to the parent, which passes it on.
                 process_group=0,
                 # Read by the instruments when they are made, before any of our code could say so.

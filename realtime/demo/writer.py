@@ -2,8 +2,8 @@
 `orders` of a small shop (`realtime.demo.shop`).
 
 A process of its own (`python -m realtime.demo.writer`). It reads one line of JSON from stdin,
-`{"uri": …, "database": …}`
-(an address carries a password, which a command line would show to everyone), and writes until stdin ends, which the
+`{"uri": …, "database": …}` (an address carries a password, which a command line would show to everyone), and writes
+until stdin ends, which the
 kernel sees to however the parent ended, or until SIGTERM or SIGINT. It prints nothing but errors. Exit codes: 0 told
 to stop, 2 cannot start. `running` is how a parent holds it.
 """

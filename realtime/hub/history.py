@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from realtime import metrics
+from realtime.bugs import bug
 from realtime.core.live.events import Batch
 from realtime.core.live.journal import Entry, Journal
 from realtime.core.live.moments import settle
@@ -45,8 +46,13 @@ class History:
 
     def append(self, entry: Entry) -> None:
         """Take what was just dispatched."""
-        self.journal.append(entry, self._now)
-        metrics.JOURNAL_BYTES.set(self.journal.size)
+        try:
+            self.journal.append(entry, self._now)
+            metrics.JOURNAL_BYTES.set(self.journal.size)
+        except Exception as error:
+            # With a gap it would be worse than empty; before now there is the oplog.
+            bug("journal", error)
+            self.journal.begin(entry.time)
 
     async def backfill(self, time: int) -> None:
         """Read back what happened since `time`, for a crowd that returns after a restart.
@@ -55,10 +61,23 @@ class History:
         """
         if self._oplog is None or not self.journal.max_bytes:
             return
-        time = max(time, await self._oplog.oldest() or time)
+        try:
+            time = max(time, await self._oplog.oldest() or time)
+        except Exception as error:
+            bug("history", error)
+            return
         if time < self.journal.start and self._flight is None:
             self._flight = asyncio.create_task(self._fly(time), name="oplog")
             await self._flight
+
+    async def since(self, time: int) -> int:
+        """Where to begin for what happened since a date: before the beginning of everything there was nothing.
+
+        A position is another matter: one from before was given out for what is gone.
+        """
+        if self._oplog is None or time >= self.journal.start:
+            return time
+        return max(time, await self._oplog.initiated() or time)
 
     @asynccontextmanager
     async def reaching(self, time: int, *, within: float | None = None) -> AsyncIterator[None]:
@@ -114,8 +133,7 @@ class History:
                 failures = failures + 1 if isinstance(error, HistoryLostError) else 0
                 self._answer(time, error)
         except Exception as error:
-            self._answer(None, error)
-            raise
+            self._answer(None, bug("history", error))
         finally:
             self._flight = None
 

@@ -4,54 +4,48 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
-from typing import Protocol
 
 from realtime import logs, metrics
-from realtime.core.live.events import identity
+from realtime.core.bson.keys import identity
+from realtime.core.live import meaning
 from realtime.core.live.query import EventGroup, Group, QueryGroup
-from realtime.errors import InternalError, ServiceError, TooLargeError
+from realtime.errors import ServiceError, TooLargeError
+from realtime.hub.progress import Progress
+from realtime.hub.rereads import Rereads
 from realtime.hub.roster import Roster
+from realtime.hub.walls import Walls
 from realtime.ports import SnapshotReader, VoidReadError
 
 log = logging.getLogger("realtime.hub")
 
 RETRY_SECONDS = (0.1, 5.0)
-_LOAD_SLICE = 250
-
-
-class Desk(Protocol):
-    """The hub, as far as loading needs it. `reached` and `idle` wait for the feed, nothing else does."""
-
-    time: int
-    planned: int
-    reader: SnapshotReader
-    roster: Roster
-
-    async def reached(self, time: int) -> None:
-        """Until everything at or before `time` has been dispatched."""
-
-    async def idle(self) -> None:
-        """Until no batch is in the pipe; the caller goes on before the next one is planned."""
-
-    async def before_live(self, group: QueryGroup) -> None:
-        """Until a group that is exact by now may go live."""
-
-    def between_batches(self, action: Callable[[], None]) -> None:
-        """Now, or right after the batch that is in the pipe."""
-
-    def go_live(self, group: Group) -> None:
-        """What it needed has been read: bring those who wait to live."""
-
-    def end_all(self, group: Group, error: ServiceError) -> None:
-        """End everybody's subscription to it."""
+SLICE_SECONDS = 0.02
+"""How long documents of a snapshot are taken in before others have a turn; an expression may take long for each."""
 
 
 class Loader:
     """Brings groups to live, each in a task that the hub owns; on failure those who wait are answered."""
 
-    def __init__(self, hub: Desk) -> None:
-        self._hub = hub
+    def __init__(
+        self,
+        *,
+        progress: Progress,
+        reader: SnapshotReader,
+        roster: Roster,
+        rereads: Rereads,
+        walls: Walls,
+        go_live: Callable[[Group], None],
+        end_all: Callable[[Group, ServiceError], None],
+    ) -> None:
+        self._progress = progress
+        self._reader = reader
+        self._roster = roster
+        self._rereads = rereads
+        self._walls = walls
+        self._go_live = go_live
+        self._end_all = end_all
 
     async def bring_up(self, group: Group) -> None:
         """Read what a group needs and make it live; on failure answer those who wait."""
@@ -61,16 +55,32 @@ class Loader:
             else:
                 await self._describe(group)
         except ServiceError as error:
-            self._hub.end_all(group, error)
-        except Exception:
-            reference = metrics.reference()
-            log.exception("query group failed, reference %s", reference, extra={"reference": reference})
-            self._hub.end_all(group, InternalError(f"a bug; it is logged under {reference}"))
+            self._end_all(group, error)
+        except Exception as error:
+            self._walls.group_failed(group, error)
 
     async def _describe(self, group: EventGroup) -> None:
-        facts = [await self._hub.reader.describe(name) for name in sorted(group.query.collections or ())]
+        failures = 0
+        while True:
+            try:
+                facts = [await self._reader.describe(name) for name in sorted(group.query.collections or ())]
+                await self._learn_zones(group)
+                break
+            except ServiceError as error:
+                # One that is live goes on meanwhile: it only wants to know whether it may.
+                if not (error.retry and group.live):
+                    raise
+            failures += 1
+            await asyncio.sleep(backoff(failures))
         group.deletes = "matched" if facts and all(fact.pre_images for fact in facts) else "all"
-        self._hub.between_batches(lambda: self._hub.go_live(group))
+        if not group.live:
+            self._progress.between_batches(lambda: self._go_live(group))
+
+    async def _learn_zones(self, group: Group) -> None:
+        """The offsets of the time zones that its expressions name, as the server at hand has them."""
+        names = meaning.zones(group.query)
+        if names:
+            group.query = meaning.told(group.query, await self._reader.zones(names))
 
     async def _load_until_live(self, group: QueryGroup) -> None:
         failures = 0
@@ -88,7 +98,7 @@ class Loader:
                 group.reload()
             except ServiceError as error:
                 # Those who were live have been told `resync`: they wait as long as it takes.
-                members = self._hub.roster.members(group)
+                members = self._roster.members(group)
                 if not error.retry or members is None or not any(one.accepted for one in members.subscriptions):
                     raise
                 group.reload()
@@ -97,42 +107,49 @@ class Loader:
 
     async def _load(self, group: QueryGroup) -> None:
         """Snapshot at S, then the keys touched after S at the last dispatched T."""
-        hub, collection = self._hub, group.query.collection
-        await hub.reader.describe(collection)
+        progress, collection = self._progress, group.query.collection
+        facts = await self._reader.describe(collection)
+        facts.check_snapshots(collection)
+        await self._learn_zones(group)
         metrics.SNAPSHOT_READS.inc()
         wanted = group.wanted
-        snapshot = await hub.reader.find(
+        snapshot = await self._reader.find(
             collection,
             wanted.selection,
-            after=hub.planned,
+            after=progress.planned,
             limit=wanted.limit,
             sort=wanted.sort,
             cut=wanted.cut,
             fields=wanted.fields,
+            facts=facts,
         )
-        for index, document in enumerate(snapshot.documents):
+        until = time.monotonic() + SLICE_SECONDS
+        for document in snapshot.documents:
             group.put(dict(document))
-            if index % _LOAD_SLICE == _LOAD_SLICE - 1:
+            if time.monotonic() >= until:
                 await asyncio.sleep(0)
+                until = time.monotonic() + SLICE_SECONDS
         if group.too_large:
             raise outgrown(group)
         if snapshot.unless_changed_by is not None:
             # A drop or rename up to then would start this group again, and cancel what runs here.
-            await hub.reached(snapshot.unless_changed_by)
-        await hub.idle()
+            await progress.reached(snapshot.unless_changed_by)
+        await progress.idle()
         keys = group.loaded(snapshot.time, len(snapshot.documents))
         if keys:
-            time = hub.time
+            now = progress.time
+            # All were touched in one collection: had it become another one, this would have begun again.
+            uuid = next(iter(group.backlog.values())).uuid
             metrics.SNAPSHOT_READS.inc()
-            caught = await hub.reader.read_at(collection, keys, time)
-            group.caught_up({identity(document["_id"]): dict(document) for document in caught.documents}, time)
+            caught = await self._reader.read_at(collection, keys, now, uuid=uuid)
+            group.caught_up({identity(document["_id"]): dict(document) for document in caught.documents}, now)
         else:
             group.caught_up({}, snapshot.time)
         if group.too_large:
             raise outgrown(group)
         if not group.short:
-            await hub.before_live(group)
-            hub.go_live(group)
+            await self._rereads.before_live(group)
+            self._go_live(group)
 
 
 def backoff(failures: int) -> float:

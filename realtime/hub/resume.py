@@ -3,18 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
+from realtime import logs
+from realtime.bugs import bug
+from realtime.core.bson.keys import identity
+from realtime.core.connection import cutting
 from realtime.core.connection.encodings import Encodings
-from realtime.core.live.events import format_position, identity
+from realtime.core.live.events import format_position
 from realtime.core.live.journal import Entry
-from realtime.core.live.query import EventGroup, Group, GroupBounds, QueryGroup
+from realtime.core.live.moments import Settled
+from realtime.core.live.query import EventGroup, Group, QueryGroup
+from realtime.core.live.stepping import EVERY
 from realtime.core.wire import protocol
-from realtime.errors import InvalidPositionError, ServiceError
+from realtime.errors import (
+    HistoryLostError,
+    InvalidPositionError,
+    ServiceError,
+    TooLargeError,
+    UnsupportedCollectionError,
+)
+from realtime.hub.dialects import Dialects
 from realtime.hub.history import History
+from realtime.hub.progress import Progress
 from realtime.hub.roster import Subscription
-from realtime.ports import SnapshotReader
+from realtime.hub.walls import Walls
+from realtime.ports import CollectionFacts, SnapshotReader, VoidReadError
+
+log = logging.getLogger("realtime.hub")
 
 AHEAD_SECONDS = 30
 """How far after the feed a position may lie and still be waited for: a write's own, say, or another node's."""
@@ -25,157 +43,234 @@ SHARED_BYTES = 16 * 1024 * 1024
 """What is kept encoded of what was told to one who resumed, for the next one."""
 _READ_KEYS = 1000
 
+Found = dict[str, tuple[int, dict[str, Any] | None]]
+"""By identity: the time of a read, and the document; None: there was none."""
 
-class Desk(Protocol):
-    """The hub, as far as resuming needs it. All but `reached` is synchronous."""
 
-    time: int
-    epoch: str
-    bounds: GroupBounds
-    history: History
-    reader: SnapshotReader
+class Listen(Protocol):
+    """Say `live`, by `say` where it has to come after others."""
 
-    async def reached(self, time: int) -> None:
-        """Until everything at or before `time` has been dispatched."""
-
-    def welcome(self, group: Group, subscription: Subscription) -> None:
-        """Bring a subscription to live from what the group holds."""
-
-    def accept(self, group: Group, subscription: Subscription, *, recovered: bool) -> None:
-        """Say `subscribed`."""
-
-    def listen(self, group: Group, subscription: Subscription) -> None:
-        """Say `live`."""
-
-    def end(self, subscription: Subscription, error: ServiceError, position: str) -> None:
-        """End it by an error."""
+    def __call__(
+        self, group: Group, subscription: Subscription, say: Callable[[bytes], None] | None = None
+    ) -> None: ...
 
 
 class Resumer:
     """Brings subscriptions with a position to live. What has no await in it is what the hub relies on."""
 
-    def __init__(self, hub: Desk) -> None:
-        self._hub = hub
+    def __init__(
+        self,
+        *,
+        progress: Progress,
+        reader: SnapshotReader,
+        history: History,
+        dialects: Dialects,
+        walls: Walls,
+        frame_bytes: int,
+        welcome: Callable[[Group, Subscription], None],
+        accept: Callable[[Group, Subscription], None],
+        listen: Listen,
+        end: Callable[[Subscription, ServiceError, str], None],
+    ) -> None:
+        self._progress = progress
+        self._reader = reader
+        self._history = history
+        self._dialects = dialects
+        self._walls = walls
+        self._frame_bytes = frame_bytes
+        self._welcome = welcome
+        self._accept = accept
+        self._listen = listen
+        self._end = end
         self._completing = asyncio.Lock()
         self._encoded = Encodings(SHARED_BYTES)
 
     async def resume(self, group: Group, subscription: Subscription, after: int) -> None:
         """Answer one subscription: recovered, a fresh snapshot (query mode), or the error (events mode)."""
         try:
-            await self._wait_for(group, after)
-            patience = None if isinstance(group, EventGroup) else PATIENCE_SECONDS
-            async with self._hub.history.reaching(after, within=patience):
-                if isinstance(group, EventGroup):
-                    await self._complete(group, after)
-                if subscription.group is not group or subscription.live:
-                    return
-                if isinstance(group, EventGroup):
-                    self._replay(group, subscription, after)
-                elif not self._bring_up(group, subscription, after):
-                    self._afresh(group, subscription)
-        except (ServiceError, TimeoutError) as error:
+            if subscription.since:
+                after = await self._history.since(after)
+            while not await self._resumed(group, subscription, after):
+                log.info("the journal was lost while a subscription resumed from it", extra=logs.RETRIED)
+        except Exception as error:
             if subscription.group is not group or subscription.live:
+                if not isinstance(error, ServiceError | TimeoutError):
+                    bug("subscription", error)
                 return
-            if isinstance(group, EventGroup) and isinstance(error, ServiceError):
-                self._hub.end(subscription, error, group.position)
-            else:
+            try:
+                self._refuse(group, subscription, after, error)
+            except Exception as error:
+                self._walls.subscription_failed(subscription, error, after)
+
+    async def _resumed(self, group: Group, subscription: Subscription, after: int) -> bool:
+        """Whether it was answered; False where what it waited for is there no longer."""
+        await self._wait_for(group, after)
+        patience = None if isinstance(group, EventGroup) else PATIENCE_SECONDS
+        async with self._history.reaching(after, within=patience):
+            if isinstance(group, EventGroup):
+                await self._complete(group, after)
+            if subscription.group is not group or subscription.live:
+                return True
+            if isinstance(group, EventGroup):
+                return self._replay(group, subscription, after)
+            if not self._bring_up(group, subscription, after):
                 self._afresh(group, subscription)
+            return True
+
+    def _refuse(self, group: Group, subscription: Subscription, after: int, error: Exception) -> None:
+        """It cannot go on from there: the error, or where a snapshot will do and nothing was said yet, that."""
+        if not isinstance(error, ServiceError | TimeoutError):
+            if subscription.accepted or isinstance(group, EventGroup):
+                self._walls.subscription_failed(subscription, error, after)
+                return
+            bug("subscription", error)
+        if isinstance(group, EventGroup) and isinstance(error, ServiceError):
+            self._end(subscription, error, group.position)
+        else:
+            self._afresh(group, subscription)
 
     async def _wait_for(self, group: Group, after: int) -> None:
         """Until the feed is where the position and the group are."""
-        if after >> 32 > (self._hub.time >> 32) + AHEAD_SECONDS:
+        if after >> 32 > (self._progress.time >> 32) + AHEAD_SECONDS:
             raise InvalidPositionError("the position lies ahead of MongoDB's own time")
         try:
             async with asyncio.timeout(AHEAD_SECONDS):
                 # A group's documents may be ahead of the feed: the journal must reach to where they are.
-                await self._hub.reached(max(after, group.time))
+                await self._progress.reached(max(after, group.time))
         except TimeoutError:
             raise InvalidPositionError("the position lies ahead of MongoDB's own time") from None
 
     def _afresh(self, group: Group, subscription: Subscription) -> None:
         subscription.after = None
         if group.live:
-            self._hub.welcome(group, subscription)
+            self._welcome(group, subscription)
 
     # ------------------------------------------------------------------------------------------------------ query mode
 
     def _bring_up(self, group: QueryGroup, subscription: Subscription, after: int) -> bool:
         """Only what changed since, from the group's own documents; False where that cannot be told."""
-        entries = self._hub.history.journal.after(after)
-        if entries is None or not group.recoverable or group.time > self._hub.time:
+        entries = self._history.journal.after(after)
+        if entries is None or not group.recoverable or group.time > self._progress.time:
+            return False
+        if not self._dialects.holds(group.query, after):
             return False
         collection = group.query.collection
-        if any(entry.settled.was_replaced(collection) for entry in entries):
+        if any(_is_missing(entry.settled, collection) for entry in entries):
             return False
-        group.advance(self._hub.time)
+        group.advance(self._progress.time)
         # Whoever comes back from the same position while nothing happens is told the same.
         changes = self._encoded.get(
             (group.channel, after, group.time), lambda: group.since(_touched(entries, collection, after))
         )
         if len(changes) > MAX_KEYS:
             return False
-        self._hub.accept(group, subscription, recovered=True)
+        sink, target = subscription.owner.sink, protocol.id_target(subscription.id)
+        # Raised before anything is said: where it cannot be told, a snapshot may be.
+        frames = iter(cutting.moment("changes", target, changes, group.position, self._frame_bytes, sink.max_frame))
+        self._accept(group, subscription)
         if changes:
-            target = protocol.id_target(subscription.id)
-            frame_bytes = self._hub.bounds.frame_bytes
-            frames = protocol.moment_frames("changes", target, changes, group.position, frame_bytes)
-            subscription.owner.sink.send_run(frames)
-        self._hub.listen(group, subscription)
+            sink.send_run(self._walls.run(subscription, frames))
+        self._listen(group, subscription)
         return True
 
     # ----------------------------------------------------------------------------------------------------- events mode
 
-    def _replay(self, group: EventGroup, subscription: Subscription, after: int) -> None:
-        entries = self._hub.history.journal.after(after) or []
-        self._hub.accept(group, subscription, recovered=True)
-        subscription.owner.sink.send_run(self._frames(group, subscription, entries, after))
-        self._hub.listen(group, subscription)
+    def _replay(self, group: EventGroup, subscription: Subscription, after: int) -> bool:
+        entries = self._history.journal.after(after)
+        if entries is None:
+            return False
+        if any(_hears_of(group, name) for entry in entries for name in entry.settled.stepped_over):
+            raise HistoryLostError("something since then could not be told: subscribe without a position")
+        self._accept(group, subscription)
+
+        def replay(live: bytes) -> None:
+            frames = self._frames(group, subscription, entries, after, live)
+            subscription.owner.sink.send_run(self._walls.run(subscription, frames, after))
+
+        self._listen(group, subscription, replay)
+        return True
 
     def _frames(
-        self, group: EventGroup, subscription: Subscription, entries: list[Entry], after: int
+        self, group: EventGroup, subscription: Subscription, entries: list[Entry], after: int, live: bytes
     ) -> Iterator[bytes]:
-        """One frame or more an entry, made when the transport takes them."""
+        """One frame or more an entry, made when the transport takes them, and `live`.
+
+        It ends where an event is too large for the connection, and nothing that came after it is told.
+        """
+        sink, told = subscription.owner.sink, after
         target = protocol.id_target(subscription.id)
         for entry in entries:
             events = self._matching(group, entry, after)
             if events:
-                position = format_position(self._hub.epoch, entry.time)
-                yield from protocol.moment_frames("events", target, events, position, self._hub.bounds.frame_bytes)
+                position = format_position(self._progress.epoch, entry.time)
+                try:
+                    yield from cutting.moment("events", target, events, position, self._frame_bytes, sink.max_frame)
+                except TooLargeError as error:
+                    sink.lapse(group.channel, told)
+                    if subscription.group is group:
+                        self._end(subscription, error, format_position(self._progress.epoch, told))
+                    return
+            told = max(told, entry.time)
+        yield live
 
     def _matching(self, group: EventGroup, entry: Entry, after: int) -> list[bytes]:
         events = entry.settled.order
         if not events or events[0].time <= after:
             return group.matching(entry, after=after)
         # The oplog may give the same events again in another entry, and documents that were lacking may have come.
-        key = (group.channel, events[0].time, entry.time, len(events), len(entry.late))
+        dialect = group.query.filter.dialect  # which is its projection's as well
+        key = (group.channel, dialect, events[0].time, entry.time, len(events), len(entry.late))
         return self._encoded.get(key, lambda: group.matching(entry, after=after))
 
     async def _complete(self, group: EventGroup, after: int) -> None:
         """Read the documents that updates in the journal lack, once for all who resume; they name their later time."""
         async with self._completing:
             lacking: dict[str, dict[str, Any]] = {}
-            entries = self._hub.history.journal.after(after) or []
+            entries = [entry.whole(group.query.covers) for entry in self._history.journal.after(after) or ()]
             for event in (event for entry in entries for event in entry.settled.order if entry.lacks(event)):
                 if group.query.covers(event.collection):
                     lacking.setdefault(event.collection, {})[event.identity or ""] = event.key
             for collection, keys in lacking.items():
-                found = await self._read(collection, keys)
+                found = await self._read_now(collection, keys)
                 for entry in entries:
                     for event in entry.settled.events.get(collection, ()):
                         if entry.lacks(event) and event.identity in found:
                             entry.late[collection, event.identity] = found[event.identity]
 
-    async def _read(self, collection: str, keys: dict[str, Any]) -> dict[str, tuple[int, dict[str, Any] | None]]:
-        found: dict[str, tuple[int, dict[str, Any] | None]] = {}
+    async def _read_now(self, collection: str, keys: dict[str, Any]) -> Found:
+        """By identity the time of a read, and the document. Of what is no collection now, or capped, there is none."""
+        while True:
+            try:
+                facts = await self._reader.describe(collection)
+                facts.check_snapshots(collection)
+                return await self._read(collection, keys, facts)
+            except UnsupportedCollectionError:
+                return dict.fromkeys(keys, (self._progress.time, None))
+            except VoidReadError:
+                log.info("%s became another collection while it was read", collection, extra=logs.RETRIED)
+
+    async def _read(self, collection: str, keys: dict[str, Any], facts: CollectionFacts) -> Found:
+        found: Found = {}
         names = list(keys)
         for start in range(0, len(names), _READ_KEYS):
             part = names[start : start + _READ_KEYS]
             selection = {"_id": {"$in": [keys[name] for name in part]}}
-            snapshot = await self._hub.reader.find(collection, selection, after=self._hub.time, limit=len(part))
+            snapshot = await self._reader.find(
+                collection, selection, after=self._progress.time, limit=len(part), facts=facts
+            )
             found.update((name, (snapshot.time, None)) for name in part)
             for document in snapshot.documents:
                 found[identity(document["_id"])] = (snapshot.time, dict(document))
         return found
+
+
+def _is_missing(settled: Settled, collection: str) -> bool:
+    """Whether documents of the collection changed without a touch of their own."""
+    return settled.was_replaced(collection) or settled.was_stepped_over(collection)
+
+
+def _hears_of(group: EventGroup, name: str) -> bool:
+    return name == EVERY or group.query.covers(name)
 
 
 def _touched(entries: list[Entry], collection: str, after: int) -> dict[str, None]:

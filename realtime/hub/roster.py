@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from realtime.bugs import break_off
 from realtime.core.live.query import Group, Query
 from realtime.core.wire import protocol
 from realtime.errors import ServiceError
@@ -29,8 +30,9 @@ class Owner(Protocol):
 class Subscription:
     """One client's interest in one query group.
 
-    `after`: the cluster time that events mode is to go on from. `accepted`: `subscribed` was sent. `live`: it is told
-    of changes on the group's channel. `lapsed`: it was, until its connection took too little.
+    `after`: the cluster time to go on from; `since`: it is that of a date, and no position. `accepted`: `subscribed`
+    was sent. `live`: it is told of changes on the group's channel. `lapsed`: it was, until its connection took too
+    little.
     """
 
     id: str
@@ -42,6 +44,7 @@ class Subscription:
     live: bool = False
     lapsed: bool = False
     resyncs: tuple[float, ...] = ()
+    since: bool = False
 
     def at(self, time: int) -> bool:
         """Whether it is at `time`, that being what has been dispatched, as far as it is live at all."""
@@ -54,14 +57,28 @@ class Members:
 
     subscriptions: dict[Subscription, None] = field(default_factory=dict)
     task: asyncio.Task[None] | None = None
+    usual: int = 0
     _sinks: tuple[Sink, ...] | None = None
+    _narrow: tuple[Sink, ...] = ()
 
     @property
     def sinks(self) -> tuple[Sink, ...]:
-        """Who hears the channel: each connection once, however many live subscriptions it has here."""
+        """Who hears the channel in the usual frames: each connection once, however many live subscriptions it has."""
         if self._sinks is None:
-            self._sinks = tuple(dict.fromkeys(one.owner.sink for one in self.subscriptions if one.live))
-        return self._sinks
+            self._look()
+        return self._sinks or ()
+
+    @property
+    def narrow(self) -> tuple[Sink, ...]:
+        """Who hears it in smaller ones."""
+        if self._sinks is None:
+            self._look()
+        return self._narrow
+
+    def _look(self) -> None:
+        hearing = dict.fromkeys(one.owner.sink for one in self.subscriptions if one.live)
+        self._narrow = tuple(one for one in hearing if one.max_frame is not None and one.max_frame < self.usual)
+        self._sinks = tuple(one for one in hearing if one not in self._narrow) if self._narrow else tuple(hearing)
 
     def changed(self) -> None:
         """Somebody hears it from now on, or no longer."""
@@ -78,9 +95,10 @@ class Fence:
 
 
 class Roster:
-    """All subscriptions of the process."""
+    """All subscriptions of the process. `frame_bytes`: of the largest frame that everybody is sent."""
 
-    def __init__(self) -> None:
+    def __init__(self, frame_bytes: int = 0) -> None:
+        self._frame_bytes = frame_bytes
         self._members: dict[Group, Members] = {}
         self._by_owner: dict[Owner, dict[str, Subscription]] = {}
         self._fences: dict[Fence, None] = {}
@@ -88,7 +106,7 @@ class Roster:
 
     def open(self, group: Group) -> None:
         """A group that may be joined from now on."""
-        self._members[group] = Members()
+        self._members[group] = Members(usual=self._frame_bytes)
 
     def close(self, group: Group) -> Members:
         """Nobody is left in the group."""
@@ -108,6 +126,8 @@ class Roster:
         members = self._members[group]
         members.subscriptions[subscription] = None
         subscription.group = group
+        # One compiled filter for all of them, and not one for each that was asked for.
+        subscription.query = group.query
         self._by_owner.setdefault(subscription.owner, {})[subscription.id] = subscription
         self.count += 1
         return members
@@ -177,7 +197,10 @@ class Roster:
         """Call what waits and need not wait any longer."""
         for fence in [fence for fence in self._fences if self.passed(fence, time)]:
             del self._fences[fence]
-            fence.done()
+            try:
+                fence.done()
+            except Exception as error:
+                break_off(fence.owner.sink, error)
 
     def forget(self, owner: Owner) -> None:
         """The connection is gone: nobody waits for its fences."""
@@ -193,5 +216,10 @@ def farewell(subscription: Subscription, error: ServiceError, position: str) -> 
     if not subscription.accepted:
         return protocol.ErrorFrame.of(error, subscription.id).encode()
     return protocol.Unsubscribed(
-        id=subscription.id, code=error.code, message=error.message, retry=error.retry, position=position
+        id=subscription.id,
+        code=error.code,
+        message=error.message,
+        retry=error.retry,
+        details=error.details,
+        position=position,
     ).encode()

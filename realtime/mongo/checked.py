@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+from realtime.core.bson import stored
 from realtime.core.wire.collections import Collection, Collections
 from realtime.errors import ValidationFailedError
 from realtime.mongo.client import Client, Database
 from realtime.mongo.faults import Gate
 from realtime.mongo.transactions import transact
-from realtime.mongo.writes import MongoWriter
+from realtime.mongo.writes import Change, MongoWriter, Outcome
 from realtime.ports import Document, Inserted, Written
 
 
@@ -38,22 +40,24 @@ class CheckedWriter(MongoWriter):
         made = document if found is None else found.stored(document, key)
         return await super().replace(collection, key, made, **options)
 
-    async def _apply(self, session: Any, collection: str, key: Any, update: Document, *, upsert: bool) -> Any:
-        """The update, its outcome read back in the same transaction, which ends without a trace if it is refused."""
+    async def _apply(self, session: Any, collection: str, key: Any, change: Change) -> Outcome:
+        """The update and a look at its outcome in one transaction, which ends without a trace if that is refused."""
         found = self._collections.model_of(collection)
-        if found is None:
-            return await super()._apply(session, collection, key, update, upsert=upsert)
+        if found is None or change.replaces:
+            return await super()._apply(session, collection, key, change)
 
-        async def checked(transaction: Any) -> Any:
-            result = await super(CheckedWriter, self)._apply(transaction, collection, key, update, upsert=upsert)
-            document = await self._database[collection].find_one({"_id": {"$eq": key}}, session=transaction)
-            if document is not None:
-                found.check_update(update, document)
-            return result
+        async def checked(transaction: Any) -> Outcome:
+            outcome = await super(CheckedWriter, self)._apply(
+                transaction, collection, key, dataclasses.replace(change, image=True)
+            )
+            if outcome.image is not None:
+                found.check_update(change.source, stored.decode(outcome.image.raw))
+            return outcome
 
         if session.in_transaction:
             return await checked(session)
-        return await transact(session, checked, self._gate.seconds)
+        outcome: Outcome = await transact(session, checked, self._gate.seconds)
+        return outcome
 
 
 def _stored(found: Collection, index: int, document: Document) -> dict[str, Any]:

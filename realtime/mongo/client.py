@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+from bson.binary import UuidRepresentation
 from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
 from motor.frameworks import asyncio as motor_asyncio
@@ -13,7 +14,7 @@ from pymongo.errors import ConfigurationError as DriverConfigurationError
 from pymongo.errors import InvalidURI
 from pymongo.uri_parser import parse_uri
 
-from realtime.core.bson.values import CODEC
+from realtime.core.bson.stored import CODEC
 from realtime.errors import ConfigurationError
 from realtime.mongo.monitoring import listeners
 
@@ -26,8 +27,13 @@ RAW: CodecOptions[RawBSONDocument] = CodecOptions(
     document_class=RawBSONDocument,
     # Of the command that goes out: a UUID in a filter, or the key of a document to be read.
     uuid_representation=CODEC.uuid_representation,
+    # Of the reply around them, which may quote what is stored where it says what went wrong.
+    unicode_decode_error_handler=CODEC.unicode_decode_error_handler,
 )
 """For replies whose documents are decoded one by one: sizes stay known and the loop gets its turn in between."""
+
+ANSWERS: CodecOptions[dict[str, Any]] = CODEC.with_options(uuid_representation=UuidRepresentation.UNSPECIFIED)
+"""For replies to writes, which quote the value that is there twice; it need be no UUID although its subtype says so."""
 
 CLOSE_SECONDS = 0.5
 
@@ -68,7 +74,7 @@ def open_feed_client(uri: str, *, far: bool = False) -> Client:
     `far`: for steps that look through a long stretch of the oplog. It connects when it is first used.
     """
     fixed = _FAR_FIXED if far else _FEED_FIXED
-    return _open(uri, "realtime-feed", _FEED_DEFAULTS, {**fixed, "event_listeners": listeners("feed", waits=True)})
+    return _open(uri, "realtime-feed", _FEED_DEFAULTS, {**fixed, "event_listeners": listeners("feed", commands=False)})
 
 
 def open_database(uri: str, database: str, *, app: str = "realtime") -> tuple[Client, Database]:

@@ -9,7 +9,7 @@ from realtime.core.live.events import to_time
 from realtime.errors import ServiceError
 from realtime.mongo.client import Client, Database
 from realtime.mongo.faults import Gate
-from realtime.mongo.oplog import oldest_of
+from realtime.mongo.reach import oldest_of
 
 OLDEST_SECONDS = 10.0
 """The oplog's beginning moves slowly, and asking for it is a read."""

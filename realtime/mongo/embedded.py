@@ -429,6 +429,8 @@ def _command(binary: Path, directory: Path, port: int, extra_args: Sequence[str]
         *("--wiredTigerCacheSizeGB", "1"),
         *oplog,
         *("--quiet", "--setParameter", "diagnosticDataCollectionEnabled=false"),
+        # The engine that answers every `find`: an `aggregate` of the other one differs in what it makes of numbers.
+        *("--setParameter", "internalQueryForceClassicEngine=true"),
         *extra_args,
     ]
 

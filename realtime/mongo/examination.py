@@ -14,10 +14,12 @@ from realtime.core.live.events import to_time
 from realtime.core.upstream.diagnosis import Facts
 from realtime.errors import ConfigurationError
 from realtime.mongo import client as clients
+from realtime.mongo import dialect as dialects
 from realtime.mongo import preflight
 from realtime.mongo.client import Client, Database
 from realtime.mongo.faults import short
-from realtime.mongo.oplog import oldest_of
+from realtime.mongo.reach import oldest_of
+from realtime.mongo.snapshot import catalogue
 
 SELECTION_MS = 3000
 UNAUTHORIZED = 13
@@ -74,6 +76,7 @@ async def _learn(client: Client, database: Database, facts: Facts, epoch: str | 
     if epoch is None and facts.votes is not None:
         facts.epoch = await preflight.epoch_of(client, database)
     facts.refused = await _steps(client, database, facts)
+    facts.answers = await dialects.asked(database)
     facts.may_write = await _ask(_may_write, client, database.name)
     facts.skew = await _skew(client)
 
@@ -134,8 +137,7 @@ async def _steps(client: Client, database: Database, facts: Facts) -> dict[str, 
     except OperationFailure as error:
         refused["snapshot read"] = short(error)
     try:
-        found = await database.list_collections()
-        facts.collections = [one async for one in found]
+        facts.collections = await catalogue(database, {})
     except OperationFailure as error:
         refused["collections"] = short(error)
     return refused
@@ -176,9 +178,7 @@ async def switch_images(uri: str, database: str, collection: str, *, enabled: bo
     """
     client = clients.open_client(uri, app="realtime-doctor")
     try:
-        found = await (
-            await clients.database_of(client, database).list_collections(filter={"name": collection})
-        ).to_list(1)
+        found = await catalogue(clients.database_of(client, database), {"name": collection})
         if not found:
             raise ConfigurationError(f"there is no collection {collection} in {database}: create it first")
         before = found[0].get("options", {}).get("changeStreamPreAndPostImages", {}).get("enabled", False)

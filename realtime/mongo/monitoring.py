@@ -1,8 +1,17 @@
-"""Commands and connections to MongoDB, counted by the driver's own monitoring. Called in the driver's threads."""
+"""Commands and connections to MongoDB, counted by the driver's own monitoring. Called in the driver's threads.
+
+The steps of a change stream come with every event. They are counted where they are taken: for each command the driver
+makes three objects for whoever listens.
+"""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
 from pymongo import monitoring
+from pymongo.errors import PyMongoError
 
 from realtime import metrics
 
@@ -14,11 +23,26 @@ KNOWN = frozenset({
 MICROSECOND = 1e-6
 
 
-def listeners(
-    client: str, *, waits: bool = False
-) -> list[monitoring.CommandListener | monitoring.ConnectionPoolListener]:
-    """Listeners for a client. `waits`: its `getMore` waits for news, and its duration would say nothing."""
-    return [Commands(waits=waits), Pool(client)]
+Listener = monitoring.CommandListener | monitoring.ConnectionPoolListener
+Reply = TypeVar("Reply")
+
+
+def listeners(client: str, *, commands: bool = True) -> list[Listener]:
+    """Listeners for a client; without `commands` to its connections alone."""
+    return [*([Commands()] if commands else []), Pool(client)]
+
+
+def counted(command: str, send: Callable[[], Reply]) -> Reply:
+    """What `send` returns, which nobody listens to. A `getMore` waits for news, and its duration would say nothing."""
+    began = time.monotonic()
+    try:
+        reply = send()
+    except PyMongoError:
+        metrics.COMMAND_FAILURES.labels(_label(command)).inc()
+        raise
+    if command != "getMore":
+        metrics.COMMAND_SECONDS.labels(_label(command)).observe(time.monotonic() - began)
+    return reply
 
 
 def _label(command: str) -> str:
@@ -28,15 +52,11 @@ def _label(command: str) -> str:
 class Commands(monitoring.CommandListener):
     """How long commands took, and which failed."""
 
-    def __init__(self, *, waits: bool) -> None:
-        self._waits = waits
-
     def started(self, event: monitoring.CommandStartedEvent) -> None:
         """The end says how long it was."""
 
     def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
-        if not (self._waits and event.command_name == "getMore"):
-            metrics.COMMAND_SECONDS.labels(_label(event.command_name)).observe(event.duration_micros * MICROSECOND)
+        metrics.COMMAND_SECONDS.labels(_label(event.command_name)).observe(event.duration_micros * MICROSECOND)
 
     def failed(self, event: monitoring.CommandFailedEvent) -> None:
         metrics.COMMAND_FAILURES.labels(_label(event.command_name)).inc()

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import KW_ONLY, dataclass
-from typing import Any
 
 from pymongo.errors import OperationFailure, PyMongoError
 
-from realtime.core.live.events import Batch, to_date, to_time
+from realtime.core.live.events import Batch, to_date
 from realtime.core.upstream.stream_errors import Action, action_for
 from realtime.errors import HistoryLostError, UnavailableError
-from realtime.mongo.client import Client, Database
+from realtime.mongo.client import Database
 from realtime.mongo.faults import RETRY_AFTER_SECONDS, short
 from realtime.mongo.feed import HELD_BYTES, ChangeFeed
+from realtime.mongo.reach import initiated_at, oldest_of
 from realtime.ports import Past
 
 
@@ -70,7 +70,7 @@ class OplogReader:
 
     def _too_much(self, batch: Batch) -> HistoryLostError:
         what = (
-            f"a transaction since then has over {self.held_bytes} bytes"
+            f"a change since then could not be sent, or a transaction has over {self.held_bytes} bytes"
             if batch.lost
             else f"more than {self.max_bytes} bytes of changes since then"
         )
@@ -79,6 +79,10 @@ class OplogReader:
     async def oldest(self) -> int | None:
         """The cluster time at which the oplog begins; None where the account may not read it."""
         return await oldest_of(self.database.client)
+
+    async def initiated(self) -> int | None:
+        """The cluster time at which the replica set began, where its oplog still begins there."""
+        return await initiated_at(self.database.client)
 
     async def _lost(self) -> HistoryLostError:
         oldest = await self.oldest()
@@ -116,15 +120,6 @@ class _Gathered:
     @property
     def past(self) -> Past:
         return Past(self._after, tuple(self._batches))
-
-
-async def oldest_of(client: Client) -> int | None:
-    """The cluster time at which the oplog begins; None where the account may not read it."""
-    try:
-        first: dict[str, Any] | None = await client["local"]["oplog.rs"].find_one({}, {"ts": 1}, sort=[("$natural", 1)])
-    except PyMongoError:
-        return None
-    return None if first is None else to_time(first["ts"])
 
 
 _TOO_OLD = frozenset({72, 2})

@@ -9,7 +9,9 @@ from typing import Any
 from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError
 
 from realtime.core.live.events import to_time
+from realtime.core.mql.dialect import Dialect, hear
 from realtime.errors import ConfigurationError
+from realtime.mongo import dialect as dialects
 from realtime.mongo.client import Client, Database
 
 OLDEST_VERSION = (6, 0)
@@ -25,6 +27,7 @@ class Deployment:
     time: int
     version: str
     replica_set: str
+    dialect: Dialect
 
 
 async def inspect(client: Client, database: Database, *, epoch: str | None, allow_sharded: bool) -> Deployment:
@@ -39,7 +42,8 @@ async def inspect(client: Client, database: Database, *, epoch: str | None, allo
             )
         time = await _time(client, database)
         await try_change_stream(database)
-        return Deployment(epoch or await epoch_of(client, database), time, version, replica_set)
+        dialect = hear(await dialects.asked(database)).dialect
+        return Deployment(epoch or await epoch_of(client, database), time, version, replica_set, dialect)
     except ConnectionFailure as error:
         raise ConfigurationError(
             f"no MongoDB answers: {_short(error)}; check REALTIME_MONGODB_URI and that the server runs and has a "

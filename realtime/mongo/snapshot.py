@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import bson
 from bson.raw_bson import RawBSONDocument
 from pymongo.errors import OperationFailure
 
-from realtime.core.bson.values import CODEC
+from realtime.core.bson import stored
 from realtime.core.live.events import to_time, to_timestamp
-from realtime.errors import NotFoundError, TooLargeError, UnsupportedCollectionError
+from realtime.core.mql.expressions.timezones import Zone, Zones
+from realtime.core.wire.reserved_names import refusal
+from realtime.errors import NotFoundError, TimedOutError, TooLargeError, UnsupportedCollectionError
 from realtime.mongo.client import RAW, Client, Database
 from realtime.mongo.faults import Gate
 from realtime.mongo.stream import DocumentStream
+from realtime.mongo.zones import asked_zone
 from realtime.ports import CollectionFacts, Document, Snapshot, VoidReadError
 
 SNAPSHOT_TRIES = 5
-FACTS_SECONDS = 1.0
-_VOID = frozenset({239, 246})
-"""SnapshotTooOld and SnapshotUnavailable: final for one time, mended by a newer one."""
+_UNAVAILABLE = 246
+_VOID = frozenset({239, _UNAVAILABLE})
+"""SnapshotTooOld and SnapshotUnavailable: final for one time, mended by a newer one, but for a capped collection."""
+_ANOTHER = 361
+"""CollectionUUIDMismatch."""
 _CHUNK = 1000
 
 
@@ -49,7 +53,9 @@ class MongoReader:
         self._client = client
         self._database = database
         self._gate = gate
-        self._facts: dict[str, tuple[float, asyncio.Future[CollectionFacts]]] = {}
+        self._zones: dict[str, Zone] = {}
+        self._next_facts: dict[str, asyncio.Future[CollectionFacts]] = {}
+        self._facts: dict[str, asyncio.Future[CollectionFacts]] = {}
 
     async def find(
         self,
@@ -61,10 +67,12 @@ class MongoReader:
         sort: Mapping[str, int] | None = None,
         cut: bool = False,
         fields: Document | None = None,
+        facts: CollectionFacts | None = None,
     ) -> Snapshot:
         """All matching documents at one time at or after `after`. `TooLargeError` with the count over `limit`.
 
-        `cut`: no such error, but the first `limit` of them by `sort`. `fields`: a projection.
+        `cut`: no such error, but the first `limit` of them by `sort`. `fields`: a projection. `VoidReadError` where
+        the collection is not the one of `facts`, which has been checked for snapshots.
         """
         concern = {"level": "snapshot", "afterClusterTime": to_timestamp(after)}
         command: dict[str, Any] = {"find": collection, "filter": selection, "limit": limit if cut else limit + 1}
@@ -73,11 +81,14 @@ class MongoReader:
             command |= {"sort": dict(sort), "allowDiskUse": True}
         if fields is not None:
             command["projection"] = fields
+        command |= _only(None if facts is None else facts.uuid)
         async with self._gate.read():
             try:
                 snapshot = await self._with_new_times(command, concern)
             except _NoCollectionError as nothing:
                 return Snapshot(after, [], unless_changed_by=nothing.time)
+            if facts is not None and not facts.exists:
+                raise VoidReadError(f"{collection} was made meanwhile")
             if len(snapshot.documents) <= limit:
                 return snapshot
             count = await self._count(collection, selection)
@@ -86,39 +97,72 @@ class MongoReader:
             details={"count": count, "limit": limit},
         )
 
-    async def read_at(self, collection: str, keys: Sequence[Any], time: int) -> Snapshot:
-        """The documents with these keys exactly at `time`; `VoidReadError` where that time cannot be read."""
+    async def read_at(self, collection: str, keys: Sequence[Any], time: int, *, uuid: Any = None) -> Snapshot:
+        """The documents with these keys exactly at `time`; `VoidReadError` where that time cannot be read.
+
+        So it is where the collection is not the one of `uuid`: a view of its name would give what another collection
+        had at that time. `UnsupportedCollectionError` where it is capped.
+        """
         concern = {"level": "snapshot", "atClusterTime": to_timestamp(time)}
-        command = {"find": collection, "filter": {"_id": {"$in": list(keys)}}}
+        command = {"find": collection, "filter": {"_id": {"$in": list(keys)}}, **_only(uuid)}
         async with self._gate.read():
             try:
                 return await self._run(command, concern)
             except OperationFailure as error:
+                if error.code == _UNAVAILABLE:
+                    await self._refuse_capped(collection, uuid)
                 if error.code in _VOID:
                     raise VoidReadError(f"{collection} at {time}: code {error.code}") from error
                 raise
             except _NoCollectionError:
                 raise VoidReadError(f"{collection} at {time}: the collection is gone") from None
 
-    async def describe(self, collection: str) -> CollectionFacts:
-        """What a collection is; `UnsupportedCollectionError` for what cannot be served live.
+    async def zones(self, names: Collection[str]) -> Zones:
+        """The offsets of time zones, asked once each. `InvalidFilterError` for a name that the server does not know."""
+        for name in sorted(set(names) - self._zones.keys()):
+            async with self._gate.read():
+                self._zones[name] = await asked_zone(self._database, name, self._milliseconds)
+        return {name: self._zones[name] for name in names}
 
-        One read for all who ask within `FACTS_SECONDS`.
+    async def describe(self, collection: str) -> CollectionFacts:
+        """What a collection is; `UnsupportedCollectionError` for what is no collection, or compared by other rules.
+
+        It is read after it was asked for, or it could be of a time before what its reader was told: all who ask while
+        it is read share the next read.
         """
-        now = asyncio.get_running_loop().time()
-        since, asked = self._facts.get(collection, (0.0, None))
-        if asked is None or now - since > FACTS_SECONDS or (asked.done() and asked.exception() is not None):
-            self._facts = {name: known for name, known in self._facts.items() if now - known[0] <= FACTS_SECONDS}
-            asked = asyncio.ensure_future(self._describe(collection))
-            self._facts[collection] = (now, asked)
-        return await asyncio.shield(asked)
+        following = self._next_facts.get(collection)
+        if following is None:
+            following = self._next_facts[collection] = asyncio.ensure_future(self._describe_next(collection))
+        return await asyncio.shield(following)
+
+    async def _describe_next(self, collection: str) -> CollectionFacts:
+        under_way = self._facts.get(collection)
+        if under_way is not None:
+            await asyncio.wait({under_way})
+        mine = self._facts[collection] = self._next_facts.pop(collection)
+        try:
+            return await self._describe(collection)
+        finally:
+            if self._facts[collection] is mine:
+                del self._facts[collection]
+
+    async def _refuse_capped(self, collection: str, uuid: Any) -> None:
+        """`UnsupportedCollectionError` where that is why a snapshot cannot be had."""
+        try:
+            facts = await self.describe(collection)
+        except UnsupportedCollectionError:
+            return  # it is no collection by now, whatever it was
+        if uuid is None or facts.uuid == uuid:
+            facts.check_snapshots(collection)
 
     async def _describe(self, collection: str) -> CollectionFacts:
         async with self._gate.read():
             reply = await self._database.command(
-                {"listCollections": 1, "filter": {"name": collection}, "cursor": {}, "maxTimeMS": self._milliseconds}
+                {"listCollections": 1, "filter": {"name": collection}, "cursor": {}, "maxTimeMS": self._milliseconds},
+                codec_options=RAW,
             )
-        found = reply["cursor"]["firstBatch"]
+        # Decoded as documents are, for a validator among the options is one of a user's.
+        found = _decode(reply["cursor"]["firstBatch"])
         if not found:
             return CollectionFacts(exists=False, pre_images=False)
         kind, options = found[0].get("type", "collection"), found[0].get("options", {})
@@ -126,21 +170,31 @@ class MongoReader:
             raise UnsupportedCollectionError(
                 f"{collection} is a {kind}: no change stream reports it", details={"collection": collection}
             )
-        if options.get("collation", {}).get("locale", "simple") != "simple":
+        if _has_collation(options):
             raise UnsupportedCollectionError(
                 f"{collection} has a default collation: its equality is not the one that filters use here",
                 details={"collection": collection},
             )
         images = options.get("changeStreamPreAndPostImages", {}).get("enabled", False)
-        return CollectionFacts(exists=True, pre_images=bool(images))
+        return CollectionFacts(
+            exists=True,
+            pre_images=bool(images),
+            capped=bool(options.get("capped", False)),
+            uuid=found[0].get("info", {}).get("uuid"),
+        )
 
-    async def collections(self) -> list[tuple[str, int]]:
-        """Name and estimated count of every collection that can be served, by name."""
+    async def collections(self) -> list[tuple[str, int, int]]:
+        """Name and estimated count of every collection that can be subscribed to, by name, and each count's time."""
+        async with self._gate.page():
+            found = await catalogue(self._database, {"type": "collection"}, self._milliseconds)
+        names = [entry["name"] for entry in found if not _has_collation(entry.get("options", {}))]
+        # No request can say a name that is no UTF-8.
+        shown = sorted(name for name in names if not isinstance(name, stored.Broken) and refusal(name) is None)
         async with self._gate.request("read"):
-            found = await self._database.list_collections(filter={"type": "collection"})
-            names = sorted([entry["name"] async for entry in found])
-            shown = [name for name in names if not name.startswith(("system.", "realtime_"))]
-            return [(name, await self._database[name].estimated_document_count()) for name in shown]
+            counts = [await self._database.command({"count": name}) for name in shown]
+        return [
+            (name, int(reply["n"]), to_time(reply["operationTime"])) for name, reply in zip(shown, counts, strict=True)
+        ]
 
     async def page(self, collection: str, command: Mapping[str, Any]) -> Page:
         """A page by `find`'s own options (filter, projection, sort, limit, skip), at one time."""
@@ -151,17 +205,33 @@ class MongoReader:
                 return Page(nothing.time, [])
         return Page(snapshot.time, [dict(document) for document in snapshot.documents])
 
+    async def count(self, collection: str, selection: Document, time: int) -> int:
+        """How many documents match at `time`. `TimedOutError` where MongoDB needs longer than a request may take."""
+        concern = {"level": "snapshot", "atClusterTime": to_timestamp(time)}
+        try:
+            async with self._gate.page():
+                return await self._count(collection, selection, {"readConcern": concern})
+        except TimedOutError as error:
+            raise TimedOutError(
+                f"count: {error.message}: narrow the filter, give it an index, or take the estimate of the list of "
+                "collections",
+                details={"field": "count"},
+                retry_after=error.retry_after,
+            ) from None
+
     async def stream(self, collection: str, command: Mapping[str, Any]) -> DocumentStream:
         """All documents by `find`'s own options, at no one time; the caller closes it."""
         return await DocumentStream.open(self._client, self._database, self._gate, collection, command)
 
-    async def get(self, collection: str, key: Any) -> dict[str, Any]:
-        """One document, majority committed. `NotFoundError` without it."""
+    async def get(self, collection: str, key: Any) -> bytes:
+        """One document, majority committed, as BSON. `NotFoundError` without it."""
         async with self._gate.request("read"):
-            found = await self._database[collection].find_one({"_id": {"$eq": key}})
+            documents = self._database.get_collection(collection, codec_options=RAW)
+            found = await documents.find_one({"_id": {"$eq": key}})
         if found is None:
             raise NotFoundError(f"no document with this key in {collection}")
-        return dict(found)
+        raw: bytes = found.raw
+        return raw
 
     # --------------------------------------------------------------------------------------------------- commands
 
@@ -182,8 +252,13 @@ class MongoReader:
     async def _run(self, command: dict[str, Any], concern: dict[str, Any]) -> Snapshot:
         """A raw find, read to its end: every batch of a cursor is at the same time."""
         async with await self._client.start_session(causal_consistency=False) as session:
-            full = {**command, "readConcern": concern, "batchSize": _CHUNK, "maxTimeMS": self._milliseconds}
-            reply = await self._database.command(full, session=session, codec_options=RAW)
+            full = {**_encodable(command), "readConcern": concern, "batchSize": _CHUNK, "maxTimeMS": self._milliseconds}
+            try:
+                reply = await self._database.command(full, session=session, codec_options=RAW)
+            except OperationFailure as error:
+                if error.code == _ANOTHER:
+                    raise VoidReadError(f"{command['find']} is another collection by now") from error
+                raise
             cursor = reply["cursor"]
             if "atClusterTime" not in cursor:
                 raise _NoCollectionError(to_time(reply["operationTime"]))
@@ -196,15 +271,51 @@ class MongoReader:
                 documents += _decode(cursor["nextBatch"])
             return Snapshot(time, documents)
 
-    async def _count(self, collection: str, selection: Document) -> int:
-        pipeline = [{"$match": selection}, {"$count": "count"}]
-        reply = await self._database.command(
-            {"aggregate": collection, "pipeline": pipeline, "cursor": {}, "maxTimeMS": self._milliseconds},
-            codec_options=CODEC,
-        )
+    async def _count(self, collection: str, selection: Document, options: Document | None = None) -> int:
+        matching = RawBSONDocument(stored.encode({"$match": selection}))
+        command = {"aggregate": collection, "pipeline": [matching, {"$count": "count"}], "cursor": {}}
+        reply = await self._database.command({**command, **(options or {}), "maxTimeMS": self._milliseconds})
         batch = reply["cursor"]["firstBatch"]
         return int(batch[0]["count"]) if batch else 0
 
 
+async def catalogue(database: Database, wanted: Document, milliseconds: int = 0) -> list[dict[str, Any]]:
+    """What `listCollections` says, whatever is in there: a validator is a user's document, a name may be no UTF-8.
+
+    `milliseconds`: that it may take in all; 0 for as long as it needs.
+    """
+    # By commands: the driver's own method decodes what it reads, whatever codec it is given.
+    async with await database.client.start_session(causal_consistency=False) as session:
+        command: dict[str, Any] = {
+            "listCollections": 1,
+            "filter": wanted,
+            "cursor": {"batchSize": _CHUNK},
+            "maxTimeMS": milliseconds,
+        }
+        cursor = (await database.command(command, session=session, codec_options=RAW))["cursor"]
+        found = _decode(cursor["firstBatch"])
+        while cursor["id"]:
+            more = {"getMore": cursor["id"], "collection": "$cmd.listCollections", "batchSize": _CHUNK}
+            cursor = (await database.command(more, session=session, codec_options=RAW))["cursor"]
+            found += _decode(cursor["nextBatch"])
+    return found
+
+
+def _only(uuid: Any) -> dict[str, Any]:
+    """What makes a `find` fail by code 361 where the name stands for anything but the collection of this UUID."""
+    return {} if uuid is None else {"collectionUUID": uuid}
+
+
+def _has_collation(options: Mapping[str, Any]) -> bool:
+    """Whether a collection's own rules decide what is equal in it."""
+    return bool(options.get("collation", {}).get("locale", "simple") != "simple")
+
+
+def _encodable(command: dict[str, Any]) -> dict[str, Any]:
+    """A command whose filter may name keys that the driver cannot write."""
+    selection = command.get("filter")
+    return {**command, "filter": RawBSONDocument(stored.encode(selection))} if selection else command
+
+
 def _decode(batch: Sequence[RawBSONDocument]) -> list[dict[str, Any]]:
-    return [bson.decode(document.raw, CODEC) for document in batch]
+    return [stored.decode(document.raw) for document in batch]

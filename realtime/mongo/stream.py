@@ -6,11 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 
-import bson
 from bson.raw_bson import RawBSONDocument
 from pymongo.errors import OperationFailure, PyMongoError
 
-from realtime.core.bson.values import CODEC
+from realtime.core.bson import stored
 from realtime.errors import TimedOutError
 from realtime.mongo.client import RAW, Client, Database
 from realtime.mongo.faults import RETRY_AFTER_SECONDS, Gate
@@ -107,7 +106,7 @@ def _sliced(read: Sequence[RawBSONDocument]) -> Iterator[list[dict[str, Any]]]:
     part: list[dict[str, Any]] = []
     size = 0
     for document in read:
-        part.append(bson.decode(document.raw, CODEC))
+        part.append(stored.decode(document.raw))
         size += len(document.raw)
         if size > SLICE_BYTES or len(part) == SLICE_DOCUMENTS:
             yield part

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from bson.errors import InvalidBSON
+from bson.objectid import ObjectId
+from bson.raw_bson import RawBSONDocument
+from pymongo import ReturnDocument
+from pymongo.errors import OperationFailure
+
+from realtime.core.bson import stored
 from realtime.core.live.events import to_time
 from realtime.errors import NotFoundError, PreconditionFailedError
-from realtime.mongo.client import Client, Database
+from realtime.mongo.client import ANSWERS, RAW, Client, Database
 from realtime.mongo.faults import Gate
 from realtime.mongo.transactions import MAJORITY, Work, transact
 from realtime.ports import Condition, Document, Inserted, Written
+
+NOT_IN_A_TRANSACTION = 263
+"""OperationNotSupportedInTransaction."""
+_LOOKED_INTO = ANSWERS.with_options(document_class=RawBSONDocument)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,30 +35,61 @@ class _Terms:
     match: Condition | None
     upsert: bool = False
 
+    @property
+    def free(self) -> bool:
+        """Whether it is conditional on nothing."""
+        return self.where is None and self.match is None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a write makes of one document: another one in its place (`replaces`), or what operators make of it.
+
+    `image`: the document as it is afterwards is asked for.
+    """
+
+    source: Document
+    replaces: bool
+    upsert: bool
+    image: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a `Change`; `image` is the document as this write left it, where that was asked for."""
+
+    matched: int
+    modified: int
+    made: bool
+    image: RawBSONDocument | None = None
+
 
 class MongoWriter:
     """Writes over the process's one client. Every method raises `ServiceError` only."""
 
     def __init__(self, client: Client, database: Database, gate: Gate) -> None:
         self._client = client
-        self._database = database.with_options(write_concern=MAJORITY)
+        self._database = database.with_options(write_concern=MAJORITY, codec_options=ANSWERS)
         self._gate = gate
 
     async def insert(self, collection: str, document: Document) -> Written:
         """Insert; without `_id` the document gets an ObjectId. `DuplicateKeyError` where the key is taken."""
         async with self._session() as session:
-            result = await self._database[collection].insert_one(document, session=session)
-            return Written(to_time(session.operation_time), result.inserted_id)
+            whole = _with_key(document)
+            await self._database[collection].insert_one(_raw(whole), session=session)
+            return Written(to_time(session.operation_time), whole["_id"])
 
     async def insert_many(self, collection: str, documents: Sequence[Document]) -> Inserted:
         """All of them in one transaction, or none. What is wrong with one names its place as `details.index`."""
-
-        async def write(session: Any) -> Any:
-            return await self._database[collection].insert_many(documents, session=session)
-
         async with self._session() as session:
-            result = await transact(session, write, self._gate.seconds)
-            return Inserted(to_time(session.operation_time), result.inserted_ids)
+            whole = [_with_key(document) for document in documents]
+            raw = [_raw(document) for document in whole]
+
+            async def write(session: Any) -> Any:
+                return await self._database[collection].insert_many(raw, session=session)
+
+            await transact(session, write, self._gate.seconds)
+            return Inserted(to_time(session.operation_time), [document["_id"] for document in whole])
 
     async def replace(
         self,
@@ -57,13 +100,12 @@ class MongoWriter:
         where: Document | None = None,
         match: Condition | None = None,
         upsert: bool = False,
+        image: bool = False,
     ) -> Written:
         """Replace the document with this key. `NotFoundError` without one, unless `upsert` makes it."""
-
-        async def write(session: Any) -> Any:
-            return await self._database[collection].replace_one(_by(key), document, upsert=upsert, session=session)
-
-        return await self._change(collection, key, write, _Terms(where, match, upsert))
+        # The key first: a driver takes a document that begins with `$ref` for an update.
+        change = Change({"_id": key, **document}, replaces=True, upsert=upsert, image=image)
+        return await self._change(collection, key, change, _Terms(where, match, upsert))
 
     async def update(
         self,
@@ -74,13 +116,11 @@ class MongoWriter:
         where: Document | None = None,
         match: Condition | None = None,
         upsert: bool = False,
+        image: bool = False,
     ) -> Written:
         """Apply update operators to the document with this key. `NotFoundError` as for `replace`."""
-
-        async def write(session: Any) -> Any:
-            return await self._apply(session, collection, key, update, upsert=upsert)
-
-        return await self._change(collection, key, write, _Terms(where, match, upsert))
+        change = Change(update, replaces=False, upsert=upsert, image=image)
+        return await self._change(collection, key, change, _Terms(where, match, upsert))
 
     async def delete(
         self, collection: str, key: Any, *, where: Document | None = None, match: Condition | None = None
@@ -98,9 +138,24 @@ class MongoWriter:
 
     # --------------------------------------------------------------------------------------------------------- inside
 
-    async def _apply(self, session: Any, collection: str, key: Any, update: Document, *, upsert: bool) -> Any:
-        """The update itself, in a session that may be inside of a transaction."""
-        return await self._database[collection].update_one(_by(key), update, upsert=upsert, session=session)
+    async def _apply(self, session: Any, collection: str, key: Any, change: Change) -> Outcome:
+        """The write itself, in a session that may be inside of a transaction."""
+        body, options = _raw(change.source), {"upsert": change.upsert, "session": session}
+        if not change.image:
+            documents = self._database[collection]
+            result = await (documents.replace_one if change.replaces else documents.update_one)(
+                _by(key), body, **options
+            )
+            return Outcome(result.matched_count, result.modified_count, result.upserted_id is not None)
+        documents = self._database.get_collection(collection, codec_options=RAW)
+        # Whether anything changed is all that this is for: MongoDB's answer with the document does not say that.
+        before = await documents.find_one(_by(key), session=session)
+        write = documents.find_one_and_replace if change.replaces else documents.find_one_and_update
+        after = await write(_by(key), body, return_document=ReturnDocument.AFTER, **options)
+        made = change.upsert and before is None
+        if after is None or made:
+            return Outcome(0, 0, made, after)
+        return Outcome(1, int(before is None or before.raw != after.raw), made, after)
 
     @asynccontextmanager
     async def _session(self) -> AsyncIterator[Any]:
@@ -111,38 +166,62 @@ class MongoWriter:
         ):
             yield session
 
-    async def _change(self, collection: str, key: Any, write: Work, terms: _Terms) -> Written:
+    async def _change(self, collection: str, key: Any, change: Change, terms: _Terms) -> Written:
+        async def write(session: Any) -> Outcome:
+            return await self._apply(session, collection, key, change)
+
         async with self._session() as session:
-            result = await self._conditional(session, collection, key, write, terms)
-            made = result.upserted_id is not None
-            if not result.matched_count and not made:
+            # Whether it made the document or changed one: of two commands only a transaction can tell.
+            whole = change.upsert and change.image
+            try:
+                outcome = await self._conditional(session, collection, key, write, terms, whole=whole)
+            except OperationFailure as error:
+                if error.code != NOT_IN_A_TRANSACTION or not whole or not terms.free:
+                    raise
+                # A capped collection: the write, and no image.
+                await session.abort_transaction()
+                outcome = await self._apply(session, collection, key, dataclasses.replace(change, image=False))
+            except InvalidBSON:
+                if change.image:
+                    raise
+                # It was refused, and why is in a reply with what the driver cannot read: that of a write that gives the
+                # document is read raw.
+                if session.in_transaction:
+                    await session.abort_transaction()
+                change = dataclasses.replace(change, image=True)
+                outcome = await self._conditional(session, collection, key, write, terms, whole=change.upsert)
+            if not outcome.matched and not outcome.made:
                 raise _not_found(collection)
             return Written(
                 to_time(session.operation_time),
                 key,
-                matched=result.matched_count,
-                modified=result.modified_count,
-                upserted=made if terms.upsert else None,
+                matched=outcome.matched,
+                modified=outcome.modified,
+                upserted=outcome.made if terms.upsert else None,
+                image=None if outcome.image is None else outcome.image.raw,
             )
 
-    async def _conditional(self, session: Any, collection: str, key: Any, write: Work, terms: _Terms) -> Any:
-        """The write, in one transaction with its conditions where it has any.
+    async def _conditional(
+        self, session: Any, collection: str, key: Any, write: Work, terms: _Terms, *, whole: bool = False
+    ) -> Any:
+        """The write, in one transaction with its conditions where it has any, or where it must be one (`whole`).
 
         A concurrent write makes MongoDB abort one of the two; the transaction is run again, and decided again.
         """
-        if terms.where is None and terms.match is None:
+        if terms.free and not whole:
             return await write(session)
 
         async def checked(transaction: Any) -> Any:
-            await self._check(transaction, collection, key, terms)
+            if not terms.free:
+                await self._check(transaction, collection, key, terms)
             return await write(transaction)
 
         return await transact(session, checked, self._gate.seconds)
 
     async def _check(self, transaction: Any, collection: str, key: Any, terms: _Terms) -> None:
-        documents = self._database[collection]
+        documents = self._database.get_collection(collection, codec_options=RAW)
         found = await documents.find_one(_by(key), {"_id": 1} if terms.match is None else None, session=transaction)
-        if terms.match is not None and not terms.match(found):
+        if terms.match is not None and not terms.match(None if found is None else found.raw):
             raise PreconditionFailedError("the document is not the one that the request's ETag names; nothing written")
         if terms.where is None:
             return
@@ -150,13 +229,28 @@ class MongoWriter:
             if terms.upsert:
                 raise PreconditionFailedError("there is no document that could match `where`; none was made")
             raise _not_found(collection)
-        if await documents.find_one({"$and": [_by(key), terms.where]}, {"_id": 1}, session=transaction) is None:
+        if (
+            await documents.find_one(
+                _raw({"$and": [{"_id": {"$eq": key}}, terms.where]}), {"_id": 1}, session=transaction
+            )
+            is None
+        ):
             raise PreconditionFailedError("the document does not match `where`; nothing was written")
 
 
-def _by(key: Any) -> dict[str, Any]:
+def _by(key: Any) -> RawBSONDocument:
     # $eq, so that a key that looks like operators or is a regular expression is a value all the same.
-    return {"_id": {"$eq": key}}
+    return _raw({"_id": {"$eq": key}})
+
+
+def _raw(document: Document) -> RawBSONDocument:
+    """Encoded here, for the codec that reads the answers does not write UUIDs; the driver may look into it."""
+    return RawBSONDocument(stored.encode(document), _LOOKED_INTO)
+
+
+def _with_key(document: Document) -> Document:
+    """The key that the driver would have given it."""
+    return document if "_id" in document else {**document, "_id": ObjectId()}
 
 
 def _not_found(collection: str) -> NotFoundError:

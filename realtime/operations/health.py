@@ -13,16 +13,16 @@ import time
 from collections.abc import Awaitable, Callable
 
 from realtime import metrics
-from realtime.core.upstream.health import SILENT_SECONDS, Grade, Standing
+from realtime.bugs import bug, tell
+from realtime.core.upstream.health import SILENT_SECONDS, FeedStatus, Grade, Standing
 from realtime.core.wire.protocol import Status
 from realtime.mongo.clock import Instant
-from realtime.mongo.feed import ChangeFeed, FeedStatus
+from realtime.mongo.feed import ChangeFeed
 from realtime.web.entrance.live import Live
 
 log = logging.getLogger("realtime.health")
 
 WATCH_SECONDS = 0.5
-LOOK_SECONDS = 2.0
 READY_GRACE_SECONDS = 30.0
 """An election must not take every replica out of a balancer: degraded this long is still ready."""
 
@@ -37,6 +37,7 @@ class Health:
         self._feed = feed
         self._clock = clock
         self._from_feed = FeedStatus(up=True)
+        self._stuck: str | None = None
         self._silent = False
         self._degraded_at: float | None = None
         metrics.FEED_UP.set(1)
@@ -47,16 +48,25 @@ class Health:
         self._from_feed = status
         self._settle()
 
+    def stuck(self, reason: str | None) -> None:
+        """The stream is read and nothing comes of it, by a bug; None: it does again."""
+        if self._stuck != reason:
+            self._stuck = reason
+            self._settle()
+
     async def watch(self) -> None:
         """A step that hangs is no exception: look at the clock now and then."""
         while True:
             await asyncio.sleep(WATCH_SECONDS)
-            self.tick(asyncio.get_running_loop().time())
+            try:
+                self.tick(asyncio.get_running_loop().time())
+            except Exception as error:
+                bug("health", error)
 
     async def look(self) -> None:
         """Measure the lag, for ever."""
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(self._live.standing.next_look)
             try:
                 await self.measure()
             except Exception:
@@ -94,6 +104,8 @@ class Health:
     def _settle(self) -> None:
         """What the feed says of itself, and what the clock says of it, as one state."""
         status = self._from_feed
+        if status.up and self._stuck is not None:
+            status = FeedStatus(up=False, reason=self._stuck)
         if status.up and self._silent:
             lag = self._live.standing.lag
             reason = f"the change stream is silent, {lag} s behind the cluster's clock: is a majority of members up?"
@@ -104,8 +116,8 @@ class Health:
         frame = Status(feed="up" if status.up else "degraded", since=since, reason=status.reason)
         self._note(frame, asyncio.get_running_loop().time())
         encoded = frame.encode()
-        for connection in self._live.connections:
-            connection.sink.send(encoded)
+        for connection in self._live.admitted:
+            tell(connection.sink, encoded)
 
     def _note(self, frame: Status, now: float) -> None:
         if frame.feed == "up":

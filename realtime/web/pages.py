@@ -38,6 +38,8 @@ CLIENT_HEADERS = {
 _CLIENT_ENTRY = 'export * from "./static/realtime/realtime.js";\n'
 
 router = APIRouter(route_class=ProblemRoute)
+probes_router, bare_probes_router = APIRouter(route_class=ProblemRoute), APIRouter(route_class=ProblemRoute)
+"""Alive and ready; the bare ones tell nothing of the database, for a port that everybody may reach."""
 client_router = APIRouter(route_class=ProblemRoute)
 """What pages of every origin may load."""
 
@@ -74,13 +76,22 @@ def _file(folder: Path, name: str, headers: dict[str, str]) -> FileResponse:
     return FileResponse(found, headers=headers, media_type=_TYPES[found.suffix])
 
 
-@router.get("/healthz", tags=["health"], summary="Alive")
+@bare_probes_router.get("/healthz", tags=["health"], summary="Alive")
+@probes_router.get("/healthz", tags=["health"], summary="Alive")
 async def healthz() -> Response:
     """200 while the process answers."""
     return Response(ejson.encode({"status": "alive"}), media_type="application/json")
 
 
-@router.get("/readyz", tags=["health"], summary="Fit to serve", responses=problems(503))
+@bare_probes_router.get("/readyz", tags=["health"], summary="Fit to serve", responses=problems(503))
+async def bare_readyz(live: Current) -> Response:
+    """200 while MongoDB can be served, 503 otherwise; why is told at the port of the operators."""
+    if not live.ready:
+        raise UnavailableError("the service is not fit to serve now", retry_after=2)
+    return Response(ejson.encode({"status": "ready"}), media_type="application/json")
+
+
+@probes_router.get("/readyz", tags=["health"], summary="Fit to serve", responses=problems(503))
 async def readyz(live: Current) -> Response:
     """200 while MongoDB can be served, 30 s of `degraded` included; 503 with the reason otherwise."""
     details = live.details()

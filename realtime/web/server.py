@@ -7,6 +7,7 @@ import contextlib
 import logging
 import signal
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from types import FrameType
 from typing import Protocol
@@ -14,12 +15,16 @@ from typing import Protocol
 import uvicorn
 from fastapi import FastAPI
 
-from realtime.core.wire.protocol import CLOSE_DRAINING
+from realtime.core.access.limits import Limiter
+from realtime.core.wire.closing import CLOSE_DRAINING
 from realtime.errors import ConfigurationError
 from realtime.ports import Sink
 from realtime.settings import Settings
 from realtime.web.entrance.live import Live
-from realtime.web.socket.uvicorn_sink import FrameProtocol
+from realtime.web.socket.doors import TwoDoors
+from realtime.web.socket.gate import Gate
+from realtime.web.socket.handshake import FrameProtocol, HttpProtocol
+from realtime.web.socket.line import Line
 
 log = logging.getLogger("realtime.server")
 
@@ -122,7 +127,7 @@ class Server(uvicorn.Server):
         for listening in sockets or []:
             listening.close()
         for connection in list(self.server_state.connections):
-            if not isinstance(connection, FrameProtocol):
+            if not isinstance(connection, Line | FrameProtocol):
                 # Closed where it is idle, else after its answer.
                 connection.shutdown()
         await self._drain()
@@ -152,7 +157,8 @@ class Server(uvicorn.Server):
         """Sockets and streams. An application of somebody else's has its sinks on uvicorn's connections."""
         if self._live is not None:
             return list(self._live().connections)
-        return [one for one in self.server_state.connections if isinstance(one, FrameProtocol) and one.sink is not None]
+        connections: set[object] = {*self.server_state.connections}
+        return [one for one in connections if isinstance(one, Line) and one.sink is not None]
 
     def _tell(self, told: set[Session], due: int | None) -> None:
         """Tell this farewell, which is no fault, until `due` sessions know (None: all)."""
@@ -187,14 +193,26 @@ def make_server(
     settings: Settings,
     on_started: Callable[[], Awaitable[None]] | None = None,
     at_once: Callable[[int], None] | None = None,
+    admin: socket.socket | None = None,
 ) -> Server:
-    """A server for `app`, whose lifespan the caller runs. `on_started` is awaited once it listens."""
+    """A server for `app`, whose lifespan the caller runs. `on_started` is awaited once it listens.
+
+    What comes in by the listening socket `admin` is for the application that `app` keeps for operators.
+    """
+    realtime = getattr(app.state, "realtime", None)
+
+    def limiter() -> Limiter | None:
+        live = None if realtime is None else realtime.running
+        return None if live is None else live.access.limiter
+
+    http = type("Gated", (HttpProtocol,), {"gate": Gate(limiter, settings.trusted_proxies)})
+    served = app if admin is None else TwoDoors(app, app.state.admin, admin.getsockname()[1])
     config = uvicorn.Config(
-        app,
+        served,
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http="httptools",
+        http=http,
         ws=FrameProtocol,
         ws_max_size=settings.frame_bytes,
         # Deflate is state per connection: it forbids shared bytes and costs tens of KiB each.
@@ -203,28 +221,64 @@ def make_server(
         log_config=None,
         access_log=False,
         server_header=False,
+        # Nobody's word for where somebody comes from, unless it was said whose.
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
+        ssl_certfile=settings.tls_cert,
+        ssl_keyfile=settings.tls_key,
         # A half-open peer is gone within 30 s: a ping, and its time to answer.
         ws_ping_interval=8,
         ws_ping_timeout=20,
         timeout_keep_alive=75,
     )
-    realtime = getattr(app.state, "realtime", None)
+    if settings.tls_cert is not None:
+        _check_certificate(settings)
     return Server(config, settings, on_started, None if realtime is None else realtime.live, at_once)
 
 
-def bind(settings: Settings) -> socket.socket:
+def _check_certificate(settings: Settings) -> None:
+    """`ConfigurationError` where certificate and key cannot be used."""
+    named = f"--tls-cert {settings.tls_cert} and --tls-key {settings.tls_key}"
+
+    def no_password() -> str:
+        raise ConfigurationError(f"{named}: the key is encrypted, and there is nobody to ask: decrypt it")
+
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(str(settings.tls_cert), str(settings.tls_key), no_password)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigurationError(f"{named} cannot be used: {error.strerror or error}") from None
+
+
+def bind_all(settings: Settings) -> list[socket.socket]:
+    """The listening sockets: of the port, and where there is one of the operators' port."""
+    first = bind(settings)
+    if settings.admin_port is None:
+        return [first]
+    try:
+        return [first, bind(settings, settings.admin_port, "--admin-port")]
+    except ConfigurationError:
+        first.close()
+        raise
+
+
+def bind(settings: Settings, port: int | None = None, option: str = "--port") -> socket.socket:
     """A listening socket. `ConfigurationError` where the address cannot be had."""
+    port = settings.port if port is None else port
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     # A peer that takes nothing for this long is gone, whatever its keepalive says.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 20_000)
+    # asyncio does not see that what a socket of ours accepts is TCP, and leaves it to hold back every second small
+    # frame until the peer has acknowledged the first: 40 ms. uvloop sets it by itself.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     try:
-        listening.bind((settings.host, settings.port))
+        listening.bind((settings.host, port))
     except OSError as error:
         listening.close()
         raise ConfigurationError(
-            f"cannot listen on {settings.host}:{settings.port} ({error.strerror}): choose another --port, or --port 0 "
+            f"cannot listen on {settings.host}:{port} ({error.strerror}): choose another {option}, or {option} 0 "
             "for a free one"
         ) from None
     return listening

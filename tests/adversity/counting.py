@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from realtime.app import create_app
-from realtime.commands import service
+from realtime.commands import cli, service
 
 
 async def counts() -> dict[str, Any]:
@@ -29,4 +29,4 @@ def counted(*arguments: Any, **options: Any) -> FastAPI:
 
 if __name__ == "__main__":
     vars(service)["create_app"] = counted
-    service.main()
+    cli.main()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import json
 import signal
@@ -18,7 +19,7 @@ from pymongo.errors import PyMongoError
 
 from realtime.mongo import embedded
 from tests.adversity.nginx import free_ports
-from tests.replica_set import READY_SECONDS, ReplicaSet
+from tests.replica_set import READY_SECONDS, ReplicaSet, named_mongod
 
 Client = pymongo.MongoClient[dict[str, Any]]
 NAME, MEMBERS = "adversity", 3
@@ -169,14 +170,29 @@ class Members:
         primary = await self.primary()
         await asyncio.to_thread(primary.ask, "replSetStepDown", value=5, secondaryCatchUpPeriodSecs=4)
 
+    async def hand_over(self, to: Member) -> None:
+        """Make this member the primary; nothing where it is."""
+        async with asyncio.timeout(READY_SECONDS):
+            while await self.primary() is not to:
+                with contextlib.suppress(PyMongoError):  # it is not abreast yet, or its old primary stands back
+                    await asyncio.to_thread(to.ask, "replSetStepUp", value=1)
+
     async def election_timeout(self, milliseconds: int) -> None:
         """Change the set's `electionTimeoutMillis`."""
-        primary = await self.settle()
-        config = (await asyncio.to_thread(primary.ask, "replSetGetConfig"))["config"]
-        if config["settings"]["electionTimeoutMillis"] != milliseconds:
-            config["version"] += 1
-            config["settings"]["electionTimeoutMillis"] = milliseconds
-            await asyncio.to_thread(primary.ask, "replSetReconfig", value=config)
+        deadline = time.monotonic() + READY_SECONDS
+        while True:
+            primary = await self.settle()
+            try:
+                config = (await asyncio.to_thread(primary.ask, "replSetGetConfig"))["config"]
+                if config["settings"]["electionTimeoutMillis"] == milliseconds:
+                    return
+                config["version"] += 1
+                config["settings"]["electionTimeoutMillis"] = milliseconds
+                await asyncio.to_thread(primary.ask, "replSetReconfig", value=config)
+            except PyMongoError:  # one that was frozen comes back with an election of its own
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(0.1)
 
     async def initiate(self) -> None:
         members = [{"_id": n, "host": member.address} for n, member in enumerate(self.members)]
@@ -194,14 +210,14 @@ class Members:
 
 
 @asynccontextmanager
-async def three_members() -> AsyncIterator[Members]:
-    """Three members with a primary. At the end they are killed, and their data is removed."""
-    from tests.replica_set import _named_mongod
-
+async def three_members(*binaries: Path) -> AsyncIterator[Members]:
+    """Three members with a primary, each of its own binary where they are given. At the end they are killed."""
     with tempfile.TemporaryDirectory(prefix="realtime-members-") as directory:
         home = Path(directory)
-        binary = await asyncio.to_thread(embedded.find_mongod, _named_mongod(), home)
-        found = [Member(binary, home / f"m{n}", port) for n, port in enumerate(free_ports(MEMBERS))]
+        if not binaries:
+            binaries = (await asyncio.to_thread(embedded.find_mongod, named_mongod(), home),) * MEMBERS
+        places = zip(binaries, free_ports(MEMBERS), strict=True)
+        found = [Member(binary, home / f"m{n}", port) for n, (binary, port) in enumerate(places)]
         members = Members(found)
         try:
             for member in found:

@@ -41,6 +41,26 @@ def snippet() -> str:
     return str(blocks[0])
 
 
+STRIPPING = """
+server {
+    listen 127.0.0.1:8080;
+
+    location /live/ {
+        proxy_pass http://127.0.0.1:8001/;
+        proxy_http_version 1.1;
+        proxy_set_header Host $http_host;
+    }
+}
+"""
+"""A `proxy_pass` with a path of its own: nginx decodes the path, takes `//`, `.` and `..` out and encodes it anew."""
+
+
+def stripping(directory: Path, port: int, replica: int) -> str:
+    """A whole configuration of an nginx that serves under `/live/` and takes that away."""
+    text = STRIPPING.replace(LISTEN, f"listen 127.0.0.1:{port};").replace(DOCUMENTED[0], f"127.0.0.1:{replica}")
+    return around(directory, text)
+
+
 def configuration(directory: Path, port: int, replicas: Sequence[int]) -> str:
     """A whole configuration: the page's block with these ports and nothing else changed."""
     text = snippet()
@@ -48,7 +68,11 @@ def configuration(directory: Path, port: int, replicas: Sequence[int]) -> str:
         assert text.count(documented) == 1, documented
         text = text.replace(documented, f"127.0.0.1:{replica}")
     assert text.count(LISTEN) == 1
-    text = text.replace(LISTEN, f"listen 127.0.0.1:{port};")
+    return around(directory, text.replace(LISTEN, f"listen 127.0.0.1:{port};"))
+
+
+def around(directory: Path, text: str) -> str:
+    """A server's block with all that nginx needs to run in a directory of a test."""
     # Root's workers would be somebody else, who may not write into a test's directory.
     user = "user root;" if os.geteuid() == 0 else ""
     return AROUND.format(user=user, directory=directory, snippet=text)
@@ -67,14 +91,15 @@ def free_ports(count: int) -> list[int]:
 
 
 @asynccontextmanager
-async def proxying(directory: Path, replicas: Sequence[int]) -> AsyncIterator[str]:
-    """nginx in front of these ports; its URL."""
+async def proxying(directory: Path, replicas: Sequence[int], *, strips: bool = False) -> AsyncIterator[str]:
+    """nginx in front of these ports, or (`strips`) of the first one alone and under `/live`; its URL."""
     binary = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     assert binary is not None, "the tests need nginx: apt-get install nginx"
     (port,) = free_ports(1)
     directory.mkdir(exist_ok=True)
     file = directory / "nginx.conf"
-    file.write_text(configuration(directory, port, replicas))
+    written = stripping(directory, port, replicas[0]) if strips else configuration(directory, port, replicas)
+    file.write_text(written)
     process = await asyncio.create_subprocess_exec(binary, "-p", str(directory), "-c", str(file))
     try:
         async with asyncio.timeout(10):

@@ -1,6 +1,6 @@
 """`python -m tests.adversity.report`: runs the fault tests at full length and writes docs/adversity.md.
 
-`REALTIME_ADVERSITY=short` runs the short forms, as CI does; the page says which it was for each test.
+`REALTIME_TEST_ADVERSITY=short` runs the short forms, as CI does; the page says which it was for each test.
 """
 
 from __future__ import annotations

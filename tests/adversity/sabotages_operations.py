@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 JOIN = "tests/exact/test_join.py::test_200_clients_join_under_transactions_without_gap_or_repeat"
-HUB = "realtime/hub/hub.py"
+GROUPS = "realtime/hub/groups.py"
 LOADING = "realtime/hub/loading.py"
 DEPLOY = "tests/adversity/test_deploys.py::test_sigterm_under_load_sends_everybody_away_in_time"
 ROLLING = "tests/adversity/test_rolling.py::test_rolling_restart_of_three_replicas_behind_nginx"
@@ -48,14 +48,14 @@ OPERATIONS: list[tuple[str, str, str, str, str]] = [
     (
         "rolling: nobody is recovered",
         "realtime/hub/resume.py",
-        "elif not self._bring_up(group, subscription, after):",
-        "else:",
+        "            if not self._bring_up(group, subscription, after):",
+        "            if self._bring_up or group:",
         ROLLING,
     ),
     (
         "rolling: every client reads",
-        HUB,
-        "self.router.find(subscription.query) or self._open(",
+        GROUPS,
+        "self._router.find(query) or self._open(",
         "self._open(",
         ROLLING,
     ),

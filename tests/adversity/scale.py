@@ -1,6 +1,6 @@
 """How much of everything: one table, a row for each test.
 
-`REALTIME_ADVERSITY=full|short` (short where it is not set, as in CI). Only repetitions, clients and durations may
+`REALTIME_TEST_ADVERSITY=full|short` (short where it is not set, as in CI). Only repetitions, clients and durations may
 differ between the two: what is asserted is the same. A test without a row fails.
 """
 
@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-VARIABLE = "REALTIME_ADVERSITY"
+VARIABLE = "REALTIME_TEST_ADVERSITY"
 
 
 @dataclass(frozen=True, slots=True)

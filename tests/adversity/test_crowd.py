@@ -22,7 +22,7 @@ from tests.replica_set import ReplicaSet
 from tests.serving import process
 
 Client = pymongo.MongoClient[dict[str, Any]]
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), pytest.mark.alone("bounds in seconds under load of its own")]
 QUERIES, CHANGES = 4, 60
 WITHIN_SECONDS, MOST_READS = 2.0, 10
 

@@ -22,7 +22,7 @@ from tests.adversity.scene import Scene, Stamped, scene
 from tests.exact.conftest import Say
 from tests.replica_set import ReplicaSet
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.timeout(900), pytest.mark.alone("bounds in seconds under load of its own")]
 LINES = 4
 """Connections that fuzz at once."""
 A_PORTION = 500

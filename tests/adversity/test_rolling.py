@@ -31,7 +31,7 @@ from tests.serving import Process, process
 from tests.truth import Truth
 
 MongoClient = pymongo.MongoClient[dict[str, Any]]
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [pytest.mark.timeout(400), pytest.mark.long("three replicas restarted in turn")]
 REPLICAS = 3
 PARTS = 10
 """Distinct queries; as many again in events mode."""

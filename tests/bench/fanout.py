@@ -13,9 +13,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from realtime.core.live.events import Batch, ChangeEvent, identity
+from realtime.core.bson.keys import identity
+from realtime.core.live.events import Batch, ChangeEvent
 from realtime.hub.roster import Subscription
-from realtime.web.socket.uvicorn_sink import FrameProtocol, TransportSink
+from realtime.web.socket.line import Line as OurLine
+from realtime.web.socket.uvicorn_sink import TransportSink
 from tests.bench.groups import COLLECTION, Stage, document
 from tests.core.examples import query
 
@@ -44,14 +46,17 @@ class Line(asyncio.Protocol):
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
-        self.writable = asyncio.Event()
-        self.writable.set()
+        self.paused = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
-        TransportSink(cast(FrameProtocol, self), 4 << 20, self)
+        self.write = transport.write
+        TransportSink(cast(OurLine, self), 4 << 20, self)
         self.stage.hub.attach(Subscription("s", self, query(collections=COLLECTION)))
+
+    def roomy(self) -> None:
+        """Nothing is read here."""
 
     def pause_writing(self) -> None:
         self.sink.pause()
@@ -99,7 +104,7 @@ async def measure(connections: int = CONNECTIONS, moments: int = MOMENTS, in_bul
     reader = await asyncio.create_subprocess_exec(sys.executable, "-c", READER, str(port), str(connections))
     try:
         async with asyncio.timeout(60):
-            while stage.hub.roster.count < connections or stage.hub._tasks:
+            while stage.hub.roster.count < connections or stage.hub.groups.tasks:
                 await asyncio.sleep(0.01)
         least = await _written(lines, moments) / (moments * connections)
         alone = await _spent(stage, moments, 1) / (moments * connections)

@@ -11,7 +11,7 @@ import gc
 import random
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,13 @@ from typing import Any
 import orjson
 from prometheus_client import REGISTRY
 
+from realtime.core.bson.keys import identity
 from realtime.core.connection.outbox import Part
 from realtime.core.connection.session import Limits, OpenSubscription, Session
-from realtime.core.live.events import Batch, ChangeEvent, identity
+from realtime.core.live.events import Batch, ChangeEvent
 from realtime.core.live.journal import Journal
 from realtime.core.live.query import GroupBounds
+from realtime.core.mql.expressions.timezones import UTC, Zones
 from realtime.core.mql.filters import Bounds
 from realtime.hub.history import History
 from realtime.hub.hub import Hub
@@ -53,11 +55,15 @@ class Empty:
         sort: Mapping[str, int] | None = None,
         cut: bool = False,
         fields: Document | None = None,
+        facts: CollectionFacts | None = None,
     ) -> Snapshot:
         return Snapshot(after, [])
 
-    async def read_at(self, collection: str, keys: Sequence[Any], time: int) -> Snapshot:
+    async def read_at(self, collection: str, keys: Sequence[Any], time: int, *, uuid: Any = None) -> Snapshot:
         return Snapshot(time, [])
+
+    async def zones(self, names: Collection[str]) -> Zones:
+        return dict.fromkeys(names, UTC)
 
     async def describe(self, collection: str) -> CollectionFacts:
         return CollectionFacts(exists=True, pre_images=False)
@@ -65,6 +71,9 @@ class Empty:
 
 class Everyone:
     """One connection that holds all of the subscriptions, and counts what it is sent."""
+
+    crowded = False
+    max_frame: int | None = None
 
     def __init__(self) -> None:
         self.frames = 0
@@ -82,6 +91,9 @@ class Everyone:
 
     def send_run(self, frames: Iterator[bytes]) -> None:
         self.frames += sum(1 for _ in frames)
+
+    def lapse(self, channel: int, after: int) -> None:
+        raise AssertionError("nothing waits here")
 
     def close(self, code: int, reason: str) -> None:
         raise AssertionError("nobody closes it")
@@ -128,7 +140,7 @@ class Stage:
         for start in range(0, len(filters), AT_ONCE):
             for number, selection in enumerate(filters[start : start + AT_ONCE], start):
                 self._open({"type": "subscribe", "id": str(number), "collection": COLLECTION, "filter": selection})
-            while self.hub._tasks:
+            while self.hub.groups.tasks:
                 await asyncio.sleep(0)
         assert len(self.hub.router) == len(filters)
         assert all(group.live for group in self.hub.router.query_groups(COLLECTION))

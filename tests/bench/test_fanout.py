@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.bench.fanout import measure
+
+pytestmark = pytest.mark.alone("measures processor time")
 
 
 async def test_a_delivery_costs_little_beside_the_write_and_in_bulk_a_tenth() -> None:

@@ -19,6 +19,8 @@ from tests.bench.groups import (
     ranges,
 )
 
+pytestmark = pytest.mark.alone("measures processor time")
+
 MOST_BYTES = 3 * 1024
 TRIES = 3
 """Another process on the same core slows CPU time too, by its use of the caches: the best ratio counts."""
@@ -31,6 +33,7 @@ def cheap(few: Cost, many: Cost) -> None:
         assert found.evaluations <= found.matches + 2
 
 
+@pytest.mark.long("100,000 queries are made and held")
 async def test_100_000_equality_queries_cost_an_event_what_1_000_do() -> None:
     many = await equalities(MANY_EQUAL)
     ratios = []

@@ -20,6 +20,8 @@ CLASSES = {
     "invalid_filter": errors.InvalidFilterError,
     "invalid_update": errors.InvalidUpdateError,
     "unsupported_operator": errors.UnsupportedOperatorError,
+    "invalid_document": errors.InvalidDocumentError,
+    "unsupported_value": errors.UnsupportedValueError,
     "unsupported_collection": errors.UnsupportedCollectionError,
     "invalid_position": errors.InvalidPositionError,
     "history_lost": errors.HistoryLostError,

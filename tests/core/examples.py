@@ -6,8 +6,9 @@ from typing import Any, Literal
 
 import orjson
 
+from realtime.core.bson.keys import identity
 from realtime.core.live.aggregate import compile_grouping
-from realtime.core.live.events import Batch, ChangeEvent, identity
+from realtime.core.live.events import Batch, ChangeEvent
 from realtime.core.live.moments import Settled, settle
 from realtime.core.live.query import EventGroup, GroupBounds, Query, QueryGroup
 from realtime.core.mql.filters import compile_filter
@@ -25,7 +26,6 @@ def query(
     mode: Literal["query", "events"] = "query",
     collections: str | None = "items",
     operations: set[str] | None = None,
-    principal: str = "anonymous",
     sort: Any = None,
     limit: int | None = None,
     throttle: int = 0,
@@ -38,7 +38,6 @@ def query(
         filter=compile_filter(filter),
         projection=compile_projection(projection),
         operations=None if operations is None else frozenset(operations),
-        principal=principal,
         sort=parse_sort(sort) if sort is not None or limit is not None else None,
         limit=limit,
         throttle=throttle,

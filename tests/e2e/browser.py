@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -20,15 +21,30 @@ ARGUMENTS = [
 ]
 
 
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    """Chromium, new and empty. A machine without it fails the test: a page nobody opened is not tested."""
+@asynccontextmanager
+async def launched() -> AsyncIterator[Browser]:
+    """Chromium, new. A machine without it fails the test: a page nobody opened is not tested."""
     path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     assert path is not None, "no Chromium on PATH: apt-get install chromium"
     async with async_playwright() as playwright:
         chromium = await playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
         yield chromium
         await chromium.close()
+
+
+@pytest.fixture
+async def browser(chromium: Browser) -> AsyncIterator[Browser]:
+    """The Chromium of all tests, empty: each page has a context of its own, and what a test leaves open is closed."""
+    assert chromium.is_connected(), "Chromium ended in an earlier test"
+    assert chromium.contexts == []
+    yield chromium
+    for context in chromium.contexts:
+        await context.close()
+    devtools = await chromium.new_browser_cdp_session()
+    for target in (await devtools.send("Target.getTargets"))["targetInfos"]:
+        if target["type"] == "page":  # one that was made by the browser's own protocol is in no context
+            await devtools.send("Target.closeTarget", {"targetId": target["targetId"]})
+    await devtools.detach()
 
 
 async def opened(browser: Browser, url: str) -> tuple[Page, list[str]]:

@@ -17,13 +17,14 @@ from prometheus_client import Counter, Gauge, Histogram
 from pydantic.fields import FieldInfo
 
 from realtime import errors, metrics
-from realtime.core.wire import protocol
+from realtime.core.wire import closing, protocol
 from realtime.core.wire.protocol import CLIENT_FRAMES, ServerFrame
 from realtime.settings import ENV_PREFIX, OPTIONS, Settings, default_data_dir
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
+PROSE = [*PAGES, ROOT / "findings" / "README.md", ROOT / "realtime" / "web" / "static" / "realtime" / "README.md"]
 OURS = ("protocol", "operators", "architecture", "faults", "settings", "operations")
 
 PATTERNS = {
@@ -166,7 +167,7 @@ def test_the_error_table_has_every_code_with_its_status_and_retry() -> None:
 
 
 def test_the_close_codes_of_the_code_are_on_the_page() -> None:
-    codes = {value for name, value in vars(protocol).items() if name.startswith("CLOSE_")}
+    codes = {value for name, value in vars(closing).items() if name.startswith("CLOSE_")}
     table = rows(read("protocol"), "| close code | meaning | reconnect |")
     shown = {int(code) for row in table for code in re.findall(r"\d{4}", row[0])}
     assert len(codes) >= 3
@@ -328,6 +329,20 @@ def test_every_relative_link_leads_somewhere(page: Path) -> None:
         if lost or not target.is_relative_to(ROOT.resolve()):
             broken.append(link)
     assert broken == []
+
+
+def test_no_line_of_prose_is_over_120_columns() -> None:
+    """Tables, code, headings and what `make adversity` writes have lines as long as they are."""
+    checked, long = 0, []
+    for page in (page for page in PROSE if page.name != "adversity.md"):
+        code = False
+        for number, line in enumerate(page.read_text().splitlines(), 1):
+            code ^= line.lstrip().startswith("```")
+            if not code and not line.lstrip().startswith(("|", "#", "<", "```")):
+                checked += 1
+                long += [f"{page.name}:{number}"] if len(line) > 120 else []
+    assert checked > 1000
+    assert long == []
 
 
 def test_there_are_links_to_check() -> None:

@@ -58,6 +58,7 @@ async def gone(data_dir: Path) -> None:
             await asyncio.sleep(0.05)
 
 
+@pytest.mark.long("ten starts of a service with a mongod of its own")
 async def test_kill_9_leaves_no_mongod_and_the_next_start_works_ten_times_in_a_row(tmp_path: Path) -> None:
     data = tmp_path / "data"
     for round_number in range(KILLS):
@@ -179,6 +180,21 @@ def test_what_cannot_work_is_one_line_and_exit_2(
     assert len(told) == 1
     assert re.search(line, told[0]), told[0]
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("count", ["1", "2"])
+async def test_a_variable_that_is_no_setting_is_one_warning_and_what_kubernetes_sets_is_none(
+    tmp_path: Path, replica_set: ReplicaSet, count: str
+) -> None:
+    address = "tcp://10.0.0.7:8000"
+    variables = {"REALTIME_PROT": "9", "REALTIME_PORT": address, "REALTIME_SERVICE_HOST": "10.0.0.7"}
+    arguments = ("--mongodb-uri", replica_set.uri, "--database", "t_stray", "--port", "0", "--workers", count)
+    async with process("serve", *arguments, home=tmp_path, **variables) as service, httpx.AsyncClient() as http:
+        assert (await http.get(f"{service.url}healthz")).status_code == 200
+    told = [line for line in service.output if "REALTIME_" in line]
+    assert len(told) == 1, told
+    assert "WARNING" in told[0]
+    assert "REALTIME_PROT (did you mean REALTIME_PORT?)" in told[0]
 
 
 def test_a_port_that_is_taken_is_one_line_and_exit_2(tmp_path: Path, replica_set: ReplicaSet) -> None:

@@ -9,6 +9,7 @@ import re
 import shlex
 import subprocess
 import sys
+import sysconfig
 import textwrap
 import uuid
 from collections.abc import Callable
@@ -21,6 +22,7 @@ import pymongo
 import pytest
 from playwright.async_api import Browser, ConsoleMessage, expect
 
+import realtime
 from tests.e2e.browser import browser, opened
 from tests.embedding import listening
 from tests.replica_set import ReplicaSet
@@ -32,6 +34,7 @@ __all__ = ["browser", "service"]
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 SNIPPET_LINES = 4
+"""Without imports and what is left empty."""
 KEYS = ("before", "after")
 
 
@@ -55,6 +58,7 @@ def block(mark: str) -> Block:
 def test_every_block_is_run_by_a_test_here() -> None:
     marks = [
         "make demo",
+        "pip install",
         "import { connect }",
         "curl -X",
         "curl -N",
@@ -62,14 +66,16 @@ def test_every_block_is_run_by_a_test_here() -> None:
         "realtime tail",
         "include_router",
         "realtime serve",
-        "docker-compose",
+        "docker compose",
     ]
     assert [next(mark for mark in marks if mark in one.text) for one in BLOCKS] == marks
 
 
 def test_the_snippets_of_the_first_screen_are_short() -> None:
     for mark in ("import { connect }", "curl -X", "curl -N", "rt.query", "realtime tail", "include_router"):
-        assert len(block(mark).text.splitlines()) <= SNIPPET_LINES
+        lines = block(mark).text.splitlines()
+        said = [line for line in lines if line and not line.startswith(("import ", "from "))]
+        assert 1 <= len(said) <= SNIPPET_LINES
 
 
 def at(url: str, text: str) -> str:
@@ -111,8 +117,38 @@ async def test_make_demo_prints_the_address_of_a_page(browser: Browser, tmp_path
 def test_make_test_is_what_runs_these_tests() -> None:
     assert commands()[1] == "make test"
     planned = subprocess.run(["make", "-n", "test"], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert "-m pytest" in planned.stdout
+    assert "-m tests.parts" in planned.stdout
     assert re.search(r"^make test$", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
+
+
+@pytest.mark.long("pip makes a wheel, into an environment of its own")
+def test_what_is_installed_puts_realtime_on_the_path(tmp_path: Path) -> None:
+    """Both lines as they stand, the second into an environment of its own, where everything else is there already."""
+    activate, install = block("pip install").text.splitlines()
+    mine = tmp_path / "mine"
+    subprocess.run([sys.executable, "-m", "venv", str(mine)], check=True)
+    (site,) = mine.glob("lib/python*/site-packages")
+    (site / "there.pth").write_text(sysconfig.get_path("purelib"))
+    here = Path(sys.prefix)
+    installed = f"{install.replace('/path/to/clone', str(ROOT))} --no-deps --quiet --disable-pip-version-check"
+    outside = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+    def told(environment: Path, script: str) -> list[str]:
+        line = activate.replace(".venv", shlex.quote(str(environment)))
+        command = ["bash", "-ec", f"{line}\n{script}"]
+        ended = subprocess.run(command, cwd=tmp_path, env=outside, capture_output=True, text=True, check=False)
+        assert ended.returncode == 0, ended.stderr
+        return ended.stdout.split("\n")
+
+    assert told(here, "command -v realtime; realtime --version")[0] == str(here / "bin" / "realtime")
+    place, version, package, *_ = told(
+        mine,
+        f"{installed}\ncommand -v realtime; realtime --version\npython -c 'import realtime; print(realtime.__file__)'",
+    )
+    assert (place, version) == (str(mine / "bin" / "realtime"), f"realtime, version {realtime.__version__}")
+    assert site in Path(package).parents
+    page = "web/static/index.html"
+    assert (Path(package).parent / page).read_text() == (ROOT / "realtime" / page).read_text()
 
 
 async def test_the_browser_snippet_logs_the_documents_and_what_becomes_of_them(
@@ -228,7 +264,7 @@ async def test_the_application_of_ones_own_serves_under_its_prefix(replica_set: 
         assert shown in program
         program = program.replace(shown, real)
     names: dict[str, Any] = {}
-    exec(f"from fastapi import FastAPI\nfrom realtime import Realtime, Settings\n{program}", names)
+    exec(program, names)
     async with listening(names["app"]) as url, wired(f"{url}/live") as wire, httpx.AsyncClient(base_url=url) as http:
         view = await wire.subscribe("orders")
         made = await http.post("/live/v1/collections/orders/documents", json={"_id": "a"})
@@ -251,8 +287,9 @@ async def test_serve_takes_a_uri_and_a_database(replica_set: ReplicaSet, tmp_pat
 
 
 def test_compose_names_a_file_that_is_there_and_is_run_where_an_engine_is() -> None:
-    path = shlex.split(block("docker-compose").text)[2]
+    path = shlex.split(block("docker compose").text)[3]
     assert (ROOT / path).is_file()
+    assert f"`{block('docker compose').text.strip()}`" in (ROOT / "docs" / "operations.md").read_text()
     assert path.rsplit("/", 1)[1] in (ROOT / "tests" / "e2e" / "test_docker.py").read_text()
 
 

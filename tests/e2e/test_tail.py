@@ -10,6 +10,7 @@ import pty
 import re
 import shlex
 import signal
+import socket
 import sys
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -25,8 +26,8 @@ from websockets.asyncio.server import ServerConnection
 from websockets.http11 import Request
 
 from realtime.client import connect
-from tests.client.test_link import Line
-from tests.client.test_link import service as scripted
+from tests.client.scripted import Line
+from tests.client.scripted import service as scripted
 from tests.exact.conftest import own_replica_set
 from tests.exact.ledger import Ledger, insert, update
 from tests.exact.test_lost import roll
@@ -157,6 +158,44 @@ async def test_interrupted_it_prints_the_command_that_goes_on_exactly_there(
     assert len(tail.lines) == 4
 
 
+async def test_interrupted_a_query_prints_the_command_that_shows_the_same_query(service: Service) -> None:
+    """It lacked all that makes a query: `--query`, `--sort`, `--limit`, `--group`."""
+    orders = service.database.orders
+    orders.insert_many([{"_id": n, "status": ["open", "paid"][n % 2], "total": n} for n in range(5)])
+    base = ("orders", "--url", service.url, "--query", "--json", "--filter", '{"total": {"$gte": 1}}')
+    for asked, rows in (
+        (("--sort", "-total,status", "--limit", "2", "--projection", '{"total": 1}'), 2),
+        (("--group", '{"by": ["status"], "sum": ["total"]}'), 2),
+        ((), 4),
+    ):
+        async with tailing(*base, *asked) as tail:
+            first = [json.loads(line) for line in await tail.until(rows)]
+            code, said = await tail.interrupt()
+        (command,) = re.findall(r"realtime tail .*", said)
+        words = shlex.split(command)
+        assert (code, words[:3]) == (130, ["realtime", "tail", "orders"])
+        async with tailing(*words[2:]) as again:
+            second = [json.loads(line) for line in await again.until(rows)]
+            await again.interrupt()
+        shown = [
+            [(one["op"], one["key"], one.get("index"), one["document"]) for one in told] for told in (first, second)
+        ]
+        assert shown[0] == shown[1]
+        assert len(shown[0]) == rows
+
+
+async def test_that_nobody_answers_is_said_while_it_still_tries() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    async with tailing("orders", "--url", f"http://127.0.0.1:{port}") as tail:
+        line = await tail.said("nobody answers")
+        assert f"http://127.0.0.1:{port} yet" in line
+        assert tail.child.returncode is None
+        code, said = await tail.interrupt()
+    assert (code, said) == (130, "")
+
+
 async def test_since_goes_back_and_operations_choose(service: Service) -> None:
     await begin(service)
     service.database.orders.insert_one({"_id": 1})
@@ -211,7 +250,7 @@ async def test_history_that_is_lost_ends_with_3_and_says_what_to_do(own_replica_
             past = ledger.one(insert("orders", 1))
             at = f"{(await begin(service))[:8]}-{past:016X}"
             # What was missed is neither in memory nor, soon, in the oplog. Had nothing happened, nothing would be lost.
-            await service.realtime.live().hub.reached(ledger.one(insert("orders", 2)))
+            await service.realtime.live().hub.progress.reached(ledger.one(insert("orders", 2)))
             await asyncio.to_thread(roll, client, past)
             async with tailing("orders", "--url", service.url, "--position", at) as tail:
                 async with asyncio.timeout(PATIENCE):
@@ -342,4 +381,5 @@ async def test_the_token_comes_from_the_environment_and_is_printed_nowhere() -> 
     assert seen == ["Bearer secret"]
     assert tail.child.returncode == 1
     assert b"does not accept this token" in said
+    assert b"as REALTIME_TOKEN" in said
     assert b"secret" not in out + said

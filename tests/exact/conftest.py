@@ -1,13 +1,15 @@
-"""Every test here says what it looked at; the figures are printed after the run."""
+"""Every test here says what it looked at; tests/conftest.py prints the figures after the run."""
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
+from tests import second_mongod
 from tests.replica_set import TEST_COMMANDS, ReplicaSet
 
 Say = Callable[[str], None]
@@ -30,10 +32,19 @@ async def own_replica_set() -> AsyncIterator[ReplicaSet]:
             yield ReplicaSet(mongo.uri, "embedded", can_fail_commands=True, pid=mongo.pid)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """The lines that the tests said."""
-    for reports in ("passed", "failed"):
-        for report in terminalreporter.getreports(reports):
-            for name, line in report.user_properties:
-                if name == "figures" and report.when == "call":
-                    terminalreporter.write_line(f"{report.nodeid.rpartition('/')[2]} ({report.duration:.1f} s): {line}")
+@pytest.fixture
+async def newer_replica_set() -> AsyncIterator[ReplicaSet]:
+    """One of mongod 6.0.27, which splits events over 16 MB."""
+    from realtime.mongo import embedded
+
+    binary = await asyncio.to_thread(second_mongod.fetched)
+    with tempfile.TemporaryDirectory(prefix="realtime-exact-") as directory:
+        async with embedded.running(Path(directory), binary, extra_args=TEST_COMMANDS) as mongo:
+            yield ReplicaSet(mongo.uri, "embedded", can_fail_commands=True, pid=mongo.pid)
+
+
+@pytest.fixture(params=["replica_set", "newer_replica_set"], ids=["shared", "6.0.27"])
+def either_replica_set(request: pytest.FixtureRequest) -> ReplicaSet:
+    """The one that the tests share, and one of 6.0.27."""
+    found: ReplicaSet = request.getfixturevalue(request.param)
+    return found

@@ -75,11 +75,14 @@ class Ear:
         return frame
 
     async def fence(self, time: int) -> Frame:
-        """Until every live subscription is at or after a cluster time."""
-        epoch = self.frames[0]["position"][:8]
-        pong = await self.ask(type="ping", position=f"{epoch}-{time:016X}")
-        assert pong["type"] == "pong", pong
-        return pong
+        """Until every live subscription is at or after a cluster time, and so is the service where there is none."""
+        wanted = f"{self.frames[0]['position'][:8]}-{time:016X}"
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                pong = await self.ask(type="ping", position=wanted)
+                assert pong["type"] == "pong", pong
+                if pong["position"] >= wanted:
+                    return pong
 
     async def settle(self, time: int) -> None:
         """A fence that also waits for those who are being brought up again: they are not live, and hold none up."""
@@ -115,3 +118,13 @@ async def listening(url: str) -> AsyncIterator[Ear]:
         finally:
             await socket.close()
             await task
+
+
+async def passed(url: str, time: int) -> None:
+    """Until the service has told a cluster time: who subscribes to events now begins after it.
+
+    A connection of its own, since a fence waits for what is subscribed on its connection, and for nothing else.
+    """
+    async with listening(url) as scout:
+        await scout.subscribe("scout", "nothing", mode="events")
+        await scout.fence(time)

@@ -49,7 +49,7 @@ SHOWN: list[tuple[str, str, str, str, str]] = [
     (
         "shown: no sort over event streams",
         "realtime/web/http/listing.py",
-        '            sort=parameter(sort, "sort"),',
+        "            sort=sort_parameter(sort),",
         "            sort=None,",
         f"{STREAM}::test_a_window_comes_with_its_order_and_begins_afresh_after_a_reconnect",
     ),
@@ -64,8 +64,8 @@ SHOWN: list[tuple[str, str, str, str, str]] = [
     (
         "shown: the table sorts for itself",
         f"{STATIC}/explorer.js",
-        ": rows.slice(0, MOST_ROWS);",
-        ": rows.slice(0, MOST_ROWS).sort((a, b) => (a.id < b.id ? -1 : 1));",
+        ": rows.slice(0, most);",
+        ": rows.slice(0, most).sort((a, b) => (a.id < b.id ? -1 : 1));",
         ORDERED,
     ),
     ("shown: bars in any order", f"{STATIC}/groups.js", "rank(other) - rank(one) ||", "0 ||", DASHBOARD),

@@ -218,6 +218,7 @@ def judged(truth: Truth, witness: Witness, listener: Listener) -> Counter[str]:
     return figures
 
 
+@pytest.mark.long("500 cuts; shorter runs of both clients are beside it")
 async def test_over_500_cuts_the_client_says_what_happened_all_of_it_and_once(
     replica_set: ReplicaSet, say: Say
 ) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from tests.checker import Asked, Frame, Verdict, judge
 from tests.exact.conftest import Say
-from tests.exact.ear import Ear, listening
+from tests.exact.ear import Ear, listening, passed
 from tests.exact.ledger import Ledger, Op, delete, insert, update
 from tests.replica_set import ReplicaSet
 from tests.serving import serving
@@ -50,6 +50,7 @@ async def record(replica_set: ReplicaSet) -> Recorded:
         ledger = Ledger(service.database)
         for key in (1, 2):
             ledger.one(insert("a", key, n=0))
+        await passed(service.url, ledger.last)  # or the events subscription begins before them, and rightly hears them
         await ear.subscribe("u", "a")
         await ear.ask(type="unsubscribe", id="u")
         await ear.subscribe("q", "a")

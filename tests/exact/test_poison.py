@@ -16,11 +16,12 @@ from bson.raw_bson import RawBSONDocument
 from realtime import metrics
 from tests.checker import Asked, judge
 from tests.exact.conftest import Say
-from tests.exact.ear import listening
+from tests.exact.ear import listening, passed
 from tests.exact.ledger import Ledger, insert, to_int, update
 from tests.exact.test_crowd import reads
-from tests.exact.test_join import counted, light
-from tests.exact.test_lost import ASKED, BATCHES, EVENTS, subscribe
+from tests.exact.test_join import BATCHES, counted, light
+from tests.exact.test_lost import ASKED, EVENTS, subscribe
+from tests.mongo.reading import splits
 from tests.replica_set import ReplicaSet
 from tests.serving import Service, serving
 from tests.truth import time_of
@@ -51,8 +52,11 @@ def write_poison(service: Service, ledger: Ledger) -> None:
 
 
 @BATCHES
-async def test_poison_events_amid_a_thousand_stop_nothing(replica_set: ReplicaSet, batch_size: int, say: Say) -> None:
+async def test_poison_events_amid_a_thousand_stop_nothing(
+    either_replica_set: ReplicaSet, batch_size: int, say: Say
+) -> None:
     """10: an event over 16 MB, a date past 9999 and broken UTF-8."""
+    replica_set = either_replica_set
     asked = [Asked("one", ("docs",), shows=light), Asked("events", ("docs",), "events", shows=light)]
     async with (
         serving(replica_set, feed_await_ms=100, feed_batch_size=batch_size, journal_bytes=0) as service,
@@ -61,9 +65,10 @@ async def test_poison_events_amid_a_thousand_stop_nothing(replica_set: ReplicaSe
         listening(service.url) as late,
     ):
         service.database.create_collection("docs", changeStreamPreAndPostImages={"enabled": True})
+        whole = await asyncio.to_thread(splits, service.database)
         ledger = Ledger(service.database, light={"blob", "odd"})
         ledger.one(insert("docs", "large", n=0, blob="x" * LARGE))
-        await ear.fence(ledger.last)
+        await passed(service.url, ledger.last)
         await ear.subscribe("one", "docs", projection={"n": 1})
         await ear.subscribe("events", "docs", mode="events", projection={"n": 1})
         await other.subscribe("odd", "docs", mode="events", filter={"odd": {"$exists": True}})
@@ -84,14 +89,55 @@ async def test_poison_events_amid_a_thousand_stop_nothing(replica_set: ReplicaSe
     assert odds == [{"$date": {"$numberLong": "300000000000000"}}, "\ufffd" * 6]
     assert figures["told"] == figures["expected"] == 1004
     assert again["told"] == again["expected"] == 1004
-    assert (large["key"], "before" in large) == ("large", False)
-    # Not in the event any more: read at a later position that it names, which the checker has compared.
-    assert "document" not in large or "as_of" in large
+    assert large["key"] == "large"
+    if whole:
+        assert (large["before"], large["document"]) == ({"_id": "large", "n": 0}, {"_id": "large", "n": 1})
+        assert "as_of" not in large
+    else:
+        assert "before" not in large
+        # Not in the event any more: read at a later position that it names, which the checker has compared.
+        assert "document" not in large or "as_of" in large
     assert (plain["before"], plain["document"]) == ({"_id": 7, "n": 7}, {"_id": 7, "n": -7})
     assert "as_of" not in plain
     assert not ear.of("resync")
     assert not ear.of("unsubscribed")
     assert not ear.of("status")
+
+
+async def test_an_event_over_16_mb_reaches_its_subscribers_whole_live_and_after_a_restart(
+    newer_replica_set: ReplicaSet, say: Say
+) -> None:
+    """Both images and the change, 30 MB; far over what a connection may have waiting."""
+    name = "t_large"
+    told: list[list[dict[str, Any]]] = []
+    position = ""
+    for turn in range(2):
+        async with (
+            serving(newer_replica_set, feed_await_ms=100, database=name, keep=turn == 0) as service,
+            listening(service.url) as ear,
+        ):
+            if turn == 0:
+                service.database.create_collection("docs", changeStreamPreAndPostImages={"enabled": True})
+                assert await asyncio.to_thread(splits, service.database)
+                ledger = Ledger(service.database, light={"blob"})
+                ledger.one(insert("docs", "large", n=0, blob="x" * LARGE))
+                await ear.subscribe("events", "docs", mode="events")
+                position = ear.of("live")[0]["position"]
+                ledger.one(update("docs", "large", n=1, blob="y" * LARGE))
+                ledger.one(insert("docs", "after", n=0))
+            else:
+                await ear.subscribe("events", "docs", mode="events", position=position)
+            await ear.fence(ledger.last)
+            told.append([one for frame in ear.of("events") for one in frame["events"]])
+            assert not ear.of("unsubscribed")
+    say(f"told {[[one['key'] for one in events] for events in told]}")
+    for events in told:
+        large, after = events[-2:]  # perhaps the insert before them
+        assert (large["op"], large["key"], after["key"]) == ("update", "large", "after")
+        assert large["before"] == {"_id": "large", "n": 0, "blob": "x" * LARGE}
+        assert large["document"] == {"_id": "large", "n": 1, "blob": "y" * LARGE}
+        assert (sorted(large["updated"]), large.get("partial"), large.get("as_of")) == (["blob", "n"], None, None)
+    assert told[0] == told[1]
 
 
 def bad_positions(good: str) -> list[str]:
@@ -118,7 +164,7 @@ async def test_25_bad_positions_get_25_clear_answers_and_none_reaches_mongodb(
     ):
         ledger = Ledger(service.database)
         ledger.bulk("docs", [{"_id": n, "n": n} for n in range(10)])
-        await subscribe(witness)
+        await subscribe(witness, service.url, ledger.last)
         await ear.subscribe("q", "docs")
         query, bad = ear.of("subscribed")[0]["query"], bad_positions(ear.of("live")[0]["position"])
         await ear.fence(ledger.last)

@@ -34,7 +34,7 @@ OTHERS: tuple[dict[str, Any], ...] = (
     {"part": {"y": 2, "x": 1}},
 )
 """Queries of their own: a number of another type, literal objects whose fields have another order."""
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), pytest.mark.alone("a thousand at once keep one loop busy")]
 
 
 async def come(service: Process, count: int, filters: Sequence[dict[str, Any]] = SAME) -> list[Bird]:

@@ -24,7 +24,6 @@ from tests.truth import time_of
 
 __all__ = ["browser"]
 
-KILLS = 3
 MODES = {"query": "/v1/collections/docs/documents", "events": "/v1/collections/docs/events"}
 
 pytestmark = pytest.mark.timeout(180)
@@ -95,8 +94,9 @@ class Follower:
         return every
 
 
+@pytest.mark.parametrize("kills", [1, pytest.param(3, marks=pytest.mark.long("killed three times"))])
 async def test_after_kill_9_last_event_id_brings_exactly_the_rest(
-    replica_set: ReplicaSet, tmp_path: Path, say: Say
+    replica_set: ReplicaSet, tmp_path: Path, kills: int, say: Say
 ) -> None:
     name = f"t_sse_{random.randrange(1 << 40):x}"
     options = ("--port", "0", "--mongodb-uri", replica_set.uri, "--database", name)
@@ -105,7 +105,7 @@ async def test_after_kill_9_last_event_id_brings_exactly_the_rest(
     followers = [Follower(mode) for mode in MODES]
     task = asyncio.create_task(asyncio.to_thread(writing.run))
     try:
-        for _ in range(KILLS):
+        for _ in range(kills):
             async with process("serve", *options, home=tmp_path, REALTIME_HEARTBEAT_SECONDS="0.2") as service:
                 ready = [asyncio.Event() for _ in followers]
                 following = [
@@ -125,13 +125,13 @@ async def test_after_kill_9_last_event_id_brings_exactly_the_rest(
         client.close()
     figures = {one.mode: one.judged(writing.ledger) for one in followers}
     say(f"{len(writing.ledger.writes)} writes, {figures}")
-    assert len(writing.ledger.writes) > 300
-    assert figures["query"]["recovered"] == figures["events"]["recovered"] == KILLS
+    assert len(writing.ledger.writes) > 60
+    assert figures["query"]["recovered"] == figures["events"]["recovered"] == kills
     first = followers[1].parts[0][1]
     start = next(frame["position"] for frame in first if frame["type"] == "live")
     wanted = [write for write in writing.ledger.writes if write.time > time_of(start)]
-    assert figures["events"]["told"] == len(wanted) > 200
-    assert figures["query"]["views"] >= KILLS + 1
+    assert figures["events"]["told"] == len(wanted) > 20 * kills  # as many frames were waited for each time
+    assert figures["query"]["views"] >= kills + 1
 
 
 async def shown(page: Page, expression: str) -> None:

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from realtime.core.bson.keys import identity
 from realtime.core.connection.outbox import Part
-from realtime.core.live.events import Batch, ChangeEvent, identity
+from realtime.core.live.events import Batch, ChangeEvent
 from realtime.core.live.journal import Journal
 from realtime.core.live.query import GroupBounds
+from realtime.core.live.stepping import UNSENT, mark
+from realtime.core.mql.dialect import NEWEST
+from realtime.core.mql.expressions.timezones import UTC, Zones
 from realtime.core.mql.filters import compile_filter
 from realtime.core.mql.ordering import parse_sort
 from realtime.core.mql.projection import compile_projection
@@ -63,6 +67,7 @@ class Store:
 
     def __init__(self) -> None:
         self.now = START
+        self.dialect = NEWEST
         self.lead = 10**6
         """How far after the least time a `find` may answer; never after `now`."""
         self.reads: list[Read] = []
@@ -160,9 +165,13 @@ class Store:
             )
         )
 
-    def _namespace(self, op: str, collection: str, to: str | None = None) -> None:
+    def create(self, collection: str, kind: str | None) -> None:
+        """The event alone: what the name then stands for is what `facts` and `faults` say."""
+        self._namespace("create", collection, kind=kind)
+
+    def _namespace(self, op: str, collection: str, to: str | None = None, kind: str | None = None) -> None:
         self.now += 1
-        self._pending.append(ChangeEvent(op, collection, self.now, to=to))
+        self._pending.append(ChangeEvent(op, collection, self.now, to=to, kind=kind))
 
     def _forget(self, collection: str) -> None:
         for versions in self._versions[collection].values():
@@ -189,10 +198,11 @@ class Store:
         sort: Mapping[str, int] | None = None,
         cut: bool = False,
         fields: Document | None = None,
+        facts: CollectionFacts | None = None,
     ) -> Snapshot:
         await self._pass("find", collection, [], after)
         time = max(after, min(self.now, after + self.lead))
-        matches = compile_filter(dict(selection)).matches
+        matches = compile_filter(dict(selection), dialect=self.dialect).matches
         documents = [document for document in self.at(collection, time).values() if matches(document)]
         if sort is not None:
             documents.sort(key=parse_sort(dict(sort)).place)
@@ -204,13 +214,16 @@ class Store:
             documents = [compile_projection(dict(fields)).apply(document) for document in documents]
         return Snapshot(time, documents, self.unless_changed_by)
 
-    async def read_at(self, collection: str, keys: Sequence[Any], time: int) -> Snapshot:
+    async def read_at(self, collection: str, keys: Sequence[Any], time: int, *, uuid: Any = None) -> Snapshot:
         task = asyncio.current_task()
         kind = "images" if task is not None and task.get_name() == PIPE else "catch up"
         await self._pass(kind, collection, list(keys), time)
         wanted = {identity(key) for key in keys}
         assert time <= self.now, "a time that has not been"
         return Snapshot(time, [document for name, document in self.at(collection, time).items() if name in wanted])
+
+    async def zones(self, names: Collection[str]) -> Zones:
+        return dict.fromkeys(names, UTC)
 
     async def describe(self, collection: str) -> CollectionFacts:
         await self._pass("describe", collection, [], 0)
@@ -251,24 +264,68 @@ class Store:
 
 
 class Stream:
-    """A `Feed` whose batches the test puts in."""
+    """A `Feed` whose batches the test puts in. It keeps them, as the oplog does, and can go back.
+
+    `undecodable`: whether an event can only be marked, and is raised for before that; `unsent`: whether it came as a
+    mark already, for its size.
+    """
 
     def __init__(self) -> None:
-        self._queue: asyncio.Queue[Batch | None] = asyncio.Queue()
+        self.undecodable: Callable[[ChangeEvent], bool] = lambda _: False
+        self.unsent: Callable[[ChangeEvent], bool] = lambda _: False
+        self.rewound: list[tuple[int, bool]] = []
+        self._batches: list[Batch] = []
+        self._next = self._furthest = 0
+        self._time = 0
+        self._marking = False
+        self._news = asyncio.Event()
+        self._closed = False
 
-    async def batches(self) -> AsyncIterator[Batch]:
-        while (batch := await self._queue.get()) is not None:
-            yield batch
+    async def batches(self) -> AsyncGenerator[Batch, None]:
+        while True:
+            while self._next < len(self._batches):
+                batch = self._batches[self._next]
+                self._next += 1
+                if batch.time <= self._time and self._next <= self._furthest:
+                    continue  # it has been taken, and is not asked for again
+                yield self._decoded(batch)
+                self._time, self._furthest = batch.time, max(self._furthest, self._next)
+            if self._closed:
+                return
+            self._news.clear()
+            await self._news.wait()
+
+    def _decoded(self, batch: Batch) -> Batch:
+        events = [
+            mark(event.collection, event.time, UNSENT) if self.unsent(event) else event
+            for event in batch.events
+            if event.time > self._time
+        ]
+        if any(map(self.undecodable, events)):
+            if not self._marking:
+                raise ValueError("a feed's own: this cannot be decoded")
+            self._marking = False
+            events = [mark(event.collection, event.time) if self.undecodable(event) else event for event in events]
+        return Batch(tuple(events), batch.time, batch.lost)
+
+    async def rewind(self, time: int, *, step_over: bool) -> None:
+        self.rewound.append((time, step_over))
+        self._next, self._time, self._marking = 0, time, step_over
 
     def put(self, batch: Batch) -> None:
-        self._queue.put_nowait(batch)
+        self._batches.append(batch)
+        self._news.set()
 
     def close(self) -> None:
-        self._queue.put_nowait(None)
+        self._closed = True
+        self._news.set()
 
 
 class Peer:
     """A connection and its sink in one. Frames of a run are made when they are looked at, as a slow transport does."""
+
+    crowded = False
+    max_frame: int | None = None
 
     def __init__(self) -> None:
         self.ended: list[str] = []
@@ -296,6 +353,9 @@ class Peer:
 
     def send_run(self, frames: Iterator[bytes]) -> None:
         self._sent.append(frames)
+
+    def lapse(self, channel: int, after: int) -> None:
+        raise AssertionError(f"nothing waits here (channel {channel}, told up to {after})")
 
     def close(self, code: int, reason: str) -> None:
         raise AssertionError(f"the hub closes no connection ({code} {reason})")
@@ -325,7 +385,8 @@ class Service:
         self.bounds = GroupBounds(documents, bytes, frame_bytes, linger_seconds=linger_seconds, **more)
         history = History(Journal(START, max_bytes=1 << 20, max_seconds=300), None)
         self.hub = Hub(self.store, history, epoch=EPOCH, time=START, bounds=self.bounds)
-        self.pipe = Pipe(self.hub, self.store)
+        self.stuck: list[str | None] = []
+        self.pipe = Pipe(self.hub, self.store, on_stuck=self.stuck.append)
         self._pipe: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Service:

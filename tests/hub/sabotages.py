@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-WINDOW, QUERY, HUB = "realtime/core/live/window.py", "realtime/core/live/query.py", "realtime/hub/hub.py"
+WINDOW, QUERY = "realtime/core/live/window.py", "realtime/core/live/query.py"
+TELLER = "realtime/hub/teller.py"
 LOADING = "realtime/hub/loading.py"
 FOLDED = "tests/core/live/test_window.py::test_the_folded_view_is_what_sorting_everything_gives"
 ONE = "tests/core/live/test_window.py"
@@ -84,9 +85,9 @@ WINDOWS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "windows: the view is forgotten when it is read again",
-        HUB,
-        "        group.reload()\n        self._holdings",
-        "        group.restart()\n        self._holdings",
+        "realtime/hub/groups.py",
+        "        group.reload()\n        self.holdings",
+        "        group.restart()\n        self.holdings",
         f"{AGAIN}::test_spares_move_up_without_a_read_until_they_have_run_out",
     ),
     (
@@ -154,8 +155,9 @@ WINDOWS: list[tuple[str, str, str, str, str]] = [
     ),
 ]
 
-HOLDINGS, REREADS, ROSTER = (
+HOLDINGS, LINGERING, REREADS, ROSTER = (
     "realtime/hub/holdings.py",
+    "realtime/hub/lingering.py",
     "realtime/hub/rereads.py",
     "realtime/hub/roster.py",
 )
@@ -167,30 +169,30 @@ BENCH = "tests/bench/test_groups.py"
 GROUPS: list[tuple[str, str, str, str, str]] = [
     (
         "groups: none stays for its next subscriber",
-        HOLDINGS,
+        LINGERING,
         "        return True\n",
         "        return False\n",
         f"{HELD}::test_the_next_subscriber_costs_mongodb_nothing_and_sees_what_happened_meanwhile",
     ),
-    ("groups: whoever comes back costs a read", HOLDINGS, "        return True\n", "        return False\n", SHARED),
+    ("groups: whoever comes back costs a read", LINGERING, "        return True\n", "        return False\n", SHARED),
     (
         "groups: those that are wanted again go all the same",
-        HUB,
-        "        self._holdings.taken(group)\n",
-        "",
+        "realtime/hub/groups.py",
+        "        self.lingering.taken(group)\n        return group",
+        "        return group",
         f"{HELD}::test_a_group_that_is_wanted_again_stays_beyond_its_time",
     ),
     (
         "groups: they stay for ever",
-        HOLDINGS,
+        LINGERING,
         "            if due > loop.time():",
         "            if due > 0:",
         f"{HELD}::test_a_group_goes_some_time_after_its_last_subscriber_and_the_first_to_wait_first",
     ),
     (
         "groups: an idle window is read for nobody",
-        HUB,
-        "            self.close_group(group)\n            return\n        metrics.UNDERFLOWS",
+        "realtime/hub/groups.py",
+        "            self.close(group)\n            return\n        metrics.UNDERFLOWS",
         "            pass\n        metrics.UNDERFLOWS",
         f"{HELD}::test_nothing_is_read_for_nobody",
     ),
@@ -203,9 +205,9 @@ GROUPS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "groups: the youngest goes first",
-        HOLDINGS,
-        "self._hub.close_group(next(iter(self._idle)))",
-        "self._hub.close_group(next(reversed(self._idle)))",
+        LINGERING,
+        "return next(iter(self._idle), None)",
+        "return next(reversed(self._idle), None)",
         f"{HELD}::test_over_the_bound_of_all_the_longest_idle_goes_first",
     ),
     (
@@ -218,21 +220,21 @@ GROUPS: list[tuple[str, str, str, str, str]] = [
     (
         "groups: a read for each who comes",
         REREADS,
-        "hub, reader = self._hub, self._readers.get(home)",
-        "hub, reader = self._hub, None if home else self._readers.get(home)",
+        "reader = self._readers.get(home)\n        if reader is None:\n            reader =",
+        "reader = None\n        if reader is None:\n            reader =",
         f"{HELD}::test_those_who_come_together_share_one_read_and_hear_the_same_channel",
     ),
     (
         "groups: a reader is ahead of its home",
-        HUB,
-        "            await self.reached(max(group.time, home.time))",
-        "            await self.reached(0)",
+        REREADS,
+        "            await self._progress.reached(max(group.time, home.time))",
+        "            await self._progress.reached(0)",
         f"{ANEW}[1000000]",
     ),
     (
         "groups: those who wait are left behind by a resync",
-        HUB,
-        "        # Those who wait for its snapshot wait for the new one.\n        self._rereads.fold(group)\n",
+        "realtime/hub/groups.py",
+        "        # Those who wait for its snapshot wait for the new one.\n        self.rereads.fold(group)\n",
         "",
         f"{HELD}::test_a_resync_while_it_is_read_takes_those_who_wait_along",
     ),
@@ -242,6 +244,13 @@ GROUPS: list[tuple[str, str, str, str, str]] = [
         "        now = encoded if self._fresh is None else _digest(encoded)",
         '        now = encoded if self._fresh is None else _digest(b"")',
         "tests/core/live/test_query.py::test_a_group_that_keeps_no_bytes_tells_the_same_changes",
+    ),
+    (
+        "groups: an empty $in cannot be taken out",
+        "realtime/core/live/index.py",
+        "        for value in values:\n            table = self._equal[path]\n",
+        "        table = self._equal[path]\n        for value in values:\n",
+        "tests/core/live/test_index.py::test_an_empty_in_went_with_another_ones_path_and_could_not_be_taken_out",
     ),
     (
         "groups: every filter is asked",
@@ -263,5 +272,136 @@ GROUPS: list[tuple[str, str, str, str, str]] = [
         "        subscription.live = False\n        members.changed()",
         "        subscription.live = False",
         "tests/hub/test_roster.py::test_a_connection_is_in_a_groups_sinks_once_until_its_last_subscription_leaves",
+    ),
+]
+
+HUB_SPEAKS, CORE_SPEAKS = "tests/hub/test_dialects.py", "tests/core/mql/test_dialect.py"
+MONGO_SPEAKS = "tests/mongo/test_dialect.py"
+GROUPS += [
+    (
+        "dialect: the answer starts nothing again",
+        "realtime/hub/dialects.py",
+        "            self._resync(group, REASON)",
+        "            pass",
+        f"{HUB_SPEAKS}::test_a_query_that_depends_on_it_is_read_again_by_the_new_meaning",
+    ),
+    (
+        "dialect: a filter keeps its old meaning",
+        "realtime/hub/dialects.py",
+        "            group.query = self.spoken(group.query)",
+        "            pass",
+        f"{HUB_SPEAKS}::test_a_query_that_depends_on_it_is_read_again_by_the_new_meaning",
+    ),
+    (
+        "dialect: everybody is read again",
+        "realtime/hub/dialects.py",
+        "for group in groups if meaning.asks(group.query) & differs]",
+        "for group in groups]",
+        f"{HUB_SPEAKS}::test_a_query_that_does_not_depend_on_it_is_left_alone",
+    ),
+    (
+        "dialect: events keep their old meaning",
+        "realtime/hub/dialects.py",
+        "            events.query = self.spoken(events.query)",
+        "            pass",
+        f"{HUB_SPEAKS}::test_events_go_on_and_are_chosen_by_the_new_meaning",
+    ),
+    (
+        "dialect: a position of another dialect is taken up",
+        "realtime/hub/dialects.py",
+        "        return not meaning.asks(query) or after > self.since",
+        "        return True",
+        f"{HUB_SPEAKS}::test_a_position_of_the_other_dialect_is_answered_with_a_snapshot",
+    ),
+    (
+        "dialect: who comes later gets the old meaning",
+        "realtime/hub/groups.py",
+        "self._open(self.dialects.spoken(query))",
+        "self._open(query)",
+        f"{HUB_SPEAKS}::test_who_subscribes_later_is_answered_by_the_dialect_of_now",
+    ),
+    (
+        "dialect: a switch does not wait for the batch",
+        "realtime/hub/hub.py",
+        "        self.progress.between_batches(lambda: self.groups.dialects.switch(dialect, time))",
+        "        self.groups.dialects.switch(dialect, time)",
+        f"{HUB_SPEAKS}::test_a_switch_while_a_batch_is_in_the_pipe_waits_for_its_end",
+    ),
+    (
+        "dialect: what was chosen before is told again",
+        "realtime/hub/resume.py",
+        "        key = (group.channel, dialect, events",
+        "        key = (group.channel, events",
+        f"{HUB_SPEAKS}::test_events_from_a_position_are_chosen_by_the_meaning_of_now_whoever_asked_before",
+    ),
+    (
+        "dialect: an answer that no row has is not told",
+        "realtime/core/mql/dialect.py",
+        "        if nearest.matched != answer:",
+        "        if False:",
+        f"{CORE_SPEAKS}::test_an_answer_that_no_row_has_is_named_and_taken_for_the_nearest",
+    ),
+    (
+        "dialect: the farthest row is taken",
+        "realtime/core/mql/dialect.py",
+        "        return min(reversed(self.known)",
+        "        return max(reversed(self.known)",
+        f"{CORE_SPEAKS}::test_an_answer_that_no_row_has_is_named_and_taken_for_the_nearest",
+    ),
+    (
+        "dialect: a filter does not say what it asks",
+        "realtime/core/mql/filters.py",
+        "        self.asks.add(field)\n",
+        "",
+        f"{CORE_SPEAKS}::test_a_filter_asks_the_dialect_where_the_table_says_so_and_nowhere_else",
+    ),
+    (
+        "dialect: decimals have bits on every server",
+        "realtime/core/mql/operators.py",
+        "    if not (any_decimal and type(value) is Decimal128):",
+        "    if type(value) is not Decimal128:",
+        f"{CORE_SPEAKS}::test_the_core_answers_every_probe_as_the_server_whose_dialect_it_speaks",
+    ),
+    (
+        "dialect: a stream is opened and nobody asks",
+        "realtime/mongo/feed.py",
+        "                await self._on_open(database, session)",
+        "                pass",
+        f"{MONGO_SPEAKS}::test_every_stream_that_is_opened_again_asks_again",
+    ),
+    (
+        "dialect: an election is taken for an answer",
+        "realtime/mongo/dialect.py",
+        "        if error.code in _CUT_OFF:",
+        "        if error.code is None:",
+        f"{MONGO_SPEAKS}::test_a_server_that_cannot_be_asked_is_named_once_and_the_stream_goes_on",
+    ),
+    (
+        "dialect: the log repeats itself",
+        "realtime/mongo/dialect.py",
+        "            if self._odd.get(name) != words:",
+        "            if words:",
+        f"{MONGO_SPEAKS}::test_a_server_that_cannot_be_asked_is_named_once_and_the_stream_goes_on",
+    ),
+    (
+        "dialect: nobody asks at the start",
+        "realtime/mongo/preflight.py",
+        "dialect = hear(await dialects.asked(database)).dialect",
+        "dialect = hear({}).dialect",
+        "tests/mongo/test_preflight.py::test_a_replica_set_is_described",
+    ),
+    (
+        "dialect: the doctor is content",
+        "realtime/core/upstream/diagnosis.py",
+        "        if probe.name in heard.odd:",
+        "        if probe is None:",
+        "tests/core/upstream/test_diagnosis.py::test_what_servers_decide_differently_is_told_as_this_one_does_it",
+    ),
+    (
+        "dialect: an upgrade goes unnoticed",
+        "realtime/app.py",
+        "            on_open=Interpreter(deployment.dialect, hub.speak).ask,",
+        "            on_open=None,",
+        "tests/exact/test_upgrade.py::test_live_queries_follow_the_primary_from_one_version_to_another_and_back",
     ),
 ]

@@ -10,7 +10,7 @@ import pytest
 from realtime.core.live.events import Batch
 from realtime.core.live.journal import Entry, Journal
 from realtime.core.live.moments import settle
-from realtime.errors import HistoryLostError, UnavailableError
+from realtime.errors import HistoryLostError, InternalError, UnavailableError
 from realtime.hub.history import History
 from realtime.ports import Past
 from tests.core.examples import insert
@@ -25,6 +25,7 @@ class Written:
 
     def __init__(self, begins: int = 1) -> None:
         self.begins = begins
+        self.first: int | None = None
         self.asked: list[int] = []
         self.faults: list[Exception] = []
 
@@ -40,6 +41,9 @@ class Written:
 
     async def oldest(self) -> int | None:
         return self.begins
+
+    async def initiated(self) -> int | None:
+        return self.first
 
 
 def event(time: int) -> Batch:
@@ -131,7 +135,7 @@ async def test_a_bug_in_a_read_is_told_to_all_who_wait() -> None:
     await rest()
     gate.open.set()
     outcomes = await asyncio.gather(*waiting, return_exceptions=True)
-    assert [type(outcome) for outcome in outcomes] == [ZeroDivisionError] * 2
+    assert [type(outcome) for outcome in outcomes] == [InternalError] * 2
     assert await reached(history, 30) == list(range(31, NOW + 1))
 
 
@@ -175,6 +179,20 @@ async def test_many_whose_history_is_gone_keep_nobody_waiting_whose_is_there() -
     assert [type(outcome) for outcome in outcomes] == [HistoryLostError] * 64
     assert [len(await one) for one in there] == [10, 15]
     assert len(oplog.asked) <= 10
+
+
+async def test_a_date_from_before_everything_is_the_beginning_and_a_position_is_not() -> None:
+    oplog = Written(begins=20)
+    oplog.first = 20
+    history, gate = made(oplog)
+    gate.open.set()
+    assert [await history.since(time) for time in (0, 19, 20, 50, NOW, NOW + 1)] == [20, 20, 20, 50, NOW, NOW + 1]
+    assert await reached(history, await history.since(0)) == list(range(21, NOW + 1))
+    with pytest.raises(HistoryLostError):
+        await reached(history, 19)
+    oplog.first = None
+    assert await history.since(0) == 0
+    assert await History(Journal(NOW, max_bytes=1 << 20, max_seconds=300), None).since(0) == 0
 
 
 async def test_what_nobody_wants_any_more_is_read_no_further() -> None:

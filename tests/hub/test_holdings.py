@@ -74,7 +74,8 @@ async def test_a_group_goes_some_time_after_its_last_subscriber_and_the_first_to
         assert len(service.hub.router) == 3
         going: list[str] = []
         done = asyncio.Event()
-        close = service.hub.close_group
+        lingering = service.hub.groups.lingering
+        close = lingering._close_group
 
         def closing(group: Any) -> None:
             going.append(group.query.filter.source["team"])
@@ -82,9 +83,9 @@ async def test_a_group_goes_some_time_after_its_last_subscriber_and_the_first_to
             if len(going) == 2:
                 done.set()
 
-        service.hub.close_group = closing  # type: ignore[method-assign]  # reason: to hear of it
+        lingering._close_group = closing  # to hear of it
         await asyncio.wait_for(done.wait(), 10)
-        service.hub.close_group = close  # type: ignore[method-assign]  # reason: as it was
+        lingering._close_group = close
         assert going == ["red", "blue"]
         assert asyncio.get_running_loop().time() - began >= 0.05
         assert (len(service.hub.router), gauge("query_groups_idle")) == (1, 0)
@@ -155,7 +156,7 @@ async def test_everything_is_ended_at_close_and_nothing_stays_after_it() -> None
         await service.hub.close()
         assert len(service.hub.router) == 1
         service.hub.drop(late)
-        assert (len(service.hub.router), service.hub._holdings._timer) == (0, None)
+        assert (len(service.hub.router), service.hub.groups.lingering._timer) == (0, None)
         assert gauge("query_groups_idle") == 0
 
 
@@ -164,7 +165,7 @@ async def test_everything_is_ended_at_close_and_nothing_stays_after_it() -> None
 
 async def test_what_is_held_is_counted_to_the_byte() -> None:
     async with Service(linger_seconds=HOUR) as service:
-        store, held = service.store, service.hub._holdings
+        store, held = service.store, service.hub.groups.holdings
         teams(store)
         await service.flow()
         for what in (query(RED), query(BLUE), query(sort=[["n", 1]], limit=2)):
@@ -191,7 +192,7 @@ async def test_over_the_bound_of_all_the_longest_idle_goes_first() -> None:
             await visit(service, query({"team": team}))
         service.attach(watch(Peer(), query(RED)))  # wanted again: not idle any more
         await service.subscribed(watch(Peer(), query({"team": "white"})))
-        assert service.hub._holdings.bytes <= 400
+        assert service.hub.groups.holdings.bytes <= 400
         names = {group.query.filter.source["team"] for group in service.hub.router.query_groups("items")}
         assert names == {"red", "green", "white"}
 
@@ -207,7 +208,7 @@ async def test_over_the_bound_of_all_the_largest_stops_keeping_and_what_cannot_e
         await service.subscribed(watch(large, query(BLUE)))
         service.attach(watch(window, query(sort=[["_id", 1]])))
         await until(lambda: "live" in types(window))
-        assert service.hub._holdings.bytes <= 400
+        assert service.hub.groups.holdings.bytes <= 400
         assert not group_of(service, query(BLUE)).keeps
         assert gauge("query_groups_without_documents") >= 1
         store.insert("items", {"_id": 10, "team": "white", "text": "x" * 80})
@@ -246,7 +247,7 @@ async def test_those_who_come_together_share_one_read_and_hear_the_same_channel(
         store.let_go("find")
         await until(lambda: all("live" in types(peer) for peer in peers))
         assert len(store.reads_of("find")) == finds + 1
-        assert len(service.hub._rereads) == 0
+        assert len(service.hub.groups.rereads) == 0
         store.update("items", 1, n=5)
         store.insert("items", {"_id": 7, "team": "red"})
         await service.flow()
@@ -260,7 +261,7 @@ async def test_a_group_that_keeps_nothing_goes_with_its_last_subscriber() -> Non
     async with Service(bytes=1, linger_seconds=HOUR) as service:
         peer = await slim(service, query(RED))
         service.hub.drop(peer)
-        assert (len(service.hub.router), service.hub._holdings.documents) == (0, 0)
+        assert (len(service.hub.router), service.hub.groups.holdings.documents) == (0, 0)
 
 
 async def test_whoever_leaves_while_it_is_read_leaves_nothing_behind() -> None:
@@ -274,7 +275,7 @@ async def test_whoever_leaves_while_it_is_read_leaves_nothing_behind() -> None:
         assert len(service.hub.router) == 1
         service.hub.drop(late)
         await until(lambda: store.cancelled)
-        assert (len(service.hub.router), len(service.hub._rereads), service.hub.roster.count) == (0, 0, 0)
+        assert (len(service.hub.router), len(service.hub.groups.rereads), service.hub.roster.count) == (0, 0, 0)
         assert service.hub.router.collections() == ()
 
 
@@ -310,7 +311,7 @@ async def test_a_resync_while_it_is_read_takes_those_who_wait_along() -> None:
         assert types(late) == ["subscribed", "snapshot", "live"]
         for peer in (first, late):
             exact(peer, store, what)
-        assert len(service.hub._rereads) == 0
+        assert len(service.hub.groups.rereads) == 0
 
 
 async def test_a_read_that_fails_answers_those_who_wait_and_nobody_else() -> None:
@@ -324,7 +325,7 @@ async def test_a_read_that_fails_answers_those_who_wait_and_nobody_else() -> Non
         store.insert("items", {"_id": 9, "team": "red"})
         await service.flow()
         exact(first, store, what)
-        assert len(service.hub._rereads) == 0
+        assert len(service.hub.groups.rereads) == 0
 
 
 async def test_a_group_that_ends_ends_those_who_wait_for_its_snapshot() -> None:
@@ -338,7 +339,7 @@ async def test_a_group_that_ends_ends_those_who_wait_for_its_snapshot() -> None:
         await service.flow()
         assert types(first)[-1] == "unsubscribed"
         assert [error["code"] for error in View(late.frames).errors] == ["too_large"]
-        assert (len(service.hub.router), len(service.hub._rereads)) == (0, 0)
+        assert (len(service.hub.router), len(service.hub.groups.rereads)) == (0, 0)
 
 
 async def test_a_slow_consumer_is_made_good_by_a_read() -> None:
@@ -375,7 +376,7 @@ async def test_resuming_where_nothing_is_kept_is_exact(first: bool) -> None:
         store.update("items", 5, n=6)
         await service.flow()
         assert types(back)[-1] == "changes"
-        assert len(service.hub._rereads) == 0
+        assert len(service.hub.groups.rereads) == 0
         if not first:
             exact(back, store, what)
 

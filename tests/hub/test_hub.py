@@ -116,7 +116,7 @@ async def journey(
                 service.stream.put(batches.pop(0))
                 await until(lambda: store.waits("images"))
             elif stage % 2 == 1:
-                planned = service.hub.planned
+                planned = service.hub.progress.planned
                 store.let_go("images")
                 await until(lambda: service.hub.time == planned)  # noqa: B023 - awaited in this turn
                 store.hold("images")

@@ -63,6 +63,8 @@ async def test_while_mongodb_is_away_the_images_are_asked_for_again_and_nothing_
     await service.flow()
     assert len(store.reads_of("images")) == 4
     assert exact(concerned, store, query(RED)).resyncs == []
+    # The feed asks for nothing meanwhile: it could not say that MongoDB is away.
+    assert service.stuck == ["away", "away", "away", None]
 
 
 async def test_images_that_are_refused_for_good_are_void(service: Service) -> None:

@@ -106,5 +106,6 @@ def test_the_end_is_an_error_before_it_was_accepted_and_unsubscribed_after(group
         "code": "history_lost",
         "message": "gone",
         "retry": False,
+        "details": {"oldest": 1},
         "position": POSITION,
     }

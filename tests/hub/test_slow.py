@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Any
 
 import pytest
 
@@ -30,8 +32,10 @@ class Slow(Peer):
         self.outbox = Outbox(LIMIT, lambda channel: hub.slow.lapsed(self, channel))
 
     def send(self, frame: bytes, part: Part | None = None) -> None:
-        assert self.outbox.put(frame, part)
-        self.drain()
+        waits = bool(self.outbox)
+        self.outbox.put(frame, part)
+        if not waits:  # else whoever drains comes to it
+            self.drain()
 
     def send_run(self, frames: Iterator[bytes]) -> None:
         self.outbox.put_run(frames)
@@ -51,6 +55,9 @@ class Slow(Peer):
     def go_on(self) -> None:
         self.stopped = False
         self.drain()
+
+    def lapse(self, channel: int, after: int) -> None:
+        self.outbox.lapse(channel, after)
 
     def close(self, code: int, reason: str) -> None:
         self.outbox.clear()
@@ -183,25 +190,29 @@ async def test_a_window_that_is_read_again_meanwhile_waits_for_the_connection(se
     assert sorted(held.documents) == ["118", "119"]
 
 
-async def test_a_second_resync_waits_and_a_third_within_a_minute_closes(
+async def test_a_second_resync_waits_and_a_third_until_a_minute_has_passed_and_none_closes(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(slow, "LEAST_SECONDS", 0.2)
+    monkeypatch.setattr(slow, "MINUTE", 1.0)
     peer, subscription = await lapsing(service, query())
     loop = asyncio.get_running_loop()
     began = loop.time()
     peer.go_on()
-    for round_ in (1, 2):
+    for round_, least in ((1, 0.2), (2, 1.0), (3, 1.2)):
         peer.stopped = True
         await write(service, 100 * round_, 5)
         peer.go_on()
-        if round_ == 1:
-            assert subscription.lapsed, "the first was a moment ago"
+        assert subscription.lapsed, "the last was a moment ago"
+        async with asyncio.timeout(20):
             while subscription.lapsed:
                 await asyncio.sleep(0.01)
-            assert loop.time() - began >= 0.2
-    assert peer.closed == [(4001, "slow_consumer")]
-    assert View(peer.frames)["s"].resyncs == ["slow_consumer"] * 2
+        assert loop.time() - began >= least
+    assert peer.closed == []
+    held = View(peer.frames)["s"]
+    assert held.resyncs == ["slow_consumer"] * 4
+    assert len(held.documents) == 22
+    check_exact(held, service.store, query())
 
 
 async def test_one_that_left_meanwhile_is_left_alone(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,14 +227,24 @@ async def test_one_that_left_meanwhile_is_left_alone(service: Service, monkeypat
     assert View(peer.frames)["s"].resyncs == ["slow_consumer"]
 
 
-async def test_events_that_the_journal_no_longer_has_close_the_connection(service: Service) -> None:
+def ended(peer: Slow) -> dict[str, Any]:
+    """How its one subscription ended: the connection did not, and nothing of it follows."""
+    assert peer.closed == []
+    last: dict[str, Any] = json.loads(peer.frames[-1])
+    assert (last["type"], last["code"], last["retry"]) == ("unsubscribed", "unavailable", True)
+    return last
+
+
+async def test_events_that_the_journal_no_longer_has_end_where_they_can_be_resumed(service: Service) -> None:
     service.hub.history.journal.max_bytes = 1
     peer, _ = await lapsing(service, query(mode="events"))
+    told = View(peer.frames)["s"].events[-1]["position"]
     peer.go_on()
-    assert peer.closed == [(4001, "slow_consumer")]
+    assert ended(peer)["position"] == told
+    assert peer.ended == ["s"]
 
 
-async def test_a_replay_that_outlives_the_journal_closes_in_the_middle(
+async def test_a_replay_that_outlives_the_journal_ends_in_the_middle_and_nothing_follows(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(slow, "AT_ONCE", 1)
@@ -240,7 +261,9 @@ async def test_a_replay_that_outlives_the_journal_closes_in_the_middle(
         peer.go_on()
     service.hub.history.journal.max_bytes = 1
     service.hub.history.journal.trim(0.0)
-    for _ in range(3):
+    await write(service, 20, 2)  # it waits behind the replay
+    for _ in range(9):
         peer.go_on()
-    assert peer.closed == [(4001, "slow_consumer")]
-    assert [event["key"] for event in View(peer.frames)["s"].events] == [0, 1, 10, 11, 12]
+    events = View(peer.frames)["s"].events
+    assert [event["key"] for event in events] == [0, 1, 10, 11, 12]
+    assert ended(peer)["position"] == events[-1]["position"]

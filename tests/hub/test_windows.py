@@ -210,7 +210,7 @@ async def test_a_window_is_exact_wherever_it_is_read_again(lead: int) -> None:
                     service.put()
                     await until(lambda: store.waits("images"))  # noqa: B023 - awaited in this turn
                 elif stage < 6:
-                    planned = service.hub.planned
+                    planned = service.hub.progress.planned
                     store.let_go("images")
                     await until(lambda: service.hub.time == planned)  # noqa: B023 - awaited in this turn
             await rest()
@@ -337,7 +337,8 @@ async def test_a_throttled_query_is_told_at_once_and_then_after_its_time(service
     await bell.ring()
     assert passed == [True]
     assert len(bell.moments()) == 2
-    assert bell.times[1] - bell.times[0] >= 0.08
+    # The bell looks at its clock a moment after the pacer has.
+    assert bell.times[1] - bell.times[0] >= 0.08 - 0.001
     held = View(bell.frames)["s"]
     check_exact(held, store, what)
     assert (len(held.documents), held.time) == (5, service.hub.time)
@@ -415,7 +416,7 @@ async def test_a_throttled_query_that_nobody_asks_any_more_has_no_timer(service:
     for number in range(2):
         store.insert("items", {"_id": number})
         await service.flow()
-    pacer = service.hub._pacer
+    pacer = service.hub.groups.pacer
     assert len(pacer._timers) == 1
     service.hub.detach(bell, "s")
     assert (pacer._timers, pacer._last) == ({}, {})

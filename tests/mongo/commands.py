@@ -20,7 +20,7 @@ from realtime.core.live.events import to_time
 from realtime.mongo import embedded
 from tests.replica_set import TEST_COMMANDS
 
-SECONDS = 20.0
+SECONDS = 60.0
 """Longest wait for anything; only a failing test takes it."""
 
 Client = pymongo.MongoClient[dict[str, Any]]
@@ -67,8 +67,8 @@ class Commands(monitoring.CommandListener):
         """Nothing is kept of it."""
 
     def of(self, *names: str) -> list[dict[str, Any]]:
-        """Those of these names."""
-        return [command for command in self.sent if command["name"] in names]
+        """Those of these names, but for what the watch over the lag reads of the oplog's beginning now and then."""
+        return [command for command in self.sent if command["name"] in names and command["$db"] != "local"]
 
 
 def watch_commands(monkeypatch: pytest.MonkeyPatch) -> Commands:
@@ -116,21 +116,25 @@ def failing(database: Documents, *commands: str, times: int = 0, skip: int = 0, 
 
 
 @contextlib.asynccontextmanager
-async def breakable(directory: Path) -> AsyncIterator[str]:
-    """The URI of a replica set of the tests' own, whose commands may be made to fail."""
-    async with embedded.running(directory, settings.load().mongod, extra_args=TEST_COMMANDS) as mongo:
+async def breakable(directory: Path, binary: Path | None = None) -> AsyncIterator[str]:
+    """The URI of a replica set of the tests' own, whose commands may be made to fail; of `binary`, or of any mongod."""
+    async with embedded.running(directory, binary or settings.load().mongod, extra_args=TEST_COMMANDS) as mongo:
         yield mongo.uri
 
 
 @contextlib.asynccontextmanager
-async def mongod(directory: Path, *arguments: str) -> AsyncIterator[str]:
-    """HOST:PORT of a mongod with these arguments and no more, a standalone one unless they say otherwise."""
-    binary = embedded.find_mongod(settings.load().mongod, directory)
+async def mongod(directory: Path, *arguments: str, binary: Path | None = None, port: int = 0) -> AsyncIterator[str]:
+    """HOST:PORT of a mongod with these arguments and no more, a standalone one unless they say otherwise.
+
+    Killed at the end; another one, of another `binary`, may go on with its directory and `port`.
+    """
+    binary = binary or embedded.find_mongod(settings.load().mongod, directory)
     data = directory / "data"
     data.mkdir(exist_ok=True)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    if not port:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
     process = await asyncio.create_subprocess_exec(
         *(binary, "--dbpath", data, "--bind_ip", "127.0.0.1", "--port", str(port), "--nounixsocket", "--quiet"),
         *("--wiredTigerCacheSizeGB", "0.25", "--setParameter", "diagnosticDataCollectionEnabled=false", *arguments),

@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bson import json_util
 from bson.binary import UuidRepresentation
+from bson.raw_bson import RawBSONDocument
 from bson.regex import Regex
 from pymongo.collection import Collection
 from pymongo.errors import OperationFailure
 
-from realtime.core.bson import ejson
+from realtime.core.bson import ejson, stored
+from realtime.core.mql.dialect import NEWEST, PROBES, Dialect, hear
 from realtime.core.mql.filters import compile_filter
 from realtime.core.mql.language import BSON_TYPES, FIELD_OPERATORS, LOGICAL
 from realtime.core.mql.operators import type_code
 from realtime.errors import ServiceError, UnsupportedOperatorError
+from realtime.mongo.client import RAW
 
 Documents = dict[int, dict[str, Any]]
 VECTORS = Path(__file__).parents[1] / "vectors"
 OPERATORS = sorted(FIELD_OPERATORS | LOGICAL)
-TYPES = sorted(BSON_TYPES)
+TYPES = sorted(BSON_TYPES.keys() - {"undefined", "symbol", "dbPointer"})
+"""Of operands; the deprecated ones are in documents alone."""
 _NAMES = {code: name for name, code in BSON_TYPES.items()}
 _CANONICAL = json_util.JSONOptions(
     json_mode=json_util.JSONMode.CANONICAL, tz_aware=True, uuid_representation=UuidRepresentation.STANDARD
@@ -35,6 +39,7 @@ _CANONICAL = json_util.JSONOptions(
 class Tally:
     """What a run has shown; pairs are of a filter and a document."""
 
+    dialect: Dialect = NEWEST
     pairs: int = 0
     matching: int = 0
     filters: int = 0
@@ -104,6 +109,27 @@ def _type(value: Any) -> str:
     return _NAMES.get(type_code(value), "?")
 
 
+# ---------------------------------------------------------------------------------------------------------- storing
+
+
+def store(collection: Collection[dict[str, Any]], documents: Iterable[dict[str, Any]]) -> Documents:
+    """The documents as MongoDB stores them and the service reads them, those among them that no driver can write."""
+    collection.delete_many({})
+    raw = raw_of(collection)
+    raw.insert_many([RawBSONDocument(stored.encode(document)) for document in documents])
+    return {document["_id"]: document for document in read(raw.find())}
+
+
+def raw_of(collection: Collection[dict[str, Any]]) -> Collection[RawBSONDocument]:
+    """The same collection, undecoded."""
+    return collection.with_options(codec_options=RAW)
+
+
+def read(found: Iterable[RawBSONDocument]) -> Iterator[dict[str, Any]]:
+    """What the service makes of documents."""
+    return (stored.decode(document.raw) for document in found)
+
+
 # -------------------------------------------------------------------------------------------------------- comparing
 
 
@@ -115,9 +141,20 @@ def found_by_mongodb(collection: Collection[dict[str, Any]], source: dict[str, A
         return str((error.details or {}).get("errmsg", error))
 
 
-def found_by_us(documents: Documents, source: dict[str, Any]) -> set[int] | ServiceError:
+def dialect_of(collection: Collection[dict[str, Any]]) -> Dialect:
+    """What the server of a collection answers to the probes; every answer must be one that is known."""
+    answers = {
+        probe.field: frozenset(found["_id"] for found in collection.database.aggregate(probe.pipeline))
+        for probe in PROBES
+    }
+    heard = hear(answers)
+    assert not heard.odd, heard.odd
+    return heard.dialect
+
+
+def found_by_us(documents: Documents, source: dict[str, Any], dialect: Dialect) -> set[int] | ServiceError:
     try:
-        matches = compile_filter(source).matches
+        matches = compile_filter(source, dialect=dialect).matches
     except ServiceError as error:
         return error
     return {key for key, document in documents.items() if matches(document)}
@@ -125,7 +162,7 @@ def found_by_us(documents: Documents, source: dict[str, Any]) -> set[int] | Serv
 
 def compare(documents: Documents, source: dict[str, Any], theirs: set[int] | str, tally: Tally) -> None:
     """One filter against all documents; what we alone refuse is counted by its reason where it names one."""
-    ours = found_by_us(documents, source)
+    ours = found_by_us(documents, source, tally.dialect)
     tally.filters += 1
     if isinstance(ours, ServiceError):
         if isinstance(theirs, str):

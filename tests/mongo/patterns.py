@@ -35,6 +35,15 @@ class Patterns:
         """Alternatives of sequences."""
         return "|".join(self.sequence(depth) for _ in range(self.chance.choice([1, 1, 1, 2, 3])))
 
+    def broken(self) -> str:
+        """What no engine takes: a bracket that nothing closes or opens, a repetition of nothing."""
+        whole = self.pattern()
+        return self.chance.choice([f"({whole}", f"{whole})", f"{whole}[", f"*{whole}"])
+
+    def refused_by_name(self) -> str:
+        """What MongoDB takes and no search in linear time does."""
+        return self.chance.choice(["(?=a)", "(?!a)", "(?<=a)"]) + self.literal()
+
     def sequence(self, depth: int) -> str:
         made = "".join(self.repeated(self.atom(depth)) for _ in range(self.chance.choice([0, 1, 1, 2, 2, 3])))
         ends = self.chance.random()

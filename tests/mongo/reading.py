@@ -7,9 +7,12 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+from pymongo.errors import OperationFailure
+
 from realtime.core.live.events import Batch, ChangeEvent, to_time, to_timestamp
+from realtime.core.upstream.health import FeedStatus
 from realtime.mongo import client as clients
-from realtime.mongo.feed import ChangeFeed, FeedStatus
+from realtime.mongo.feed import ChangeFeed
 from tests.mongo.commands import SECONDS, Documents, now, until
 
 FEED = "realtime-feed"
@@ -17,6 +20,7 @@ NO_PRIMARY = [189, 10107, 13435, 13436, 11602, 91, 11600]
 RESUMABLE = [43, 50]
 REOPENED = [237, 11601, 175, 202, 6, 7, 89, 262, 9001, 63, 150, 133, 234]
 LOST = [286, 280, 260, 136]
+SPLIT: dict[str, Any] = {"$changeStreamSplitLargeEvent": {}}
 IMAGES: dict[str, Any] = {"changeStreamPreAndPostImages": {"enabled": True}}
 
 
@@ -110,3 +114,14 @@ def truth(database: Documents, start: int, last: Any) -> list[tuple[str, str, An
 
 def shown(events: list[ChangeEvent]) -> list[tuple[str, str, Any, int]]:
     return [(event.op, event.collection, event.key, event.time) for event in events]
+
+
+def splits(database: Documents) -> bool:
+    """Whether this server splits large events, by asking it."""
+    try:
+        with database.watch([SPLIT]):
+            return True
+    except OperationFailure as error:
+        if error.code != 40324:  # an unknown stage
+            raise
+        return False

@@ -281,6 +281,7 @@ async def test_a_lock_file_that_nobody_holds_is_no_obstacle(directory: Path, bin
         insert(mongo.uri, 1)
 
 
+@pytest.mark.long("ten starts of a mongod")
 async def test_killing_the_service_leaves_no_mongod_and_the_next_start_works_ten_times(
     directory: Path, binary: Path
 ) -> None:

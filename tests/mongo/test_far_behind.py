@@ -79,6 +79,7 @@ async def test_the_oplog_is_read_back_however_long_mongodb_looks(own: Documents,
     assert given_up() == before
 
 
+@pytest.mark.alone("measures time")
 async def test_whoever_stops_waiting_stops_mongodb_too(own: Documents, far: Any) -> None:
     """The process could not end before its thread has its reply."""
     start = now(own)

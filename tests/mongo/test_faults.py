@@ -8,7 +8,7 @@ from typing import Any
 
 import pymongo.errors as driver
 import pytest
-from bson.errors import InvalidDocument
+from bson.errors import InvalidBSON, InvalidDocument
 from pymongo.errors import OperationFailure, PyMongoError
 
 from realtime import errors
@@ -77,6 +77,37 @@ TABLE: list[tuple[PyMongoError, Intent, str, bool]] = [
     (refusal(2), "read", "invalid_filter", False),
     (refusal(31249), "read", "invalid_filter", False),
     (refusal(8000), "read", "internal", False),
+    # Of one write: what is known is in its class, the server's own troubles are no fault of the document, the rest is.
+    (driver.WriteError("x", 16755, {}), "write", "validation_failed", False),
+    (driver.WriteError("x", 9_999_999, {}), "write", "validation_failed", False),
+    (driver.BulkWriteError({"writeErrors": [{"code": 171, "errmsg": "x"}]}), "write", "validation_failed", False),
+    (refusal(171, "Plan executor error during findAndModify :: caused by :: x"), "write", "validation_failed", False),
+    (refusal(16755), "write", "internal", False),
+    (refusal(40415), "write", "internal", False),
+    (driver.WriteError("x", 2, {}), "write", "invalid_update", False),
+    (driver.WriteError("x", 1, {}), "write", "internal", False),
+    (driver.WriteError("x", 14031, {}), "write", "internal", False),
+    (driver.WriteError("x", 11601, {}), "write", "internal", False),
+    (driver.WriteError("x", 112, {}), "write", "unavailable", False),
+    (driver.WriteError("x", 50, {}), "write", "timeout", True),
+    (refusal(112, "Plan executor error during findAndModify :: caused by :: x"), "write", "unavailable", False),
+    (refusal(16746), "read", "invalid_request", False),
+    (refusal(2, "cannot sort with keys that are parallel arrays"), "read", "invalid_request", False),
+    (
+        refusal(2, "Executor error during find command :: caused by :: can't $divide by zero"),
+        "read",
+        "invalid_document",
+        False,
+    ),
+    (refusal(241, "Executor error during find command :: caused by :: x"), "write", "invalid_document", False),
+    (
+        refusal(2, "Executor error during find command :: caused by :: parallel arrays"),
+        "read",
+        "invalid_request",
+        False,
+    ),
+    (refusal(72, "a time-series collection"), "write", "unsupported_collection", False),
+    (refusal(72, "apiStrict"), "write", "internal", False),
     (driver.InvalidOperation("x"), "read", "internal", False),
     (driver.ConfigurationError("x"), "write", "internal", False),
 ]
@@ -96,7 +127,8 @@ def test_a_driver_error_is_a_row_of_the_protocol(error: PyMongoError, intent: In
 
 def test_the_table_has_every_code_that_can_go_out() -> None:
     codes = {translate(refusal(code), intent).code for code in range(40_000) for intent in intents()}
-    assert codes | {"duplicate_key"} == {code for _, _, code, _ in TABLE}
+    # Told by its code alone, and by the words that it begins with.
+    assert codes | {"duplicate_key", "invalid_document"} == {code for _, _, code, _ in TABLE}
 
 
 def intents() -> tuple[Intent, Intent]:
@@ -164,6 +196,16 @@ async def test_what_goes_wrong_inside_comes_out_as_ours_and_what_is_ours_stays()
                     raise raised
 
 
+async def test_a_reply_that_cannot_be_read_is_a_refusal_of_a_write_and_else_a_bug() -> None:
+    gate = Gate(1)
+    ways = ((gate.request("write"), errors.ValidationFailedError), (gate.read(), errors.InternalError))
+    for way, expected in ways:
+        with pytest.raises(expected):
+            async with way:
+                raise InvalidBSON("invalid length or type code")
+
+
+@pytest.mark.alone("measures time")
 @pytest.mark.parametrize("intent", ["read", "write"])
 async def test_a_server_that_does_not_answer_is_an_error_in_time(own: Documents, own_uri: str, intent: Intent) -> None:
     loop = asyncio.get_running_loop()
@@ -221,6 +263,7 @@ async def test_requests_are_bounded_in_number_and_the_hubs_own_reads_pass_them()
     assert (most, inside) == (places, 0)
 
 
+@pytest.mark.alone("measures time")
 async def test_waiting_for_a_place_counts_too_and_a_place_is_never_lost() -> None:
     loop = asyncio.get_running_loop()
     gate = Gate(0.2)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from realtime.core.live.events import to_time
-from realtime.mongo.feed import token_time
+from realtime.mongo.replies import token_time
 from tests.mongo.commands import Documents, failing, now, plain
 from tests.mongo.reading import FEED, reading, shown, transaction, truth
 from tests.replica_set import ReplicaSet
@@ -73,6 +73,7 @@ async def test_a_transaction_over_several_oplog_entries_is_one_moment(
     assert got.feed.held_replies > 1
 
 
+@pytest.mark.alone("measures time")
 async def test_an_isolated_insert_waits_for_nothing(database: Documents, replica_set: ReplicaSet) -> None:
     """The await time is 1 s: a feed that waits for emptiness would show it."""
     loop = asyncio.get_running_loop()

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from typing import Any
 
 import bson
 import pytest
+from bson.binary import Binary
+from bson.datetime_ms import DatetimeMS
+from bson.objectid import ObjectId
+from bson.raw_bson import RawBSONDocument
 
+from realtime.core.bson import stored
+from realtime.core.bson.stored import Broken
 from realtime.core.live.events import to_time, to_timestamp
 from realtime.errors import (
     DuplicateKeyError,
@@ -54,6 +61,45 @@ def told(database: Documents, start: int, count: int) -> list[tuple[str, Any, in
     with database.watch(start_at_operation_time=to_timestamp(start + 1)) as stream:
         events = [next(stream) for _ in range(count)]
     return [(event["operationType"], event["documentKey"]["_id"], to_time(event["clusterTime"])) for event in events]
+
+
+# ------------------------------------------------------------------------------------------- answers that quote values
+
+
+@pytest.mark.parametrize(
+    "value",
+    [Binary(b"12345", 4), Binary(b"12345", 3), Binary(b"x" * 16, 4), uuid.UUID(int=5), DatetimeMS(2**60)],
+    ids=ascii,
+)
+async def test_a_value_that_is_there_twice_is_a_duplicate_whatever_the_driver_makes_of_it(
+    writer: MongoWriter, database: Documents, value: Any
+) -> None:
+    """Binary data whose subtype says UUID and that is none was said to be unstorable, by the answer that quotes it."""
+    database.orders.create_index("u", unique=True)
+    made = await writer.insert("orders", {"u": value})
+    other = await writer.insert("orders", {"u": 1})
+    writes: list[Write] = [
+        lambda: writer.insert("orders", {"u": value}),
+        lambda: writer.replace("orders", other.key, {"u": value}),
+        lambda: writer.update("orders", other.key, {"$set": {"u": value}}),
+        lambda: writer.update("orders", other.key, {"$set": {"u": value}}, where={"u": 1}),
+    ]
+    for write in writes:
+        with pytest.raises(DuplicateKeyError):
+            await write()
+    with pytest.raises(DuplicateKeyError):
+        await writer.insert_many("orders", [{"u": 2}, {"u": value}])
+    keyed = await writer.insert("orders", {"_id": value})
+    assert (keyed.key, type(made.key)) == (value, ObjectId)
+    assert (await writer.delete("orders", value)).matched == 1
+
+
+async def test_an_answer_may_quote_text_that_is_no_utf_8(writer: MongoWriter, database: Documents) -> None:
+    database.orders.create_index("u", unique=True)
+    documents = [{"_id": 1, "u": Broken("\udcff")}, {"_id": 2, "v": Broken("\udcff")}]
+    database.orders.insert_many([RawBSONDocument(stored.encode(document)) for document in documents])
+    with pytest.raises(DuplicateKeyError):
+        await writer.update("orders", 2, {"$rename": {"v": "u"}})
 
 
 # ------------------------------------------------------------------------------------------------------------ its time

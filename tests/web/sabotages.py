@@ -8,12 +8,223 @@ SSE = "realtime/web/http/sse.py"
 AFTER = "tests/web/http/test_after.py"
 STREAMS = "tests/web/http/test_sse.py"
 
+KEYS = "tests/web/http/test_keys.py"
+NAMES = "tests/web/http/test_names.py"
+PLAIN = "tests/web/http/test_http.py"
+ETAGS = "tests/web/http/test_etags.py"
+
 HTTP: list[tuple[str, str, str, str, str]] = [
+    (
+        "paths: the end of a path is before its newline too",
+        "realtime/web/entrance/paths.py",
+        '_MARKS = {"\\n": "\\ud80a", "%"',
+        '_MARKS = {"\\n": "\\n", "%"',
+        f"{KEYS}::test_a_newline_is_part_of_the_key[abc%0A]",
+    ),
+    (
+        "paths: a dot is a path as it is",
+        "realtime/web/http/keys.py",
+        '_SEGMENTS = frozenset({"", ".", ".."})',
+        '_SEGMENTS = frozenset({""})',
+        "tests/e2e/test_paths.py::test_every_client_comes_to_the_document_that_was_meant_and_to_no_other",
+    ),
+    (
+        "paths: a socket at a path that ends with a newline",
+        "realtime/web/entrance/live.py",
+        "        if paths.goes_on(connection.scope):",
+        "        if False:",
+        f"{KEYS}::test_a_socket_is_not_opened_at_a_path_that_ends_with_a_newline",
+    ),
+    (
+        "paths: code is text",
+        "realtime/web/http/keys.py",
+        "if type(key) is str:",
+        "if isinstance(key, str):",
+        f"{KEYS}::test_code_is_not_the_text_that_it_holds",
+    ),
+    (
+        "paths: text that looks like JSON is said as it is",
+        "realtime/web/http/keys.py",
+        """if key[:1] in {"{", '"'} or _OBJECT_ID""",
+        "if _OBJECT_ID",
+        f"{KEYS}::test_keys_by_chance_and_the_hard_ones_there_and_back[2000]",
+    ),
+    (
+        "paths: no key is the empty one",
+        "realtime/web/http/keys.py",
+        "if not text:",
+        "if False:",
+        f"{KEYS}::test_no_key_at_all_is_not_the_empty_one",
+    ),
+    (
+        "paths: an opaque key is refused without a word of paths",
+        "realtime/web/http/keys.py",
+        "if isinstance(key, dict) and OPAQUE in key:",
+        "if False:",
+        f"{KEYS}::test_a_key_that_json_cannot_say_has_no_path_and_says_so",
+    ),
+    (
+        "paths: bytes that are no UTF-8 are U+FFFD",
+        "realtime/web/entrance/paths.py",
+        'errors="surrogateescape"',
+        'errors="replace"',
+        f"{KEYS}::test_bytes_that_are_no_utf_8_are_no_key",
+    ),
+    (
+        "paths: no word of a key too long for a path",
+        "realtime/web/http/rest.py",
+        '{**shown, "no_location": NO_LOCATION}',
+        "shown",
+        f"{KEYS}::test_a_key_too_long_for_a_path_says_so_in_place_of_a_location",
+    ),
+    (
+        "paths: a name leaves as it is",
+        "realtime/web/entrance/paths.py",
+        "/{component(collection)}/documents/",
+        "/{collection}/documents/",
+        f"{NAMES}::test_an_insert_says_where_the_document_is",
+    ),
+    (
+        "paths: an encoded slash separates",
+        "realtime/web/entrance/paths.py",
+        '"/": "\\ud82f"}',
+        '"/": "/"}',
+        f"{NAMES}::test_every_name_is_served_by_every_way",
+    ),
+    (
+        "paths: a name that is described encoded is matched so",
+        "realtime/web/entrance/paths.py",
+        '"%": "\\ud825"',
+        '"%": "%"',
+        f"{NAMES}::test_a_models_collection_is_described_by_its_path_whatever_its_name",
+    ),
+    (
+        "frames: thousands of digits hide the id",
+        "realtime/core/wire/legible.py",
+        "parse_int=_nought, ",
+        "",
+        "tests/core/wire/test_legible.py::test_what_a_frame_holds_keeps_nobody_from_its_fields[4,301 digits and more]",
+    ),
+    (
+        "counts: since when is not said",
+        "realtime/web/http/listing.py",
+        '"position": format_position(live.epoch, time)}',
+        '"position": format_position(live.epoch, 0)}',
+        "tests/web/http/test_rest.py::test_a_count_says_up_to_which_position_it_has_what_happened",
+    ),
+    (
+        "names: what drivers refuse is served by those who ask none",
+        "realtime/core/wire/reserved_names.py",
+        'if ".." in f".{name}.":',
+        'if name.startswith("."):',
+        f"{NAMES}::test_a_name_that_is_refused_is_refused_by_every_way_alike['a..b']",
+    ),
+    (
+        "names: MongoDB's bound is left to MongoDB",
+        "realtime/core/wire/collections.py",
+        "if size > self.longest:",
+        "if False:",
+        "tests/core/wire/test_collections.py::test_a_name_has_as_many_bytes_as_its_database_leaves",
+    ),
+    (
+        "http: Allow is of one route",
+        "realtime/web/entrance/problems.py",
+        'routes = scope["app"].routes if "app" in scope else [fallback]',
+        "routes = [fallback]",
+        f"{PLAIN}::test_another_method_is_405_and_allow_says_all_that_there_are[by_router-POST-0]",
+    ),
+    (
+        "http: a 405 is left to the application around",
+        "realtime/web/entrance/problems.py",
+        'if not self.methods or scope["method"] in self.methods:',
+        "if True:",
+        f"{PLAIN}::test_another_method_is_405_and_allow_says_all_that_there_are[by_router-POST-0]",
+    ),
+    (
+        "http: the head of a stream has no body, so the length 0",
+        "realtime/web/entrance/streaming.py",
+        'del self.headers["content-length"]',
+        "pass",
+        f"{PLAIN}::test_the_head_of_a_stream_says_no_length[events-text/event-stream]",
+    ),
+    (
+        "http: what Accept chose is not said",
+        "realtime/web/http/listing.py",
+        'response.headers.add_vary_header("Accept")',
+        "pass",
+        f"{PLAIN}::test_every_answer_that_accept_chooses_says_so[application/json]",
+    ),
+    (
+        "http: a compressed body is read as it is",
+        "realtime/web/http/bodies.py",
+        'if encoding.strip().lower() not in {"", "identity"}:',
+        "if False:",
+        f"{PLAIN}::test_a_compressed_body_is_415_and_says_what_is_taken[PUT]",
+    ),
+    (
+        "http: sort is JSON alone",
+        "realtime/web/http/bodies.py",
+        'if not text or text.lstrip().startswith(("[", "{")):',
+        "if True:",
+        f"{PLAIN}::test_sort_is_taken_as_tail_takes_it[-total]",
+    ),
+    (
+        "http: a count of another time",
+        "realtime/mongo/snapshot.py",
+        'concern = {"level": "snapshot", "atClusterTime": to_timestamp(time)}\n        try:',
+        'concern = {"level": "snapshot"}\n        try:',
+        f"{PLAIN}::test_the_count_is_of_the_pages_own_time",
+    ),
+    (
+        "http: a count without an end",
+        "realtime/mongo/snapshot.py",
+        '{**command, **(options or {}), "maxTimeMS": self._milliseconds}',
+        "{**command, **(options or {})}",
+        f"{PLAIN}::test_a_count_that_takes_too_long_ends_and_names_the_mend",
+    ),
+    (
+        "etags: no element may be empty",
+        "realtime/web/http/etags.py",
+        "[ \\t]*,[ \\t,]*{_ONE})*",
+        "[ \\t]*,[ \\t]*{_ONE})*",
+        f"{ETAGS}::test_empty_elements_of_a_list_of_tags_count_for_nothing",
+    ),
+    (
+        "etags: the tag of a write by a second read",
+        WRITES,
+        "return_document=ReturnDocument.AFTER, **options)",
+        (
+            "return_document=ReturnDocument.AFTER, **options)\n"
+            "        after = await documents.find_one(_by(key), session=session)"
+        ),
+        f"{ETAGS}::test_the_tag_of_a_write_is_of_that_write_and_of_none_that_came_after",
+    ),
+    (
+        "etags: an upsert and its look at what was there are two",
+        WRITES,
+        "whole = change.upsert and change.image",
+        "whole = False",
+        f"{ETAGS}::test_of_parallel_upserts_one_makes_the_document_and_says_so",
+    ),
+    (
+        "etags: a capped collection takes no upsert",
+        WRITES,
+        "NOT_IN_A_TRANSACTION = 263",
+        "NOT_IN_A_TRANSACTION = 0",
+        f"{ETAGS}::test_a_capped_collection_is_upserted_into_as_well",
+    ),
+    (
+        "a second small frame waits for an acknowledgement",
+        "realtime/web/server.py",
+        "TCP_NODELAY, 1)",
+        "TCP_NODELAY, 0)",
+        "tests/web/socket/test_socket.py::test_two_small_frames_in_a_row_wait_for_no_acknowledgement",
+    ),
     (
         "bulk insert without its transaction",
         WRITES,
-        "result = await transact(session, write, self._gate.seconds)\n            return Inserted",
-        "result = await write(session)\n            return Inserted",
+        "await transact(session, write, self._gate.seconds)\n            return Inserted",
+        "await write(session)\n            return Inserted",
         "tests/web/http/test_bulk.py::test_a_list_is_one_moment_at_its_position",
     ),
     (
@@ -33,8 +244,8 @@ HTTP: list[tuple[str, str, str, str, str]] = [
     (
         "If-Match is decided before the transaction of the write",
         WRITES,
-        "result = await self._conditional(session, collection, key, write, terms)\n            made",
-        "await self._check(None, collection, key, terms)\n            result = await write(session)\n            made",
+        "outcome = await self._conditional(session, collection, key, write, terms, whole=whole)",
+        "await self._check(None, collection, key, terms)\n                outcome = await write(session)",
         "tests/web/http/test_etags.py::test_50_parallel_puts_with_one_tag_are_one_200_and_49_times_412",
     ),
     (
@@ -68,8 +279,8 @@ HTTP: list[tuple[str, str, str, str, str]] = [
     (
         "NDJSON collects before it writes",
         "realtime/web/http/ndjson.py",
-        'await write(b"".join(ejson.encode(document) + b"\\n" for document in documents))',
-        'self.body += b"".join(ejson.encode(document) + b"\\n" for document in documents)',
+        'await write(b"".join(keys.shown(document) + b"\\n" for document in documents))',
+        'self.body += b"".join(keys.shown(document) + b"\\n" for document in documents)',
         "tests/web/http/test_ndjson.py::test_a_million_documents_leave_the_process_below_30_mb_more",
     ),
     (
@@ -91,7 +302,7 @@ HTTP: list[tuple[str, str, str, str, str]] = [
         SSE,
         "if position is None:\n        return opened()",
         "if position is None or position:\n        return opened()",
-        "tests/exact/test_sse.py::test_after_kill_9_last_event_id_brings_exactly_the_rest",
+        "tests/exact/test_sse.py::test_after_kill_9_last_event_id_brings_exactly_the_rest[3]",
     ),
     (
         "a stream that is gone keeps its subscription",
@@ -103,8 +314,8 @@ HTTP: list[tuple[str, str, str, str, str]] = [
     (
         "event streams are not told of the end",
         "realtime/web/server.py",
-        "self._drain()",
-        "pass",
+        "        await self._drain()\n",
+        "        pass\n",
         f"{STREAMS}::test_the_services_end_ends_the_streams_at_once_and_they_may_resume",
     ),
 ]

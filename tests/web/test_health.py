@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from realtime.core.upstream.health import SILENT_SECONDS
+from realtime.core.upstream.health import SILENT_SECONDS, FeedStatus
 from realtime.mongo.clock import Instant
 from realtime.operations.health import READY_GRACE_SECONDS, Health
 from tests.serving import Service
@@ -81,12 +81,25 @@ async def test_a_service_that_is_behind_but_moves_is_not_degraded(service: Servi
     assert service.realtime.live().degraded is None
 
 
+async def test_a_pipe_that_cannot_go_on_is_degraded_until_it_does(service: Service) -> None:
+    health = health_of(service)
+    async with wired(service.url) as wire:
+        for reason in ("changes cannot be told: one", "changes cannot be told: two", None):
+            health.stuck(reason)
+            # The feed's own word for it, that it is up, is no contradiction.
+            health.report(FeedStatus(up=True))
+        await wire.when(lambda: len(wire.of("status")) == 2)
+        told = wire.of("status")
+        assert [status["feed"] for status in told] == ["degraded", "up"]
+        assert told[0]["reason"] == "changes cannot be told: one"
+
+
 async def test_30_s_of_degraded_are_ready_and_then_no_more(service: Service) -> None:
     health, clock = health_of(service), Clock(service)
     health._clock = clock
     clock.ahead = 100
-    await health.measure()
-    await health.measure()
+    for _ in range(3):  # where it stands, that it stands, and that it still does
+        await health.measure()
     began = health._degraded_at
     assert began is not None
     answers = []

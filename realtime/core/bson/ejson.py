@@ -18,7 +18,7 @@ from typing import Any
 
 import orjson
 from bson import SON
-from bson.binary import Binary
+from bson.binary import OLD_BINARY_SUBTYPE, UUID_SUBTYPE, Binary
 from bson.code import Code
 from bson.datetime_ms import DatetimeMS
 from bson.dbref import DBRef
@@ -31,10 +31,23 @@ from bson.objectid import ObjectId
 from bson.regex import Regex
 from bson.timestamp import Timestamp
 
-MAX_DEPTH = 100
+from realtime.core.bson.stored import (
+    Broken,
+    BrokenSymbol,
+    OddBinary,
+    OddRegex,
+    Pointer,
+    Repeated,
+    Symbol,
+    Undefined,
+    utf8,
+)
+
+MAX_DEPTH = 180
 """MongoDB's own bound on the nesting of a stored document."""
 
 SAFE_INTEGER = 2**53
+_UUID_BYTES = 16
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _MILLISECOND = dt.timedelta(milliseconds=1)
 _YEAR_10000_MS = 253_402_300_800_000
@@ -52,8 +65,38 @@ class EjsonValueError(EjsonError):
 
 
 def encode(value: Any) -> bytes:
-    """UTF-8 Extended JSON without white space. `TypeError` for what BSON does not have."""
+    """UTF-8 Extended JSON without white space. `TypeError` for what BSON does not have.
+
+    Each byte of stored text that is no UTF-8 is shown as U+FFFD, in a name as `\\xff`, so that two names stay two.
+    """
+    shown = plain(value)
+    try:
+        return orjson.dumps(shown)
+    except TypeError:
+        return orjson.dumps(_sayable(shown))
+
+
+def encode_strictly(value: Any) -> bytes:
+    """As `encode`, of what somebody made and nobody stored: `TypeError` for text with a lone surrogate."""
     return orjson.dumps(plain(value))
+
+
+_LONE = re.compile("[\ud800-\udfff]")
+
+
+def _sayable(value: Any) -> Any:
+    """What `plain` gave, without the lone surrogates that stand for bytes which are no UTF-8."""
+    if isinstance(value, str):
+        return _LONE.sub("\ufffd", value)
+    if isinstance(value, dict):
+        fields: dict[str, Any] = {}
+        for name, inner in value.items():
+            shown = utf8(name).decode("utf-8", "backslashreplace")
+            while shown in fields or (shown != name and shown in value):
+                shown = f"\\{shown}"
+            fields[shown] = _sayable(inner)
+        return fields
+    return [_sayable(inner) for inner in value] if isinstance(value, list) else value
 
 
 def plain(value: Any) -> Any:
@@ -155,6 +198,13 @@ _ENCODERS: dict[type, Callable[[Any], Any]] = {
     MinKey: lambda _: {"$minKey": 1},
     MaxKey: lambda _: {"$maxKey": 1},
     DBRef: lambda value: _mapping(value.as_doc()),
+    Undefined: lambda _: {"$undefined": True},
+    **dict.fromkeys((Symbol, BrokenSymbol), lambda value: {"$symbol": str(value)}),
+    Broken: str,
+    Pointer: lambda value: {"$dbPointer": {"$ref": value.namespace, "$id": {"$oid": str(value.id)}}},
+    OddBinary: lambda value: _binary(Binary(value.data, OLD_BINARY_SUBTYPE)),
+    OddRegex: lambda value: {"$regularExpression": {"pattern": str(value.pattern), "options": value.options}},
+    Repeated: _mapping,
     SON: _mapping,
     Mapping: _mapping,
     str: str,
@@ -165,38 +215,75 @@ _ENCODERS: dict[type, Callable[[Any], Any]] = {
 # ---------------------------------------------------------------------------------------------------------- decode
 
 
-FRAME_DEPTH = MAX_DEPTH + 4
-"""Of a frame that carries a stored document: the frame, its list of changes, the change and the document."""
+FRAME_DEPTH = MAX_DEPTH + 6
+"""Of a frame that carries a stored document, with what is around it: the frame, its list of changes and the change."""
 
 
 def decode_frame(text: str | bytes) -> Any:
     """What a server frame says. A stored document may look like a `$…` wrapper and be none: it stays as it is."""
-    return _decode(text, _object_or_fields, FRAME_DEPTH)
+    return _decode(text, _object_or_fields)
 
 
 def decode(text: str | bytes) -> Any:
     """The BSON value that `text` (UTF-8) stands for. `EjsonError` for anything that is not strict JSON.
 
-    Refused beside broken syntax: NaN literals, lone surrogates, duplicate keys, nesting over `MAX_DEPTH`. A number
-    literal beyond 64 bits is a double, as the Extended JSON specification has it.
+    Refused beside broken syntax: NaN literals, lone surrogates, duplicate keys, and nesting over `MAX_DEPTH` with what
+    is around a document. `EjsonValueError` says where: what has the name of a wrapper of the specification and is not
+    exactly one, and integers beyond 64 bits that are no double.
     """
-    return _decode(text, _object, MAX_DEPTH)
+    return _decode(text, _object)
 
 
-def _decode(text: str | bytes, hook: Callable[[Any], Any], deepest: int) -> Any:
+def _decode(text: str | bytes, hook: Callable[[Any], Any]) -> Any:
     try:
         # orjson is the strict one (UTF-8, surrogates, NaN); json is the one that shows duplicate keys.
         orjson.loads(text)
         value = json.loads(text, object_pairs_hook=hook, parse_int=_parse_int)
+    except EjsonValueError as error:
+        raise EjsonValueError(f"{error}{_where(text)}") from None
     except EjsonError:
         raise
     except RecursionError:
-        raise EjsonError(f"nested deeper than {deepest}") from None
+        raise EjsonError(f"nested deeper than {MAX_DEPTH}") from None
     except ValueError as error:
         raise EjsonError(f"not JSON: {error}") from None
-    if depth(value) > deepest:
-        raise EjsonError(f"nested deeper than {deepest}")
+    if depth(value) > FRAME_DEPTH:
+        raise EjsonError(f"nested deeper than {MAX_DEPTH}")
     return value
+
+
+def _where(text: str | bytes) -> str:
+    """The path of the first value that was refused, for a message; empty at the top."""
+
+    def number(literal: str) -> Any:
+        try:
+            return _parse_int(literal)
+        except EjsonValueError:
+            return _REFUSED
+
+    def fields(pairs: list[tuple[str, Any]]) -> Any:
+        try:
+            return _object(pairs)
+        except EjsonError:
+            return _REFUSED
+
+    found = _path_of(json.loads(text, object_pairs_hook=fields, parse_int=number))
+    return f" (at {found})" if found else ""
+
+
+_REFUSED = object()
+
+
+def _path_of(value: Any) -> str | None:
+    """The path of `_REFUSED` in it; empty where it is that itself."""
+    if value is _REFUSED:
+        return ""
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, inner in inside:
+        found = _path_of(inner)
+        if found is not None:
+            return f"{name}.{found}" if found else str(name)
+    return None
 
 
 def depth(value: Any) -> int:
@@ -212,10 +299,20 @@ def depth(value: Any) -> int:
 
 
 def _parse_int(literal: str) -> Any:
-    if len(literal) > 20:
-        return float(literal)
-    number = int(literal)
-    return number if -(2**63) <= number < 2**63 else float(number)
+    if len(literal) <= _DIGITS:
+        number = int(literal)
+        if -(2**63) <= number < 2**63:
+            return number
+        # JavaScript writes the double 1e19 so.
+        if int(float(number)) == number:
+            return float(number)
+    raise EjsonValueError(
+        f"{literal[:40]} is beyond 64 bits: wrap it in $numberDouble, which rounds it, or in $numberDecimal"
+    )
+
+
+_DIGITS = 300
+"""Of an integer that a double may be."""
 
 
 def _object(pairs: list[tuple[str, Any]]) -> Any:
@@ -257,50 +354,55 @@ def _inner(fields: dict[str, Any], name: str, *expected: str) -> dict[str, Any]:
     return inner
 
 
+_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
+_DOUBLE = re.compile(r"-?Infinity|NaN|-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+_DECIMAL = re.compile(r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[iI]nf(?:inity)?)|[nN]a[nN]")
+_DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:?\d\d)", re.ASCII)
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_SUBTYPE = re.compile(r"[0-9a-fA-F]{1,2}")
+_OID = re.compile(r"[0-9a-fA-F]{24}")
+
+
+def _matching(pattern: re.Pattern[str], fields: dict[str, Any], name: str) -> str:
+    text = _text(fields, name)
+    if not pattern.fullmatch(text):
+        raise ValueError(text)
+    return text
+
+
 def _to_int32(fields: dict[str, Any]) -> int:
-    number = int(_text(fields, "$numberInt"))
+    number = int(_matching(_INTEGER, fields, "$numberInt"))
     if not -(2**31) <= number < 2**31:
         raise ValueError(number)
     return number
 
 
 def _to_int64(fields: dict[str, Any]) -> Int64:
-    text = _text(fields, "$numberLong")
-    number = int(text) if len(text) <= 20 else 2**63
+    number = int(_matching(_INTEGER, fields, "$numberLong"))
     if not -(2**63) <= number < 2**63:
         raise ValueError(number)
     return Int64(number)
 
 
-def _to_double(fields: dict[str, Any]) -> float:
-    text = _text(fields, "$numberDouble")
-    if not re.fullmatch(r"-?Infinity|NaN|-?[0-9.]+([eE][+-]?[0-9]+)?", text):
-        raise ValueError(text)
-    return float(text)
-
-
 def _to_date(fields: dict[str, Any]) -> dt.datetime | DatetimeMS:
     value = fields["$date"]
-    if isinstance(value, str):
-        moment = dt.datetime.fromisoformat(value)
-        if moment.tzinfo is None:
-            raise ValueError(value)
-        return _EPOCH + (moment - _EPOCH) // _MILLISECOND * _MILLISECOND
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(value)
-    try:
-        return _EPOCH + value * _MILLISECOND
-    except OverflowError:
-        return DatetimeMS(int(value))  # of an Int64 it would be one that the driver cannot encode without a warning
+    if type(value) is Int64:
+        try:
+            return _EPOCH + int(value) * _MILLISECOND
+        except OverflowError:
+            return DatetimeMS(int(value))  # of an Int64 it would be one that the driver cannot encode without a warning
+    moment = dt.datetime.fromisoformat(_matching(_DATE, fields, "$date"))
+    return _EPOCH + (moment - _EPOCH) // _MILLISECOND * _MILLISECOND
 
 
 def _to_binary(fields: dict[str, Any]) -> Any:
     inner = _inner(fields, "$binary", "base64", "subType")
-    data = base64.b64decode(_text(inner, "base64"), validate=True)
-    subtype = int(_text(inner, "subType"), 16)
-    if not 0 <= subtype <= 255:
-        raise ValueError(subtype)
-    if subtype == 4 and len(data) == 16:
+    text = _text(inner, "base64")
+    data = base64.b64decode(text, validate=True)
+    if base64.b64encode(data).decode() != text:
+        raise ValueError(text)  # bits that stand for nothing
+    subtype = int(_matching(_SUBTYPE, inner, "subType"), 16)
+    if subtype == UUID_SUBTYPE and len(data) == _UUID_BYTES:
         return uuid.UUID(bytes=data)
     return data if subtype == 0 else Binary(data, subtype)
 
@@ -308,38 +410,39 @@ def _to_binary(fields: dict[str, Any]) -> Any:
 def _to_regex(fields: dict[str, Any]) -> Regex[str]:
     inner = _inner(fields, "$regularExpression", "pattern", "options")
     options = _text(inner, "options")
-    if set(options) - set("ilmsux") or "\0" in _text(inner, "pattern"):
+    if options != "".join(sorted(set(options) & set("ilmsux"))) or "\0" in _text(inner, "pattern"):
         raise ValueError(options)
     return Regex(_text(inner, "pattern"), options)
 
 
 def _to_timestamp(fields: dict[str, Any]) -> Timestamp:
     inner = _inner(fields, "$timestamp", "t", "i")
+    if type(inner["t"]) is not int or type(inner["i"]) is not int:
+        raise TypeError(inner)
     return Timestamp(inner["t"], inner["i"])
 
 
 def _to_code(fields: dict[str, Any]) -> Code:
-    scope = fields.get("$scope")
-    if scope is not None and not isinstance(scope, dict):
-        raise TypeError(scope)
-    return Code(_text(fields, "$code"), scope)
+    if "$scope" in fields and not isinstance(fields["$scope"], dict):
+        raise TypeError(fields["$scope"])
+    return Code(_text(fields, "$code"), fields.get("$scope"))
 
 
 def _one(fields: dict[str, Any], name: str, value: Any) -> Any:
-    if fields[name] != 1:
+    if type(fields[name]) is not int or fields[name] != 1:
         raise ValueError(fields[name])
     return value
 
 
 _DECODERS: dict[str, Callable[[dict[str, Any]], Any]] = {
-    "$oid": lambda fields: ObjectId(_text(fields, "$oid")),
+    "$oid": lambda fields: ObjectId(_matching(_OID, fields, "$oid")),
     "$date": _to_date,
     "$numberInt": _to_int32,
     "$numberLong": _to_int64,
-    "$numberDouble": _to_double,
-    "$numberDecimal": lambda fields: Decimal128(_text(fields, "$numberDecimal")),
+    "$numberDouble": lambda fields: float(_matching(_DOUBLE, fields, "$numberDouble")),
+    "$numberDecimal": lambda fields: Decimal128(_matching(_DECIMAL, fields, "$numberDecimal")),
     "$binary": _to_binary,
-    "$uuid": lambda fields: uuid.UUID(_text(fields, "$uuid")),
+    "$uuid": lambda fields: uuid.UUID(_matching(_UUID, fields, "$uuid")),
     "$regularExpression": _to_regex,
     "$timestamp": _to_timestamp,
     "$code": _to_code,

@@ -12,9 +12,8 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from bson.binary import OLD_BINARY_SUBTYPE, Binary, UuidRepresentation
+from bson.binary import OLD_BINARY_SUBTYPE, Binary
 from bson.code import Code
-from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.datetime_ms import DatetimeMS
 from bson.dbref import DBRef
 from bson.decimal128 import Decimal128
@@ -26,18 +25,19 @@ from bson.regex import Regex
 from bson.timestamp import Timestamp
 
 from realtime.core.bson.ejson import millis, regex_options
+from realtime.core.bson.stored import (
+    Broken,
+    BrokenSymbol,
+    OddBinary,
+    OddRegex,
+    Pointer,
+    Repeated,
+    Symbol,
+    Undefined,
+    utf8,
+)
 
 Order = tuple[int, Any]
-
-CODEC: CodecOptions[dict[str, Any]] = CodecOptions(
-    tz_aware=True,
-    tzinfo=dt.UTC,
-    uuid_representation=UuidRepresentation.STANDARD,
-    # One date past 9999 or one broken string from another driver must not end the stream at every resume.
-    datetime_conversion=DatetimeConversion.DATETIME_AUTO,
-    unicode_decode_error_handler="replace",
-)
-"""How BSON becomes Python values and back, everywhere."""
 
 
 class _Missing:
@@ -65,11 +65,12 @@ MISSING: Final = _Missing()
     DATE,
     TIMESTAMP,
     REGEX,
+    POINTER,
     CODE,
     SCOPED,
     MAX_KEY,
-) = range(16)
-"""Ranks, in MongoDB's order. Nothing here is undefined, but an empty array sorts as if it were."""
+) = range(17)
+"""Ranks, in MongoDB's order. An empty array sorts as if it were undefined."""
 
 
 def order(value: Any) -> Order:
@@ -107,16 +108,63 @@ def _decimal(value: Decimal128) -> Order:
 
 
 def _object(value: Mapping[str, Any]) -> Order:
-    # Field by field: the value's type, then the name, then the value; a prefix is less.
-    return OBJECT, tuple((rank, name, inner) for name, (rank, inner) in ((n, order(v)) for n, v in value.items()))
+    # Field by field: the value's type, then the name, then the value; a prefix is less. A loop and no generator, which
+    # would take two frames more of Python's stack for each of the 180 levels that MongoDB stores.
+    placed = []
+    for name, inner in value.pairs if isinstance(value, Repeated) else value.items():
+        rank, comparable = order(inner)
+        placed.append((rank, name if name.isascii() else _comparable(name), comparable))
+    return OBJECT, tuple(placed)
 
 
 def _array(value: list[Any]) -> Order:
-    return ARRAY, tuple(order(inner) for inner in value)
+    return ARRAY, tuple(map(order, value))
 
 
-def binary_of(value: bytes | uuid.UUID) -> tuple[int, bytes]:
+class _Bytes:
+    """Text that is no UTF-8, among texts: MongoDB compares their bytes."""
+
+    __slots__ = ("raw",)
+
+    def __init__(self, raw: bytes) -> None:
+        self.raw = raw
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Bytes) and self.raw == other.raw
+
+    def __hash__(self) -> int:
+        return hash(self.raw)
+
+    def __lt__(self, other: _Bytes | str) -> bool:
+        return self.raw < _raw(other)
+
+    def __le__(self, other: _Bytes | str) -> bool:
+        return self.raw <= _raw(other)
+
+    def __gt__(self, other: _Bytes | str) -> bool:
+        return self.raw > _raw(other)
+
+    def __ge__(self, other: _Bytes | str) -> bool:
+        return self.raw >= _raw(other)
+
+
+def _raw(text: _Bytes | str) -> bytes:
+    return text.raw if isinstance(text, _Bytes) else text.encode()
+
+
+def _comparable(text: str) -> Any:
+    """Texts by their code points, which is the order of their UTF-8 bytes; those that are no UTF-8 by their bytes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return _Bytes(utf8(text))
+    return str(text)
+
+
+def binary_of(value: bytes | uuid.UUID | OddBinary) -> tuple[int, bytes]:
     """Subtype and bytes of binary data, as stored."""
+    if isinstance(value, OddBinary):
+        return OLD_BINARY_SUBTYPE, value.data
     if isinstance(value, uuid.UUID):
         return 4, value.bytes
     subtype = value.subtype if isinstance(value, Binary) else 0
@@ -125,18 +173,25 @@ def binary_of(value: bytes | uuid.UUID) -> tuple[int, bytes]:
     return subtype, len(data).to_bytes(4, "little") + data if subtype == OLD_BINARY_SUBTYPE else data
 
 
-def _binary(value: bytes | uuid.UUID) -> Order:
+def _binary(value: bytes | uuid.UUID | OddBinary) -> Order:
     subtype, data = binary_of(value)
     return BINARY, (len(data), subtype, data)
 
 
 def _code(value: Code) -> Order:
-    return (CODE, str(value)) if value.scope is None else (SCOPED, (str(value), _object(value.scope)))
+    text = _comparable(value)
+    return (CODE, text) if value.scope is None else (SCOPED, (text, _object(value.scope)))
 
 
 def _regex(value: Regex[Any]) -> Order:
     pattern = value.pattern.encode() if isinstance(value.pattern, str) else value.pattern
     return REGEX, (pattern, regex_options(value))
+
+
+def _pointer(value: Pointer) -> Order:
+    # MongoDB sorts by length and id, and takes two that differ in the name alone for equal unless an index sorts them.
+    namespace = utf8(value.namespace)
+    return POINTER, (len(namespace), value.id.binary, namespace)
 
 
 _ORDERERS: dict[type, Callable[[Any], Order]] = {
@@ -162,6 +217,13 @@ _ORDERERS: dict[type, Callable[[Any], Order]] = {
     MaxKey: lambda _: (MAX_KEY, 0),
     DBRef: lambda value: _object(value.as_doc()),
     _Missing: lambda _: (NULL, 0),
+    Undefined: lambda _: (UNDEFINED, 0),
+    Symbol: lambda value: (STRING, str(value)),
+    **dict.fromkeys((Broken, BrokenSymbol), lambda value: (STRING, _comparable(value))),
+    Pointer: _pointer,
+    OddBinary: _binary,
+    OddRegex: lambda value: (REGEX, (utf8(value.pattern), value.options)),
+    Repeated: _object,
     Mapping: _object,
 }
 
@@ -169,13 +231,13 @@ _RANKS: dict[type, int] = {
     **dict.fromkeys((int, float, Int64, Decimal128), NUMBER),
     **dict.fromkeys((type(None), _Missing), NULL),
     **dict.fromkeys((dt.datetime, DatetimeMS), DATE),
-    **dict.fromkeys((bytes, Binary, uuid.UUID), BINARY),
-    **dict.fromkeys((dict, DBRef), OBJECT),
-    str: STRING,
+    **dict.fromkeys((bytes, Binary, uuid.UUID, OddBinary), BINARY),
+    **dict.fromkeys((dict, DBRef, Repeated), OBJECT),
+    **dict.fromkeys((str, Symbol, Broken, BrokenSymbol), STRING),
     list: ARRAY,
     ObjectId: OBJECT_ID,
     bool: BOOLEAN,
     Timestamp: TIMESTAMP,
-    Regex: REGEX,
+    **dict.fromkeys((Regex, OddRegex), REGEX),
 }
 """Of the types that have one rank; code has two."""

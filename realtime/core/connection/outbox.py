@@ -1,7 +1,9 @@
-"""The bounded queue of frames for one connection whose transport is over its mark.
+"""The queue of frames for one connection whose transport is over its mark.
 
-Over its bound the outbox lets the heaviest channel *lapse*: what waits of it is dropped whole, and nothing of it is
-taken until the rest has been pulled. Then `take_lapsed` says from which cluster time on each channel was not told.
+Moments of channels are bounded. Over their bound the heaviest channel *lapses*: what waits of it is dropped whole, and
+nothing of it is taken until the rest has been pulled. Then `take_lapsed` says from which cluster time on each channel
+was not told. Answers, the frames of no channel, are never dropped and have room of their own: where that is full the
+outbox is `crowded`, and nothing more that has to be answered should be taken from its peer.
 """
 
 from __future__ import annotations
@@ -9,6 +11,13 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+
+ANSWER_BYTES = 256 * 1024
+"""Of answers that wait or are owed; half of it has to be free before more requests are taken."""
+OWED_BYTES = 256
+"""What is kept free for an answer that has to wait for something."""
+ALL_ROOM = ANSWER_BYTES // OWED_BYTES + 1
+"""So many owed answers leave no room: nothing more is taken from the peer until they are no longer owed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +47,19 @@ class _Moment:
 
 
 class Outbox:
-    """Frames in order, bounded in bytes. A run of frames (a snapshot) waits as its iterator and counts when pulled.
+    """Frames in order. A run of frames (a snapshot) waits as its iterator and counts when pulled.
 
-    An empty outbox takes one frame of any size, so that no bound makes a document undeliverable. `on_lapse` is called
-    with a channel when it lapses.
+    `limit`, in bytes, is for moments that have not begun. One of them alone may be larger: no bound makes a moment
+    undeliverable. `size`: everything that waits. `on_lapse` is called with a channel when it lapses.
     """
 
     def __init__(self, limit: int, on_lapse: Callable[[int], None] = lambda _channel: None) -> None:
         self.limit = limit
         self.size = 0
+        self.crowded = False
+        self._answers = 0
+        self._owed = 0
+        self._moments = 0
         self._on_lapse = on_lapse
         self._lapsed: dict[int, int] = {}
         self._entries: deque[bytes | Iterator[bytes] | _Moment] = deque()
@@ -54,25 +67,38 @@ class Outbox:
     def __bool__(self) -> bool:
         return bool(self._entries)
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits, is owed or has lapsed: another one would do as well."""
+        return not (self._entries or self._owed or self._lapsed)
+
     # ------------------------------------------------------------------------------------------------------------- in
 
-    def put(self, frame: bytes, part: Part | None = None) -> bool:
-        """Queue a frame, `part` of a channel or for itself.
-
-        False when it goes over the bound, belongs to no channel and no channel's moments can make room.
-        """
+    def put(self, frame: bytes, part: Part | None = None) -> None:
+        """Queue a frame, `part` of a channel or an answer."""
         if part is not None:
             self._put_part(frame, part)
-            return True
-        if not self._admits(len(frame)):
-            return False
+            return
         self._entries.append(frame)
         self.size += len(frame)
-        return True
+        self._answers += len(frame)
+        self._weigh()
 
     def put_run(self, frames: Iterator[bytes]) -> None:
         """Queue frames that are made as the transport drains."""
         self._entries.append(frames)
+
+    def owe(self, answers: int) -> None:
+        """So many more answers (fewer, where negative) are to come when what they wait for has happened."""
+        self._owed += answers * OWED_BYTES
+        self._weigh()
+
+    def _weigh(self) -> None:
+        weight = self._answers + self._owed
+        if weight > ANSWER_BYTES:
+            self.crowded = True
+        elif weight <= ANSWER_BYTES // 2:
+            self.crowded = False
 
     def _put_part(self, frame: bytes, part: Part) -> None:
         if part.channel in self._lapsed:
@@ -83,26 +109,28 @@ class Outbox:
             moment = tail
         else:
             moment = _Moment(part, begun=not part.first)
-        if not moment.begun and not self._admits(len(frame), part.channel):
+        if not moment.begun and not self._admits(len(frame), moment):
             self._lapse(part.channel, part.after)
             return
         if moment is not tail:
             self._entries.append(moment)
         moment.add(frame)
         self.size += len(frame)
+        if not moment.begun:
+            self._moments += len(frame)
 
-    def _admits(self, size: int, channel: int | None = None) -> bool:
-        """Make room by the heaviest channel, again and again; False when that is `channel` itself, or none is left."""
-        while self._entries and self.size + size > self.limit:
+    def _admits(self, size: int, moment: _Moment) -> bool:
+        """Make room by the heaviest channel, again and again; False when that is the moment's own."""
+        while self._moments + size > self.limit:
             weights: Counter[int] = Counter()
-            for moment in self._droppable():
-                weights[moment.part.channel] += moment.size
-            if channel is not None:
-                weights[channel] += size
+            for other in self._droppable():
+                if other is not moment:
+                    weights[other.part.channel] += other.size
             if not weights:
-                return False
+                return True
+            weights[moment.part.channel] += moment.size + size
             heaviest, _ = weights.most_common(1)[0]
-            if heaviest == channel:
+            if heaviest == moment.part.channel:
                 return False
             self._lapse(heaviest)
         return True
@@ -110,10 +138,17 @@ class Outbox:
     def _droppable(self) -> list[_Moment]:
         return [entry for entry in self._entries if isinstance(entry, _Moment) and not entry.begun]
 
+    def lapse(self, channel: int, after: int) -> None:
+        """Drop what waits of a channel, which was told up to `after`; it goes on when the rest has been pulled."""
+        self._lapse(channel, after)
+        self._lapsed[channel] = after
+
     def _lapse(self, channel: int, after: int = 0) -> None:
         dropped = [moment for moment in self._droppable() if moment.part.channel == channel]
         self._lapsed[channel] = dropped[0].part.after if dropped else after
-        self.size -= sum(moment.size for moment in dropped)
+        size = sum(moment.size for moment in dropped)
+        self.size -= size
+        self._moments -= size
         gone = {id(moment) for moment in dropped}
         self._entries = deque(entry for entry in self._entries if id(entry) not in gone)
         self._on_lapse(channel)
@@ -127,6 +162,8 @@ class Outbox:
             if isinstance(entry, bytes):
                 self._entries.popleft()
                 self.size -= len(entry)
+                self._answers -= len(entry)
+                self._weigh()
                 return entry
             if isinstance(entry, _Moment):
                 return self._pull_part(entry)
@@ -139,7 +176,10 @@ class Outbox:
 
     def _pull_part(self, moment: _Moment) -> bytes:
         frame = moment.frames.popleft()
-        moment.begun = True
+        if not moment.begun:
+            # From here on it has to be finished, so that it stands in nobody's way.
+            moment.begun = True
+            self._moments -= moment.size
         moment.size -= len(frame)
         self.size -= len(frame)
         if not moment.frames:
@@ -155,4 +195,5 @@ class Outbox:
         """Forget everything that waits."""
         self._entries.clear()
         self._lapsed.clear()
-        self.size = 0
+        self.size = self._answers = self._moments = 0
+        self._weigh()

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
-from realtime.core.bson.values import order
+from realtime.core.access.dates import date
+from realtime.core.access.principal import ANONYMOUS, Principal
+from realtime.core.connection.admission import Admission, Ending
+from realtime.core.connection.requests import check_write, collections_of, refuse_fields
 from realtime.core.live.aggregate import compile_grouping
 from realtime.core.live.events import format_position, parse_position
-from realtime.core.live.query import OWN_PREFIX, Query
+from realtime.core.live.query import Query
 from realtime.core.mql.filters import Bounds, compile_filter
 from realtime.core.mql.ordering import parse_sort
 from realtime.core.mql.projection import compile_projection
-from realtime.core.mql.updates import check_document, check_update
 from realtime.core.wire import protocol
 from realtime.core.wire.collections import Collections
 from realtime.errors import (
@@ -28,11 +29,7 @@ from realtime.errors import (
     RateLimitedError,
     ServiceError,
     TooManySubscriptionsError,
-    UnsupportedCollectionError,
-    UnsupportedOperatorError,
 )
-
-ANONYMOUS = "anonymous"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +68,12 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class OpenSubscription:
-    """Attach the subscription `id` to the hub; `after` is the cluster time to go on from."""
+    """Attach the subscription `id` to the hub; `after` is the cluster time to go on from; `since`: it is a date's."""
 
     id: str
     query: Query
     after: int | None
+    since: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,56 +98,126 @@ class Fence:
     time: int
 
 
-Effect = Send | OpenSubscription | EndSubscription | StartWrite | Fence
+@dataclass(frozen=True, slots=True)
+class Authenticate:
+    """Find out whose token this is, and say so to `Session.authenticated`; no other is to be asked about meanwhile."""
+
+    token: str = field(repr=False)
 
 
-def check_collection(name: str) -> None:
-    """Refuse names that cannot be collections, and the service's own."""
-    if name.startswith((OWN_PREFIX, "system.", ".")) or "$" in name or "\0" in name:
-        raise UnsupportedCollectionError(f"collection {name!r} is not to be had", details={"collection": name})
+@dataclass(frozen=True, slots=True)
+class Admit:
+    """From now on the connection is this principal's, until they expire or are revoked."""
+
+    principal: Principal
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """End the connection after what was sent; nothing more is taken from it."""
+
+    ending: Ending
+
+
+Effect = Send | OpenSubscription | EndSubscription | StartWrite | Fence | Authenticate | Admit | Close
 
 
 class Session:
-    """The state of one connection: which ids are taken, and what waits."""
+    """The state of one connection: who it is of, which ids are taken, and what waits.
 
-    def __init__(self, session_id: str, limits: Limits, epoch: str, principal: str = ANONYMOUS) -> None:
+    `principal` None: nobody yet, who has to send a token first. `asked`: who they are is asked here at all.
+    """
+
+    __slots__ = ("_asking", "admission", "ended", "epoch", "id", "limits", "pending_writes", "subscriptions")
+
+    def __init__(
+        self,
+        session_id: str,
+        limits: Limits,
+        epoch: str,
+        principal: Principal | None = ANONYMOUS,
+        *,
+        asked: bool = False,
+    ) -> None:
         self.id = session_id
         self.limits = limits
         self.epoch = epoch
-        self.principal = principal
+        self.admission = Admission(principal, asked=asked)
+        self.ended = False
+        self._asking: str | None = None
         self.subscriptions: set[str] = set()
         self.pending_writes = 0
-        self._handlers: dict[type[protocol.Request], Callable[[Any], list[Effect]]] = {
-            protocol.Subscribe: self._subscribe,
-            protocol.Unsubscribe: self._unsubscribe,
-            protocol.Insert: self._write,
-            protocol.Replace: self._write,
-            protocol.Update: self._write,
-            protocol.Delete: self._write,
-            protocol.Auth: self._auth,
-            protocol.Ping: self._ping,
-        }
+
+    @property
+    def principal(self) -> Principal | None:
+        """Who the connection is of; None: nobody yet."""
+        return self.admission.principal
 
     def welcome(self, time: int, heartbeat: float) -> bytes:
-        """The first frame."""
+        """The first frame. Nobody learns from it how far the database is."""
+        who = self.principal
         return protocol.Welcome(
             session=self.id,
-            position=format_position(self.epoch, time),
+            position=None if who is None else format_position(self.epoch, time),
             heartbeat=heartbeat,
-            principal=self.principal,
+            principal=None if who is None else who.sub,
+            expires=None if who is None else date(who.expires),
+            requires_auth=who is None,
             limits=self.limits.shown(),
         ).encode()
 
     def receive(self, text: str | bytes) -> list[Effect]:
-        """Take one text frame. A frame that is refused is answered and changes nothing."""
+        """Take one text frame. A frame that is refused is answered and changes nothing.
+
+        While an `auth` is decided the frames after it wait; `release` gives them afterwards, to be received again.
+        """
+        if self.ended:
+            return []
+        if self.admission.deciding:
+            self.admission.hold(text)
+            return []
         try:
             request = protocol.parse(text)
         except protocol.RefusedFrame as refused:
             return [Send(protocol.ErrorFrame.of(refused.error, refused.id).encode())]
         try:
-            return self._handlers[type(request)](request)
+            if not isinstance(request, protocol.Auth | protocol.Ping):
+                self.admission.check()
+            return _HANDLERS[type(request)](self, request)
         except ServiceError as error:
             return [Send(protocol.ErrorFrame.of(error, request.id).encode())]
+
+    def release(self) -> str | bytes | None:
+        """The next frame that waited for an `auth` to be decided; None: there is none, or another one is decided."""
+        return self.admission.release()
+
+    def authenticated(self, outcome: Principal | ServiceError, *, now: float, time: int) -> list[Effect]:
+        """What came of the `Authenticate`; `now` in unix seconds, `time` the cluster's. Then `release` what waited."""
+        if self.ended:
+            return []
+        try:
+            if isinstance(outcome, ServiceError):
+                raise outcome
+            self.admission.admit(outcome, now)
+        except ServiceError as error:
+            told: list[Effect] = [Send(protocol.ErrorFrame.of(error, self._asking).encode())]
+            ending = self.admission.refuse(error)
+            return told if ending is None else [*told, *self.end(ending)]
+        answer = protocol.Authenticated(
+            id=self._asking or "",
+            principal=outcome.sub,
+            expires=date(outcome.expires),
+            position=format_position(self.epoch, time),
+        )
+        return [Send(answer.encode()), Admit(outcome)]
+
+    def end(self, ending: Ending) -> list[Effect]:
+        """The connection is nobody's any more: it closes, and nothing more is taken from it."""
+        if self.ended:
+            return []
+        self.ended = True
+        self.admission.clear()
+        return [Close(ending)]
 
     def subscription_ended(self, subscription_id: str) -> None:
         """The service ended it; the id is free again."""
@@ -175,20 +243,20 @@ class Session:
         query = self._query(request)
         after = self._after(request) if request.mode == "events" else self._query_after(request, query)
         self.subscriptions.add(request.id)
-        return OpenSubscription(request.id, query, after)
+        return OpenSubscription(request.id, query, after, since=request.since is not None)
 
     def _subscribe(self, request: protocol.Subscribe) -> list[Effect]:
         return [self.subscribe(request)]
 
     def _query(self, request: protocol.Subscribe) -> Query:
-        _refuse_fields(request, self.limits)
+        refuse_fields(request, self.limits.documents)
         projection = compile_projection(request.projection)
-        if request.mode == "query" and projection.source and "_id" not in projection.apply({"_id": 0}):
+        if request.mode == "query" and projection.source and not projection.shows_id:
             raise InvalidRequestError(
                 "projection: a live query shows _id, by which its changes name documents",
                 details={"field": "projection._id"},
             )
-        collections = _collections(request)
+        collections = collections_of(request)
         for name in collections or ():
             self.limits.collections.check(name)
         operations = None if request.operations is None else frozenset(request.operations)
@@ -199,7 +267,6 @@ class Session:
             filter=compile_filter(request.filter, self.limits.filter),
             projection=projection,
             operations=operations,
-            principal=self.principal,
             sort=sorted_by,
             limit=request.limit,
             throttle=request.throttle or 0,
@@ -250,69 +317,26 @@ class Session:
         return [StartWrite(request)]
 
     def _auth(self, request: protocol.Auth) -> list[Effect]:
-        raise InvalidRequestError("auth: this service has no authentication yet; everyone is anonymous")
+        self.admission.ask()
+        self._asking = request.id
+        return [Authenticate(request.token)]
 
     def _ping(self, request: protocol.Ping) -> list[Effect]:
+        if self.principal is None:
+            # How far the database is, and whether it has come somewhere, is nothing for nobody.
+            if request.position is not None:
+                self.admission.check()
+            return [Send(protocol.Pong(id=request.id).encode())]
         return [Fence(request.id, 0 if request.position is None else self._time(request.position))]
 
 
-def check_write(request: protocol.Write, bounds: Bounds) -> None:
-    """Everything that can be refused before MongoDB is asked."""
-    check_collection(request.collection)
-    if not isinstance(request, protocol.Insert) and request.where is not None:
-        compile_filter(request.where, bounds)
-    if isinstance(request, protocol.Insert | protocol.Replace):
-        check_document(request.document)
-    if isinstance(request, protocol.Update):
-        check_update(request.update, bounds)
-    if isinstance(request, protocol.Replace) and order(request.document.get("_id", request.key)) != order(request.key):
-        raise InvalidRequestError("document: its _id is not the key", details={"field": "document._id"})
-
-
-def _refuse_fields(request: protocol.Subscribe, limits: Limits) -> None:
-    """What does not go with the mode, with another field, or is not there, by name."""
-    if request.skip is not None:
-        raise UnsupportedOperatorError(
-            "skip is not supported in a live query: ask for a larger limit, or page over HTTP",
-            details={"operator": "skip", "path": "skip"},
-        )
-    if request.mode == "query":
-        for name in ("operations", "since"):
-            if getattr(request, name) is not None:
-                raise InvalidRequestError(f"{name}: belongs to mode events", details={"field": name})
-        if request.limit is not None and request.limit > limits.documents:
-            raise InvalidRequestError(
-                f"limit: at most {limits.documents} (limits.documents)", details={"field": "limit"}
-            )
-        for name in ("sort", "limit", "projection") if request.group is not None else ():
-            if getattr(request, name) is not None:
-                raise InvalidRequestError(
-                    f"{name}: does not go with group, whose rows have no order and are shown whole",
-                    details={"field": name},
-                )
-        return
-    for name in ("sort", "limit", "throttle", "group", "query"):
-        if getattr(request, name) is not None:
-            raise InvalidRequestError(f"{name}: belongs to mode query", details={"field": name})
-
-
-def _collections(request: protocol.Subscribe) -> frozenset[str] | None:
-    if request.mode == "query":
-        if not isinstance(request.collection, str):
-            raise InvalidRequestError("collection: one name in mode query", details={"field": "collection"})
-        names = [request.collection]
-    else:
-        names = [request.collection] if isinstance(request.collection, str) else request.collection
-        if names == ["*"]:
-            return None
-        if not names or "*" in names:
-            raise InvalidRequestError('collection: names, or "*" alone', details={"field": "collection"})
-    for name in names:
-        check_collection(name)
-    return _shared(frozenset(names))
-
-
-@lru_cache(maxsize=1024)
-def _shared(names: frozenset[str]) -> frozenset[str]:
-    """One set for all queries of the same collections."""
-    return names
+_HANDLERS: dict[type[protocol.Request], Callable[[Session, Any], list[Effect]]] = {
+    protocol.Subscribe: Session._subscribe,
+    protocol.Unsubscribe: Session._unsubscribe,
+    protocol.Insert: Session._write,
+    protocol.Replace: Session._write,
+    protocol.Update: Session._write,
+    protocol.Delete: Session._write,
+    protocol.Auth: Session._auth,
+    protocol.Ping: Session._ping,
+}

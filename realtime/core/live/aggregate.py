@@ -12,11 +12,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from bson.dbref import DBRef
-
-from realtime.core.bson import ejson
+from realtime.core.bson import ejson, keys
+from realtime.core.bson.keys import identity
+from realtime.core.bson.stored import UNDEFINED_VALUE
 from realtime.core.bson.values import MISSING, Order, order
-from realtime.core.live.events import identity
 from realtime.core.live.result import Encode, Watch
 from realtime.core.live.totals import Total, is_number
 from realtime.core.mql.paths import overlaps, stem
@@ -110,14 +109,11 @@ def _walk(node: Mapping[str, Any], parts: list[str], index: int) -> Any:
     value = node.get(parts[index], MISSING)
     if index + 1 == len(parts):
         return value
-    if isinstance(value, DBRef):
-        value = value.as_doc()
     if isinstance(value, dict):
         return _walk(value, parts, index + 1)
     if not isinstance(value, list):
         return MISSING
-    objects = (one.as_doc() if isinstance(one, DBRef) else one for one in value)
-    found = (_walk(one, parts, index + 1) for one in objects if isinstance(one, dict))
+    found = (_walk(one, parts, index + 1) for one in value if isinstance(one, dict))
     return [one for one in found if one is not MISSING]
 
 
@@ -229,7 +225,7 @@ class Aggregate:
         for path, value in zip(self.grouping.totals, part.totals, strict=True):
             row.totals[path].add(value, times)
         for path, value in zip(self.grouping.extremes, part.extremes, strict=True):
-            if value is None or value is MISSING:
+            if value is None or value is MISSING or value is UNDEFINED_VALUE:
                 continue
             entry = (order(value), name)
             held = row.extremes[path]
@@ -257,7 +253,7 @@ class Aggregate:
                     leaves.append(protocol.change_entry("leave", name))
                     del self.documents[name]
                 continue
-            now = ejson.encode(self._shown(row))
+            now = keys.shown(self._shown(row))
             if now != was:
                 rest.append(protocol.change_entry("enter" if was is None else "update", name, now))
                 self.documents[name] = now

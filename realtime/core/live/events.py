@@ -9,18 +9,23 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bson.timestamp import Timestamp
 
-from realtime.core.bson import ejson
+from realtime.core.bson.keys import identity
+from realtime.core.bson.stored import decode, repeats
 
 POSITION_WIDTH = 25
 _POSITION = re.compile(r"([0-9A-F]{8})-([0-9A-F]{16})")
 
 DOCUMENT_OPS = frozenset({"insert", "update", "replace", "delete"})
 NAMESPACE_OPS = frozenset({"drop", "rename", "dropDatabase"})
+CREATE = "create"
+"""Told to no client: it says that a name may stand for something else from now on."""
+VIEW, COLLATION, CAPPED = "view", "collation", "capped"
+"""What a name can stand for beside a plain collection; a time series is a view too."""
 
 
 def to_time(timestamp: Timestamp) -> int:
@@ -53,17 +58,15 @@ def parse_position(text: str, epoch: str) -> int:
     return int(match[2], 16)
 
 
-def identity(key: Any) -> str:
-    """A document key's JSON text: always the same for the same value, so it identifies the document."""
-    return ejson.encode(key).decode()
-
-
 @dataclass(frozen=True, slots=True)
 class ChangeEvent:
     """One document of the change stream, as far as subscribers can be concerned.
 
     `identity` is None for the operations without a key. `updated` and `removed` are dotted paths; a truncated array
     counts as updated. `transaction` is equal for the events of one transaction, else None. `size` is in bytes of BSON.
+    `uuid` is the collection's own, whatever its name, and None where it was not told. `kind`: what was created, or
+    dropped, where that is no plain collection. `raw`: the document of the change stream, where so far only what names
+    the event was decoded; `whole` gives the rest.
     """
 
     op: str
@@ -79,6 +82,9 @@ class ChangeEvent:
     transaction: tuple[bytes, int] | None = None
     to: str | None = None
     size: int = 0
+    uuid: Any = None
+    kind: str | None = None
+    raw: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +100,11 @@ class Batch:
 
 
 def parse_event(raw: Mapping[str, Any], database: str, size: int = 0) -> ChangeEvent | None:
-    """A change stream document (MongoDB manual, "Change Events") as a `ChangeEvent`; None for kinds not served."""
+    """A change stream document (MongoDB manual, "Change Events") as a `ChangeEvent`; None for kinds not served.
+
+    An update of a document in which a name stands twice comes without its document, even where MongoDB has an image:
+    it makes that of the image before, by name, and what it stores by place.
+    """
     op = raw["operationType"]
     time = to_time(raw["clusterTime"])
     wall_time = raw.get("wallTime")
@@ -102,6 +112,7 @@ def parse_event(raw: Mapping[str, Any], database: str, size: int = 0) -> ChangeE
     if op in DOCUMENT_OPS:
         key = raw["documentKey"]["_id"]
         description = raw.get("updateDescription") or {}
+        before = raw.get("fullDocumentBeforeChange")
         truncated = tuple(array["field"] for array in description.get("truncatedArrays", ()))
         return ChangeEvent(
             op=op,
@@ -109,20 +120,60 @@ def parse_event(raw: Mapping[str, Any], database: str, size: int = 0) -> ChangeE
             time=time,
             key=key,
             identity=identity(key),
-            document=raw.get("fullDocument"),
-            before=raw.get("fullDocumentBeforeChange"),
+            document=None if op == "update" and repeats(before) else raw.get("fullDocument"),
+            before=before,
             updated=(*description.get("updatedFields", ()), *truncated),
             removed=tuple(description.get("removedFields", ())),
             wall_time=wall_time,
             transaction=_transaction(raw),
             size=size,
+            uuid=raw.get("collectionUUID"),
         )
-    if op in NAMESPACE_OPS:
+    if op in NAMESPACE_OPS or op == CREATE:
         target = raw.get("to")
         to = target["coll"] if target and target["db"] == database else None
         collection = namespace.get("coll", "") if namespace.get("db") == database else ""
-        return ChangeEvent(op=op, collection=collection, time=time, wall_time=wall_time, to=to, size=size)
+        return ChangeEvent(
+            op=op,
+            collection=collection,
+            time=time,
+            wall_time=wall_time,
+            transaction=_transaction(raw),
+            to=to,
+            size=size,
+            kind=_kind(raw),
+        )
     return None
+
+
+def name_event(raw: bytes, envelope: Mapping[str, Any], database: str) -> ChangeEvent | None:
+    """The event of a document of the change stream of which only what names it is decoded yet, the `envelope`."""
+    event = parse_event(envelope, database, len(raw))
+    return None if event is None else replace(event, raw=raw)
+
+
+def whole(event: ChangeEvent) -> ChangeEvent:
+    """The event with all that its document says, its images and what an update touched among it."""
+    if event.raw is None:
+        return event
+    # What is left undecoded is what happened to a document; that has no other database.
+    parsed = parse_event(decode(event.raw), "", event.size)
+    return event if parsed is None else parsed
+
+
+def _kind(raw: Mapping[str, Any]) -> str | None:
+    """What was created or dropped, where that is no plain collection."""
+    if raw["operationType"] == "drop":
+        # Only a collection has a UUID; what else can be dropped is a view or a time series.
+        return None if "collectionUUID" in raw else VIEW
+    if raw["operationType"] != CREATE:
+        return None
+    options = raw.get("operationDescription") or {}
+    if "viewOn" in options or "timeseries" in options:
+        return VIEW
+    if options.get("collation", {}).get("locale", "simple") != "simple":
+        return COLLATION
+    return CAPPED if options.get("capped") else None
 
 
 def _transaction(raw: Mapping[str, Any]) -> tuple[bytes, int] | None:

@@ -56,9 +56,8 @@ class PredicateIndex(Generic[Item]):
         path, size = self._least_crowded(needs)
         if path is not None and (size < CROWDED or not needs.within):
             values = needs.equal[path]
-            table = self._equal.setdefault(path, {})
-            for value in values:
-                _put(table, value, item)
+            for value in values:  # none of them, as `$in: []` has it: nothing matches, and it stands nowhere
+                _put(self._equal.setdefault(path, {}), value, item)
             self._places[item] = (path, tuple(values))
         elif needs.within:
             path, interval = next(iter(needs.within.items()))
@@ -78,15 +77,15 @@ class PredicateIndex(Generic[Item]):
             if not self._within[path]:
                 del self._within[path]
             return
-        table = self._equal[path]
         for value in values:
+            table = self._equal[path]
             items = table[value]
             if isinstance(items, _Several):
                 del items[item]
             if not isinstance(items, _Several) or not items:
                 del table[value]
-        if not table:
-            del self._equal[path]
+            if not table:
+                del self._equal[path]
 
     def candidates(self, document: Mapping[str, Any]) -> dict[Item, None]:
         """Every item whose filter may match the document."""

@@ -8,12 +8,12 @@ is still there when they look. The clock is the caller's.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from realtime.core.live.events import ChangeEvent
-from realtime.core.live.moments import Settled, Touch
+from realtime.core.live.events import Batch, ChangeEvent
+from realtime.core.live.moments import Settled, Touch, opened, settle
 
 Images = Mapping[str, Mapping[str, dict[str, Any] | None]]
 """Documents by collection and identity, at the entry's time; None: gone."""
@@ -40,6 +40,13 @@ class Entry:
     def size(self) -> int:
         """Bytes of BSON, roughly: an image counts as the event that asked for it."""
         return ENTRY_BYTES + sum(event.size for event in self.settled.order)
+
+    def whole(self, wanted: Callable[[str], bool]) -> Entry:
+        """The entry with its events of these collections whole; itself where they are. `late` is the same."""
+        settled = self.settled
+        batch = Batch(settled.order, settled.time, settled.lost)
+        found = opened(batch, wanted)
+        return self if found is batch else Entry(settle(found), self.images, self.late)
 
     def image(self, event: ChangeEvent) -> tuple[int, dict[str, Any] | None]:
         """The document of an update that carries none, and the time at which it was that."""
@@ -84,7 +91,7 @@ class Journal:
         """Take what was just dispatched."""
         if entry.settled.lost:
             # What came before cannot be told any more, and must not be taken for whole.
-            self._clear(entry.time)
+            self.begin(entry.time)
             return
         if entry.settled.order:
             self._entries.append((now, entry))
@@ -100,6 +107,11 @@ class Journal:
         self.size += sum(entry.size for _, entry in older)
         self.start = min(self.start, start)
         return True
+
+    def begin(self, time: int) -> None:
+        """Forget everything; from `time` on it will be whole."""
+        self._entries.clear()
+        self.size, self.start = 0, time
 
     def after(self, time: int) -> list[Entry] | None:
         """The entries with events after `time`, oldest first; None where the journal does not reach back that far."""
@@ -130,7 +142,3 @@ class Journal:
             self._entries.popleft()
             self.size -= entry.size
             self.start = entry.time
-
-    def _clear(self, start: int) -> None:
-        self._entries.clear()
-        self.size, self.start = 0, start

@@ -7,11 +7,13 @@ state at the batch's end, or that it has to be read at that time.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from realtime.core.live.events import DOCUMENT_OPS, Batch, ChangeEvent, identity
+from realtime.core.bson.keys import identity
+from realtime.core.live.events import CAPPED, CREATE, DOCUMENT_OPS, Batch, ChangeEvent, whole
+from realtime.core.live.stepping import EVERY, REASONS
 
 
 class MomentAssembler:
@@ -88,6 +90,14 @@ def cut(batch: Batch, most: int) -> tuple[Batch, Batch | None]:
     return Batch(events[:end], events[end - 1].time), Batch(events[end:], batch.time)
 
 
+def opened(batch: Batch, wanted: Callable[[str], bool]) -> Batch:
+    """The batch with its events of these collections whole; itself where they are."""
+    if not any(event.raw is not None and wanted(event.collection) for event in batch.events):
+        return batch
+    events = (whole(event) if wanted(event.collection) else event for event in batch.events)
+    return Batch(tuple(events), batch.time, batch.lost)
+
+
 @dataclass(slots=True)
 class Touch:
     """What a batch did to one document.
@@ -105,6 +115,8 @@ class Touch:
     paths: frozenset[str] | None = frozenset()
     encoded: bytes | None = None
     """The whole document's Extended JSON, once somebody needed it."""
+    uuid: Any = None
+    """That of the collection which the document is in, where it is known."""
 
 
 @dataclass(slots=True)
@@ -117,12 +129,26 @@ class Settled:
     touches: dict[str, dict[str, Touch]] = field(default_factory=dict)
     events: dict[str, list[ChangeEvent]] = field(default_factory=dict)
     replaced: set[str] = field(default_factory=set)
-    """Dropped, renamed, or renamed onto: all of their documents changed without an event of their own."""
+    """Dropped, renamed, renamed onto, or made as what is no plain collection: all of their documents changed without an
+    event of their own."""
+    remade: set[str] = field(default_factory=set)
+    """Names that may stand for something else now, of which no events come, or that is compared in another way."""
     all_replaced: bool = False
+    stepped_over: dict[str, str] = field(default_factory=dict)
+    """Collections in which something happened that is not known, `EVERY` among them where it may have been any; and
+    what is told as the reason."""
 
     def was_replaced(self, collection: str) -> bool:
         """Whether this collection is another one since."""
         return self.all_replaced or collection in self.replaced
+
+    def was_stepped_over(self, collection: str) -> bool:
+        """Whether something is missing here of what happened in this collection."""
+        return collection in self.stepped_over or EVERY in self.stepped_over
+
+    def reason_for(self, collection: str) -> str:
+        """What queries of one that `was_stepped_over` are told."""
+        return self.stepped_over.get(collection) or self.stepped_over[EVERY]
 
 
 def settle(batch: Batch) -> Settled:
@@ -134,9 +160,22 @@ def settle(batch: Batch) -> Settled:
             _touch(settled.touches.setdefault(event.collection, {}), event)
         elif event.op == "dropDatabase":
             settled.all_replaced = True
+        elif event.op in REASONS:
+            settled.stepped_over[event.collection] = REASONS[event.op]
+        elif event.op == CREATE:
+            _create(settled, event)
         else:
             settled.replaced.update(_named(event))
+            settled.remade.update((event.to,) if event.to else ())
     return settled
+
+
+def _create(settled: Settled, event: ChangeEvent) -> None:
+    # A plain one is empty, as nothing is; a capped one may be a copy of another, whose documents no event tells.
+    if event.kind is not None:
+        settled.replaced.add(event.collection)
+    if event.kind not in {None, CAPPED}:
+        settled.remade.add(event.collection)
 
 
 def _named(event: ChangeEvent) -> Iterable[str]:
@@ -146,15 +185,16 @@ def _named(event: ChangeEvent) -> Iterable[str]:
 def _touch(touches: dict[str, Touch], event: ChangeEvent) -> None:
     name = event.identity or ""
     before = touches.pop(name, None)
-    touch = Touch(event.key, name, event.time, document=event.document)
+    touch = Touch(event.key, name, event.time, document=event.document, uuid=event.uuid)
     if event.op == "update":
         touch.exact = event.document is not None
         touched = frozenset((*event.updated, *event.removed))
         earlier = before.paths if before is not None else frozenset()
         touch.paths = None if earlier is None else earlier | touched
     else:
-        touch.exact, touch.paths = True, None
         touch.deleted = event.op == "delete"
+        # Of what nobody asked for the document is not decoded.
+        touch.exact, touch.paths = event.raw is None or touch.deleted, None
     touches[name] = touch
     if event.op == "replace" and event.document is not None:
         _rename(touches, touch, event.document)

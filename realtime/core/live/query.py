@@ -6,8 +6,7 @@ change its membership, but nobody is told. `live`: each batch becomes one moment
 a resync.
 
 A window whose spares have run out goes back to `loading` too, but its subscribers keep their view: what they have been
-told, `told`, stays behind until the new snapshot is in, and then they get one moment from there to here. So it is under
-`throttle`, where changes wait.
+told, `told`, stays behind until the new snapshot is in; then one moment leads from there to here. So with `throttle`.
 """
 
 from __future__ import annotations
@@ -21,10 +20,11 @@ from typing import Any, Literal
 
 import bson
 
-from realtime.core.bson import ejson
-from realtime.core.bson.values import CODEC
+from realtime.core.bson import ejson, keys
+from realtime.core.bson.keys import identity
+from realtime.core.bson.stored import CODEC
 from realtime.core.live.aggregate import Aggregate, Grouping
-from realtime.core.live.events import ChangeEvent, format_position, identity
+from realtime.core.live.events import CREATE, ChangeEvent, format_position
 from realtime.core.live.journal import Entry
 from realtime.core.live.moments import Settled, Touch
 from realtime.core.live.result import Documents, Encode, Result
@@ -33,9 +33,7 @@ from realtime.core.mql.filters import Filter, stem
 from realtime.core.mql.ordering import Sort
 from realtime.core.mql.projection import Projection
 from realtime.core.wire import protocol
-
-OWN_PREFIX = "realtime_"
-"""Collections of the service's own: not to be had, not even by `*`."""
+from realtime.core.wire.reserved_names import reserved
 
 Images = Mapping[str, dict[str, Any] | None]
 """Documents by identity at the batch's time; None: gone."""
@@ -50,7 +48,6 @@ class Query:
     filter: Filter
     projection: Projection
     operations: frozenset[str] | None
-    principal: str
     key: str
     sort: Sort | None = None
     limit: int | None = None
@@ -67,13 +64,12 @@ class Query:
         filter: Filter,  # noqa: A002 - the protocol's own word
         projection: Projection,
         operations: frozenset[str] | None,
-        principal: str,
         sort: Sort | None = None,
         limit: int | None = None,
         throttle: int = 0,
         grouping: Grouping | None = None,
     ) -> Query:
-        """A query with its key: equal for equal queries of one principal."""
+        """A query with its key: equal for equal queries, whoever asks."""
         canonical = bson.encode(
             {
                 "mode": mode,
@@ -81,18 +77,22 @@ class Query:
                 "filter": filter.canonical,
                 "projection": projection.source,
                 "operations": None if operations is None else sorted(operations),
-                "principal": principal,
                 **_beyond_the_filter(sort, limit, throttle, grouping),
             },
             codec_options=CODEC,
         )
         key = hashlib.sha256(canonical).hexdigest()[:32]
-        return cls(mode, collections, filter, projection, operations, principal, key, sort, limit, throttle, grouping)
+        return cls(mode, collections, filter, projection, operations, key, sort, limit, throttle, grouping)
 
     @property
     def collection(self) -> str:
         """The one collection of a query in query mode."""
         return next(iter(self.collections or ("",)))
+
+    @property
+    def shown_collections(self) -> str:
+        """What it is about, for people: names with commas between them, or `*`."""
+        return "*" if self.collections is None else ",".join(sorted(self.collections))
 
     @property
     def gains(self) -> frozenset[str]:
@@ -101,9 +101,9 @@ class Query:
         return paths if self.sort is None else paths | {stem(path) for path, _ in self.sort.pairs}
 
     def covers(self, collection: str) -> bool:
-        """Whether changes of this collection concern it; the service's own concern nobody."""
+        """Whether changes of this collection concern it; the service's own and MongoDB's concern nobody."""
         if self.collections is None:
-            return not collection.startswith(OWN_PREFIX)
+            return not reserved(collection)
         return collection in self.collections
 
 
@@ -350,14 +350,14 @@ class QueryGroup:
             self.result.drop(name)
 
     def _show(self, document: dict[str, Any]) -> bytes:
-        return ejson.encode(self.query.projection.apply(document))
+        return keys.shown(self.query.projection.apply(document))
 
     def _show_touched(self, touch: Touch, document: dict[str, Any]) -> bytes:
         if self.query.projection.source:
             return self._show(document)
         if touch.encoded is None:
             # A document has one state at a batch's end, so its bytes serve every group without a projection.
-            touch.encoded = ejson.encode(document)
+            touch.encoded = keys.shown(document)
         return touch.encoded
 
     def since(self, names: Iterable[str]) -> list[bytes]:
@@ -423,6 +423,7 @@ class EventGroup:
         """The matching events of an entry of the journal after a time, encoded, in order."""
         entries: list[bytes] = []
         numbers: dict[tuple[bytes, int], int] = {}
+        entry = entry.whole(self.query.covers)
         for event in self._in_order(entry.settled):
             if event.time <= after or not self._wants(event):
                 continue
@@ -438,6 +439,8 @@ class EventGroup:
         return settled.order
 
     def _wants(self, event: ChangeEvent) -> bool:
+        if event.op == CREATE or event.kind is not None:
+            return False
         if self.query.operations is not None and event.op not in self.query.operations:
             return False
         if event.op == "dropDatabase":
@@ -448,7 +451,7 @@ class EventGroup:
         """The event as PROTOCOL 4.2 has it; None when the filter keeps it out."""
         fields: dict[str, Any] = {"op": event.op, "collection": event.collection}
         if event.identity is not None:
-            fields["key"] = event.key
+            fields["key"] = keys.shown_key(event.key)
             if not self._show(event, entry, fields):
                 return None
         if event.op == "update":
@@ -474,13 +477,13 @@ class EventGroup:
         elif document is None:
             fields["partial"] = True
         elif matches(document):
-            fields["document"] = show(document)
+            fields["document"] = keys.with_marks(show(document))
             if as_of is not None:
                 fields["as_of"] = format_position(self.epoch, as_of)
         else:
             return False
         if event.before is not None and matches(event.before):
-            fields["before"] = show(event.before)
+            fields["before"] = keys.with_marks(show(event.before))
         return True
 
     def _describe(self, event: ChangeEvent, fields: dict[str, Any]) -> None:

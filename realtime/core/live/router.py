@@ -16,6 +16,7 @@ from realtime.core.live.moments import Touch
 from realtime.core.live.query import EventGroup, Group, Query, QueryGroup
 from realtime.core.mql.demands import Range, probe
 from realtime.core.mql.filters import Filter, stem
+from realtime.core.mql.paths import WHOLE
 
 Images = Mapping[str, dict[str, Any] | None]
 
@@ -108,6 +109,16 @@ class Router:
     def collections(self) -> tuple[str, ...]:
         """The collections that groups in query mode ask for."""
         return tuple(self._collections)
+
+    def asked(self) -> frozenset[str] | None:
+        """The collections that anybody asks for, in either mode; None: all of them."""
+        if None in self._events:
+            return None
+        return frozenset((*self._collections, *(name for name in self._events if name is not None)))
+
+    def hears(self, name: str) -> bool:
+        """Whether anybody asks for this collection."""
+        return name in self._collections or name in self._events or None in self._events
 
     def event_groups(self) -> tuple[EventGroup, ...]:
         """All groups in events mode."""
@@ -215,6 +226,8 @@ class _Paths:
 
     def touched(self, paths: Iterable[str]) -> bool:
         """Whether an update of these paths touches one of them, by prefix both ways."""
+        if WHOLE in self._paths:
+            return True
         for path in paths:
             touched = stem(path)
             if touched in self._above or any(prefix in self._paths for prefix in _prefixes(touched)):

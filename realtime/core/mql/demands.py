@@ -14,8 +14,9 @@ import bson
 from bson.regex import Regex
 
 from realtime.core.bson.ejson import regex_options
-from realtime.core.bson.values import CODEC, MAX_KEY, MIN_KEY, NULL, Order, is_nan, order, rank_of
-from realtime.core.mql.language import COMMENT, COMPARISONS, FIELD_OPERATORS, LOGICAL, is_operators
+from realtime.core.bson.stored import CODEC, UNDEFINED_VALUE
+from realtime.core.bson.values import MAX_KEY, MIN_KEY, NULL, UNDEFINED, Order, is_nan, order, rank_of
+from realtime.core.mql.language import COMMENT, COMPARISONS, EXPRESSION, FIELD_OPERATORS, LOGICAL, is_operators
 from realtime.core.mql.paths import leaves
 
 Demand = tuple[str, str, Any]
@@ -81,13 +82,19 @@ def _keep(found: dict[str, frozenset[Order]], path: str, values: frozenset[Order
 
 def _equal_to(name: str, operand: Any) -> frozenset[Order] | None:
     if name == "$eq":
-        return frozenset((order(operand),))
+        return _equals(operand)
     if name == "$in" and not any(isinstance(element, Regex) for element in operand):
-        return frozenset(map(order, operand))
+        return frozenset[Order]().union(*map(_equals, operand))
     if name == "$all":
         plain = [one for one in operand if not isinstance(one, Regex) and not is_operators(one)]
-        return frozenset((order(plain[0]),)) if plain else None
+        return _equals(plain[0]) if plain else None
     return None
+
+
+def _equals(operand: Any) -> frozenset[Order]:
+    """What `find` finds equal to a value: to null also what is undefined."""
+    placed = order(operand)
+    return frozenset((placed, order(UNDEFINED_VALUE)) if placed[0] == NULL else (placed,))
 
 
 def _demands(source: dict[str, Any]) -> Iterator[Demand]:
@@ -96,12 +103,37 @@ def _demands(source: dict[str, Any]) -> Iterator[Demand]:
         if name == "$and":
             for part in value:
                 yield from _demands(part)
+        elif name == EXPRESSION:
+            yield from _expressed(value)
         elif name in LOGICAL or name == COMMENT:
             continue
         elif is_operators(value):
             yield from ((name, one, operand) for one, operand in value.items())
         elif not isinstance(value, Regex):
             yield name, "$eq", value
+
+
+def _expressed(source: Any) -> Iterator[Demand]:
+    """What an expression demands that has to be true: a field of the document is equal to a constant.
+
+    The constant is neither null, which is not what is missing there, nor an array, which a path may put together.
+    """
+    if not isinstance(source, dict) or len(source) != 1:
+        return
+    if isinstance(source.get("$and"), list):
+        for part in source["$and"]:
+            yield from _expressed(part)
+    elif isinstance(source.get("$eq"), list) and len(source["$eq"]) == 2:
+        for one, other in (source["$eq"], source["$eq"][::-1]):
+            if type(one) is str and len(one) > 1 and one[0] == "$" != one[1] and _is_plain(other):
+                yield one[1:], "$eq", other
+
+
+def _is_plain(value: Any) -> bool:
+    """A constant that is equal to itself alone, wherever it stands."""
+    if isinstance(value, dict | list) or rank_of(value) in {NULL, UNDEFINED}:
+        return False
+    return not (isinstance(value, str) and value.startswith("$"))
 
 
 def _alternatives(source: dict[str, Any]) -> Iterator[list[dict[str, Any]]]:
@@ -130,6 +162,8 @@ def _entries(source: dict[str, Any]) -> Iterator[bytes]:
         if name == "$and":
             for part in value:
                 yield from _entries(part)
+        elif name == EXPRESSION:
+            yield _join(name.encode(), _bytes(value))
         elif name in LOGICAL:
             yield _join(b"$", name.encode(), *sorted({canonical(part) for part in value}))
         elif name != COMMENT:

@@ -7,7 +7,7 @@ a live filter never differs from the `find` it stands for.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Any
 
@@ -18,10 +18,14 @@ from bson.regex import Regex
 from realtime.core.bson.values import Order
 from realtime.core.mql import operators
 from realtime.core.mql.demands import Range, canonical, equalities, ranges
+from realtime.core.mql.dialect import NEWEST, Dialect
+from realtime.core.mql.expressions.evaluation import NO_ZONES, Zones, compile_expression
+from realtime.core.mql.expressions.numbers import truthy
 from realtime.core.mql.language import (
     BITS,
     COMMENT,
     COMPARISONS,
+    EXPRESSION,
     FIELD_OPERATORS,
     LOGICAL,
     invalid,
@@ -45,16 +49,35 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A compiled filter. `paths` are the dotted paths it reads, numeric components left out (see `stem`)."""
+    """A compiled filter. `paths` are the dotted paths it reads, numeric components left out (see `stem`).
+
+    `asks`: the fields of the dialect that decide what it means; another dialect in other fields changes nothing.
+    `zones`: time zones whose offsets it needs to know; until it is `told`, what needs them is not decided.
+    `matches` raises `ServiceError` where an expression has no value of a document.
+    """
 
     source: dict[str, Any]
     matches: Matcher
     paths: frozenset[str]
+    asks: frozenset[str] = frozenset()
+    dialect: Dialect = NEWEST
+    zones: frozenset[str] = frozenset()
+    tables: Zones = field(default_factory=dict)
 
     def reads(self, touched: frozenset[str]) -> bool:
         """Whether an update of these paths may change what the filter says, by prefix both ways."""
         stems = {stem(path) for path in touched}
         return any(overlaps(path, other) for path in self.paths for other in stems)
+
+    def spoken(self, dialect: Dialect) -> Filter:
+        """The same filter as a server of this dialect means it; itself where that is no other meaning."""
+        if not self.asks & self.dialect.differs(dialect):
+            return self
+        return compile_filter(self.source, _TAKEN, dialect, self.tables)  # its bounds were looked at when it was taken
+
+    def told(self, tables: Zones) -> Filter:
+        """The same filter with these zones' offsets known."""
+        return compile_filter(self.source, _TAKEN, self.dialect, tables) if self.zones else self
 
     @property
     def canonical(self) -> bytes:
@@ -72,27 +95,37 @@ class Filter:
         return ranges(self.source)
 
 
-def compile_filter(source: Any, bounds: Bounds | None = None) -> Filter:
-    """Compile a filter document.
+_TAKEN = Bounds(depth=1 << 30, nodes=1 << 30)
+
+
+def compile_filter(
+    source: Any, bounds: Bounds | None = None, dialect: Dialect = NEWEST, tables: Zones = NO_ZONES
+) -> Filter:
+    """Compile a filter document, to mean what a server of this dialect means by it.
 
     Raises `UnsupportedOperatorError` or `InvalidFilterError`; `details` names operator and path.
     """
     if source is None:
         source = {}
-    compiler = _Compiler(bounds or Bounds())
+    compiler = _Compiler(bounds or Bounds(), dialect, tables)
     matches = compiler.document(source, "", 0)
-    return Filter(source, matches, _shared(frozenset(compiler.paths)))
+    paths, asks, zones = (_shared(frozenset(found)) for found in (compiler.paths, compiler.asks, compiler.zones))
+    return Filter(source, matches, paths, asks, dialect, zones, tables)
 
 
 @lru_cache(maxsize=1024)
-def _shared(paths: frozenset[str]) -> frozenset[str]:
+def _shared(names: frozenset[str]) -> frozenset[str]:
     """One set for all filters that read the same paths: a hundred thousand of them do."""
-    return paths
+    return names
 
 
 class _Compiler:
-    def __init__(self, bounds: Bounds) -> None:
+    def __init__(self, bounds: Bounds, dialect: Dialect, tables: Zones) -> None:
         self.bounds = bounds
+        self.dialect = dialect
+        self.tables = tables
+        self.zones: set[str] = set()
+        self.asks: set[str] = set()
         self.paths: set[str] = set()
         self.nodes = 0
         self.nameless = False
@@ -104,7 +137,11 @@ class _Compiler:
         if not isinstance(source, dict):
             invalid(at, f"a filter is an object, not {kind(source)}")
         self.check_level(at, level)
-        return every(list(self.conditions(source, at, level, inside=inside)))
+        # An expression may fail, which counts only where everything else matches: it is asked last, as `find` does.
+        plain = {name: value for name, value in source.items() if not holds_expression(name, value)}
+        parts = list(self.conditions(plain, at, level, inside=inside))
+        rest = {name: value for name, value in source.items() if name not in plain}
+        return every([*parts, *self.conditions(rest, at, level, inside=inside)])
 
     def conditions(self, source: dict[str, Any], at: str, level: int, *, inside: bool) -> Iterator[Matcher]:
         for name, value in source.items():
@@ -112,6 +149,8 @@ class _Compiler:
             self.count(here)
             if name in LOGICAL:
                 yield self.logical(name, value, here, level, inside=inside)
+            elif name == EXPRESSION:
+                yield self.expression(value, here, inside=inside)
             elif name == COMMENT:
                 _refuse_nul(value, here)
             elif name.startswith("$"):
@@ -128,11 +167,25 @@ class _Compiler:
     def logical(self, name: str, value: Any, here: str, level: int, *, inside: bool) -> Matcher:
         if not isinstance(value, list) or not value:
             invalid(here, f"{name} takes a list of at least one filter")
-        parts = [self.document(part, f"{here}.{index}", level + 1, inside=inside) for index, part in enumerate(value)]
+        places = sorted(range(len(value)), key=lambda index: holds_expression(name, [value[index]]))
+        parts = [self.document(value[index], f"{here}.{index}", level + 1, inside=inside) for index in places]
         if name == "$and":
             return every(parts)
         anyone = some(parts)
         return anyone if name == "$or" else negate(anyone)
+
+    def expression(self, value: Any, here: str, *, inside: bool) -> Matcher:
+        if inside:
+            unsupported(
+                EXPRESSION, here, "is of a whole document: it stands at the top, or in $and, $or and $nor there"
+            )
+        _refuse_nul(value, here)
+        compiled = compile_expression(value, here, self.dialect, tables=self.tables)
+        self.paths |= compiled.paths
+        self.asks |= compiled.asks
+        self.zones |= compiled.zones
+        evaluate = compiled.value
+        return lambda document: truthy(evaluate(document))
 
     # -------------------------------------------------------------------------------------------------- fields
 
@@ -187,7 +240,7 @@ class _Compiler:
         if name in BITS:
             if isinstance(operand, list):
                 self.count(here, len(operand))
-            return operators.bits(name, operand, here)
+            return operators.bits(name, operand, here, any_decimal=self.says("any_decimal_has_bits"))
         if name == "$exists":
             _refuse_nul(operand, here)
             return operators.exists(operand)
@@ -264,13 +317,20 @@ class _Compiler:
         if not isinstance(operand, dict):
             invalid(here, f"$elemMatch takes an object, not {kind(operand)}")
         if self.nameless:
-            # {"": {$elemMatch: {a: 1}}, _id: 1} is a segmentation fault in mongod 6.0.5: anybody could end it.
-            unsupported("$elemMatch", here, "would end mongod at a field whose name is empty")
+            # Versions of mongod do not agree on it there, and not each of them can decide it.
+            unsupported("$elemMatch", here, "is not taken at a field whose name is empty")
         if is_operators(operand) and next(iter(operand)) in FIELD_OPERATORS:
             single = self.operators(operand, here, level + 1).single
             return Leaf(lambda value: type(value) is list and any(map(single, value)), enter=False)
         matches = self.document(operand, here, level + 1, inside=True)
         return Leaf(partial(_has_object, matches), enter=False)
+
+    # ------------------------------------------------------------------------------------------------- dialect
+
+    def says(self, field: str) -> Any:
+        """What the dialect says; from then on the filter depends on it."""
+        self.asks.add(field)
+        return getattr(self.dialect, field)
 
     # -------------------------------------------------------------------------------------------------- bounds
 
@@ -285,6 +345,15 @@ class _Compiler:
 
 
 PAIR = frozenset({"$regex", "$options"})
+
+
+def holds_expression(name: str, value: Any) -> bool:
+    """Whether a condition is an expression, or a list of filters with one in it."""
+    if name == EXPRESSION:
+        return True
+    if name not in LOGICAL or not isinstance(value, list):
+        return False
+    return any(holds_expression(*one) for part in value if isinstance(part, dict) for one in part.items())
 
 
 def _has_object(matches: Matcher, value: Any) -> bool:

@@ -45,14 +45,14 @@ FIELD_OPERATORS: Final = {
     **BITS,
 }
 COMMENT: Final = "$comment"
+EXPRESSION: Final = "$expr"
 
-_CODE = "runs code or aggregation expressions inside MongoDB"
+_CODE = "runs code inside MongoDB"
 _GEO = "needs a sphere's geometry, and some of it an index"
 _INDEX = "needs an index"
 _CHANCE = "is decided by chance, so no view of it could be exact"
 REFUSED: Final = {
     "$where": _CODE,
-    "$expr": _CODE,
     "$function": _CODE,
     "$accumulator": _CODE,
     "$jsonSchema": "is a language of its own",
@@ -79,12 +79,15 @@ BSON_TYPES: Final = {
     "object": 3,
     "array": 4,
     "binData": 5,
+    "undefined": 6,
     "objectId": 7,
     "bool": 8,
     "date": 9,
     "null": 10,
     "regex": 11,
+    "dbPointer": 12,
     "javascript": 13,
+    "symbol": 14,
     "javascriptWithScope": 15,
     "int": 16,
     "timestamp": 17,
@@ -95,8 +98,10 @@ BSON_TYPES: Final = {
 }
 """What `$type` knows, by MongoDB's numbers."""
 NUMBER_TYPES: Final = frozenset({1, 16, 18, 19})
-LOST_TYPES: Final = {"undefined": 6, "dbPointer": 12, "symbol": 14}
-"""Deprecated types that the driver reads as null, an object and a string: `$type` could not tell them."""
+
+
+REFERENCE: Final = frozenset({"$ref", "$id", "$db"})
+"""The fields of a DBRef: names, although they look like operators."""
 
 
 def unsupported(name: str, here: str, reason: str | None = None) -> NoReturn:

@@ -1,6 +1,8 @@
 """Conditions on one field, compiled to closures: what each operator means.
 
-Sources: MongoDB's manual, and mongod 6.0.5 where the manual is silent (tests/mongo/test_filters_differential.py).
+Sources: MongoDB's manual, and mongod 6.0.5 and 6.0.27 where the manual is silent
+(tests/mongo/test_filters_differential.py). Where the two differ, a parameter says
+which way (realtime/core/mql/dialect.py).
 """
 
 from __future__ import annotations
@@ -27,6 +29,17 @@ from bson.regex import Regex
 from bson.timestamp import Timestamp
 
 from realtime.core.bson.ejson import regex_options
+from realtime.core.bson.stored import (
+    UNDEFINED_VALUE,
+    Broken,
+    BrokenSymbol,
+    OddBinary,
+    OddRegex,
+    Pointer,
+    Repeated,
+    Symbol,
+    Undefined,
+)
 from realtime.core.bson.values import (
     DATE,
     MAX_KEY,
@@ -40,7 +53,7 @@ from realtime.core.bson.values import (
     order,
     rank_of,
 )
-from realtime.core.mql.language import BSON_TYPES, LOST_TYPES, NUMBER_TYPES, invalid, kind, unsupported
+from realtime.core.mql.language import BSON_TYPES, NUMBER_TYPES, invalid, kind, unsupported
 from realtime.core.mql.paths import Matcher, Predicate, at_path, every, negate, never
 from realtime.core.mql.regex import PatternError, compile_regex
 
@@ -115,11 +128,13 @@ NOTHING = Leaf(never)
 def equal(operand: Any) -> Predicate:
     """Equal by MongoDB's comparison; null also where there is nothing."""
     rank = rank_of(operand)
-    if type(operand) in {str, ObjectId, bool}:
+    if type(operand) is str:
+        return lambda value: value == operand and (type(value) is str or type(value) is Symbol)
+    if type(operand) in {ObjectId, bool}:
         own = type(operand)
         return lambda value: type(value) is own and value == operand
     if rank == NULL:
-        return lambda value: value is None or value is MISSING
+        return lambda value: value is None or value is MISSING or value is UNDEFINED_VALUE
     wanted = order(operand)
     if rank == NUMBER and type(operand) is not Decimal128 and not is_nan(operand):
         return lambda value: (
@@ -133,6 +148,8 @@ def equal(operand: Any) -> Predicate:
 def among(operands: Iterable[Any]) -> Predicate:
     """Equal to one of these."""
     wanted = {order(operand) for operand in operands}
+    if NULL in {rank for rank, _ in wanted}:
+        wanted.add(order(UNDEFINED_VALUE))
     ranks = {rank for rank, _ in wanted}
     texts = {operand for operand in operands if type(operand) is str}
 
@@ -161,13 +178,20 @@ def _dated(test: Callable[[Any, Any], bool], operand: dt.datetime | DatetimeMS) 
 
 # ------------------------------------------------------------------------------------------------------ comparison
 
+_DEPRECATED_TEXT = frozenset({Symbol, Broken, BrokenSymbol})
+"""What compares as text, but is no `str` that could be compared as it is."""
+
 
 def compare(name: str, operand: Any) -> Predicate:
     """`$gt` and its relatives, within the operand's type bracket; MinKey and MaxKey compare with every type."""
     test, including = _TESTS[name], name in {"$gte", "$lte"}
     rank = rank_of(operand)
     if type(operand) is str:
-        return lambda value: type(value) is str and test(value, operand)
+        return lambda value: (
+            test(value, operand)
+            if type(value) is str
+            else type(value) in _DEPRECATED_TEXT and test(order(value)[1], operand)
+        )
     if is_nan(operand):
         # NaN is below every number when sorting, but `find` compares it with nothing but itself.
         return equal(operand) if including else never
@@ -263,15 +287,18 @@ def mod(operand: Any, here: str) -> Condition:
 
 _CODES: dict[type, int] = {
     float: 1,
-    str: 2,
-    **dict.fromkeys((dict, DBRef), 3),
+    **dict.fromkeys((str, Broken), 2),
+    **dict.fromkeys((dict, DBRef, Repeated), 3),
     list: 4,
-    **dict.fromkeys((bytes, Binary, uuid.UUID), 5),
+    **dict.fromkeys((bytes, Binary, uuid.UUID, OddBinary), 5),
+    Undefined: 6,
     ObjectId: 7,
     bool: 8,
     **dict.fromkeys((dt.datetime, DatetimeMS), 9),
     type(None): 10,
-    Regex: 11,
+    **dict.fromkeys((Regex, OddRegex), 11),
+    Pointer: 12,
+    **dict.fromkeys((Symbol, BrokenSymbol), 14),
     Timestamp: 17,
     Int64: 18,
     Decimal128: 19,
@@ -304,15 +331,12 @@ def _type_codes(one: Any, here: str) -> frozenset[int]:
         return NUMBER_TYPES
     code: Any = None
     if type(one) is str:
-        code = (BSON_TYPES | LOST_TYPES).get(one)
+        code = BSON_TYPES.get(one)
     elif rank_of(one) == NUMBER:
         whole = _truncated(one)
-        known = {*BSON_TYPES.values(), *LOST_TYPES.values()}
-        code = whole if whole in known and order(whole) == order(one) else None
+        code = whole if whole in BSON_TYPES.values() and order(whole) == order(one) else None
     if code is None:
         invalid(here, f"$type takes a type's number or name, not {kind(one)}")
-    if code in LOST_TYPES.values():
-        unsupported("$type", here, f"cannot tell the deprecated type {one}")
     return frozenset({code})
 
 
@@ -325,14 +349,15 @@ class _Mask:
 
     number: int
     data: Callable[[bytes], tuple[bool, bool]]
+    any_decimal: bool
 
     def bits(self, value: Any) -> tuple[bool, bool] | None:
         """Whether all of the bits are set, and whether any is; None for what has no bits."""
         kind = type(value)
         if kind in {int, Int64, float, Decimal128}:
-            whole = _as_int64(value)
+            whole = _as_int64(value, any_decimal=self.any_decimal)
             return None if whole is None else _both(whole & self.number, self.number)
-        if kind in {bytes, Binary, uuid.UUID}:
+        if kind in {bytes, Binary, uuid.UUID, OddBinary}:
             return self.data(binary_of(value)[1])
         return None
 
@@ -341,20 +366,23 @@ def _both(found: int, wanted: int) -> tuple[bool, bool]:
     return found == wanted, found != 0
 
 
-def _as_int64(value: Any) -> int | None:
-    """The number whose bits MongoDB looks at; None for a double that is no such number."""
+def _as_int64(value: Any, *, any_decimal: bool) -> int | None:
+    """The number whose bits MongoDB looks at. None for what is no whole number of 64 bits, unless `any_decimal`."""
     number = _finite(value)
-    if isinstance(number, Decimal):
-        whole = int(number.to_integral_value())  # ties to even
-        return whole if -INT64 <= whole < INT64 else -INT64
-    if number is None:
-        return -INT64 if type(value) is Decimal128 else None
-    return int(number) if number == int(number) and -INT64 <= number < INT64 else None
+    if number is not None and -INT64 <= number < INT64 and number == int(number):
+        return int(number)
+    if not (any_decimal and type(value) is Decimal128):
+        return None
+    whole = -INT64 if number is None else round(number)  # ties to even
+    return whole if -INT64 <= whole < INT64 else -INT64
 
 
-def bits(name: str, operand: Any, here: str) -> Condition:
-    """`$bitsAllSet` and its relatives: a mask as a number, as binary data, or as a list of positions."""
-    mask = _mask(operand, here)
+def bits(name: str, operand: Any, here: str, *, any_decimal: bool) -> Condition:
+    """`$bitsAllSet` and its relatives: a mask as a number, as binary data, or as a list of positions.
+
+    `any_decimal`: a decimal that is no integer of 64 bits has those of another one, instead of none.
+    """
+    mask = _mask(operand, here, any_decimal=any_decimal)
     all_of, negated = name.startswith("$bitsAll"), name.endswith("Clear")
     # All clear is none set; one clear is not all set.
     look = 0 if all_of is not negated else 1
@@ -366,10 +394,10 @@ def bits(name: str, operand: Any, here: str) -> Condition:
     return Leaf(matches)
 
 
-def _mask(operand: Any, here: str) -> _Mask:
+def _mask(operand: Any, here: str, *, any_decimal: bool) -> _Mask:
     if isinstance(operand, list):
         positions = {integer(one, f"{here}.{index}", INT32) for index, one in enumerate(operand)}
-        return _Mask(_number_mask(positions), lambda data: _positions_in(data, positions))
+        return _Mask(_number_mask(positions), lambda data: _positions_in(data, positions), any_decimal)
     if type(operand) in {bytes, Binary, uuid.UUID}:
         wanted = int.from_bytes(binary_of(operand)[1], "little")
     elif rank_of(operand) == NUMBER:
@@ -378,7 +406,7 @@ def _mask(operand: Any, here: str) -> _Mask:
         invalid(here, f"takes a number, binary data or a list of positions, not {kind(operand)}")
     low = wanted & (INT64 - 1)
     sign = INT64 if wanted >= INT64 else 0
-    return _Mask(low | sign, lambda data: _both(int.from_bytes(data, "little") & wanted, wanted))
+    return _Mask(low | sign, lambda data: _both(int.from_bytes(data, "little") & wanted, wanted), any_decimal)
 
 
 def _number_mask(positions: set[int]) -> int:
@@ -407,8 +435,9 @@ def regular_expression(pattern: str | bytes, options: str, here: str) -> Predica
         invalid(here, f"the regular expression has {error}")
 
     def matches(value: Any) -> bool:
-        if type(value) is str:
+        if type(value) is str or type(value) is Symbol:
             return found(value)
+        # Text that is no UTF-8 is matched by no pattern.
         return type(value) is Regex and order(value)[1] == (text.encode(), options)
 
     return matches

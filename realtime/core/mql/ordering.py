@@ -65,12 +65,17 @@ def _placer(pairs: Pairs) -> Callable[[dict[str, Any]], SortKey]:
         try:
             return key(document)
         except UnsortableError as error:
-            raise InvalidRequestError(
-                f"sort: MongoDB cannot sort a document that matches ({error}): sort by one of the arrays",
-                details={"field": "sort"},
-            ) from None
+            raise unsortable(str(error)) from None
 
     return place
+
+
+def unsortable(reason: str) -> InvalidRequestError:
+    """What answers a sort that a document which matches does not go with, whoever finds it: this code or MongoDB's."""
+    return InvalidRequestError(
+        f"sort: MongoDB cannot sort a document that matches ({reason}): sort by one of the arrays, or by another path",
+        details={"field": "sort"},
+    )
 
 
 def _invalid(path: str, reason: str) -> NoReturn:

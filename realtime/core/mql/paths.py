@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from bson.dbref import DBRef
-
+from realtime.core.bson.stored import Repeated
 from realtime.core.bson.values import MISSING
 
 Predicate = Callable[[Any], bool]
@@ -24,9 +23,13 @@ def stem(path: str) -> str:
     return ".".join([first, *(part for part in rest if not part.isdigit())])
 
 
+WHOLE = "$$ROOT"
+"""Among the paths that are read: all of them. No path of a filter begins like that."""
+
+
 def overlaps(one: str, other: str) -> bool:
-    """Whether one path is the other, or lies inside it."""
-    return one == other or one.startswith(other + ".") or other.startswith(one + ".")
+    """Whether one path is the other, or lies inside it; all of a document overlaps with everything."""
+    return one in {other, WHOLE} or one.startswith(other + ".") or other.startswith(one + ".")
 
 
 def at_path(path: str, predicate: Predicate, *, enter: bool) -> Matcher:
@@ -56,7 +59,7 @@ def _at_dotted(path: str, predicate: Predicate, *, enter: bool) -> Matcher:
             kind = type(node)
             if kind is dict:
                 node = node.get(name, MISSING)
-            elif kind is list or kind is DBRef:
+            elif kind is list or kind is Repeated:
                 # Rare, and not straight on: the whole path by the rules.
                 return any(map(predicate, leaves(document, parts, 0, enter=enter)))
             else:
@@ -89,8 +92,6 @@ def leaves(node: Any, parts: tuple[str, ...], start: int, *, enter: bool, seen: 
                 break  # at an array MongoDB takes a final dot for the end of the path
             yield from _array_leaves(node, parts, index, seen, enter=enter)
             return
-        if isinstance(node, DBRef):
-            node = node.as_doc()  # the driver's own type for an object that begins with $ref and $id
         if not isinstance(node, dict) or parts[index] not in node:
             yield MISSING
             return
@@ -108,12 +109,12 @@ def _array_leaves(array: list[Any], parts: tuple[str, ...], index: int, seen: Se
             return
         seen.add((id(array), index))
     for place, element in enumerate(array):
-        if isinstance(element, dict | DBRef):
+        if isinstance(element, dict):
             yield from leaves(element, parts, index, enter=enter, seen=seen)
         if place == picked:
             if index + 1 == len(parts):
                 yield element  # a last array picked by its number is not entered
-            elif isinstance(element, dict | list | DBRef):
+            elif isinstance(element, dict | list):
                 yield from leaves(element, parts, index + 1, enter=enter, seen=seen)
 
 
@@ -128,7 +129,7 @@ def as_document(value: Any) -> dict[str, Any] | None:
         return value
     if type(value) is list:
         return {str(index): inner for index, inner in enumerate(value)}
-    return dict(value.as_doc()) if isinstance(value, DBRef) else None
+    return None
 
 
 # ------------------------------------------------------------------------------------------------------- combining

@@ -10,18 +10,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from bson.dbref import DBRef
-
 from realtime.core.bson.values import MISSING, UNDEFINED, Order, order
 
 SortKey = tuple[Any, ...]
 Pattern = Sequence[tuple[str, int]]
+PARALLEL = "cannot sort by two arrays side by side"
 _EMPTY = object()
 """An empty array at the end of its path."""
 
 
 class UnsortableError(ValueError):
     """A document that MongoDB cannot sort by this pattern: it fails the whole `find`."""
+
+
+def ambiguous(name: str) -> str:
+    """Why nothing is sorted by a number that an array's element has as a name."""
+    return f"field {name!r} is both a name and a place in an array"
 
 
 class _Descending:
@@ -70,8 +74,6 @@ def _order(value: Any) -> Order:
 def _straight(node: Any, path: tuple[str, ...]) -> Any:
     """The value at a path, or the first array on the way."""
     for name in path:
-        if isinstance(node, DBRef):
-            node = node.as_doc()
         if type(node) is list:
             return node
         if not isinstance(node, dict) or name not in node:
@@ -95,8 +97,6 @@ def _walk(node: dict[str, Any], path: tuple[str, ...]) -> tuple[Any, tuple[str, 
     """The value at a path or the first array on the way, with what then remains of the path."""
     value: Any = node
     for index, name in enumerate(path):
-        if isinstance(value, DBRef):
-            value = value.as_doc()
         if not isinstance(value, dict) or name not in value:
             return MISSING, ()
         value = value[name]
@@ -121,7 +121,7 @@ def _keys(
             fixed[index] = value
         if type(value) is list:
             if array is not None and value is not array:
-                raise UnsortableError("cannot sort by two arrays side by side")
+                raise UnsortableError(PARALLEL)
             array = value
             through.append(index)
             expand = expand and not nested
@@ -138,7 +138,7 @@ def _keys(
 def _next(node: dict[str, Any], path: tuple[str, ...], picked: _Picked | None) -> tuple[Any, tuple[str, ...], bool]:
     if path[0] in node:
         if picked is not None:
-            raise UnsortableError(f"field {path[0]!r} is both a name and a place in an array")
+            raise UnsortableError(ambiguous(path[0]))
         return (*_walk(node, path), False)
     if picked is not None:
         return picked.dotted, picked.remaining, picked.array
@@ -165,6 +165,4 @@ def _entered(
     for index in through:
         if not paths[index]:
             fixed[index] = element if expand else array
-    if isinstance(element, DBRef):
-        element = element.as_doc()
     yield from _keys(paths, fixed, element if isinstance(element, dict) else {}, picked)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
-from realtime.core.mql.filters import Bounds, compile_filter
+from realtime.core.bson import keys
+from realtime.core.bson.ejson import MAX_DEPTH, depth
+from realtime.core.mql.filters import Bounds, compile_filter, holds_expression
+from realtime.core.mql.language import EXPRESSION, REFERENCE, is_operators
 from realtime.errors import InvalidRequestError, InvalidUpdateError, UnsupportedOperatorError
 
 OPERATORS = frozenset(
@@ -30,8 +33,15 @@ _MODIFIERS = frozenset({"$each", "$position", "$slice", "$sort"})
 
 
 def check_document(document: Any) -> None:
-    """Refuse field names that MongoDB would take for operators, at any depth; `details.field` names the first."""
+    """Refuse field names that MongoDB would take for operators, at any depth; `details.field` names the first.
+
+    And a document that is nested deeper than MongoDB stores. `TooLargeError` for an `_id` over `keys.KEY_BYTES`.
+    """
     _plain(document, "document")
+    if depth(document) > MAX_DEPTH:
+        raise InvalidRequestError(f"document: nested deeper than {MAX_DEPTH}", details={"field": "document"})
+    if isinstance(document, dict) and "_id" in document:
+        keys.check_length(document["_id"], "document._id")
 
 
 def check_update(update: Any, bounds: Bounds | None = None) -> None:
@@ -67,15 +77,17 @@ def _check_path(path: str, here: str) -> None:
 def _check_operand(name: str, operand: Any, here: str, bounds: Bounds | None) -> None:
     if name == "$pull":
         # A condition on the element: a document of conditions, operators, or a plain value.
-        condition = operand if isinstance(operand, dict) and not _first_is_operator(operand) else {"element": operand}
+        condition = operand if isinstance(operand, dict) and not is_operators(operand) else {"element": operand}
         compile_filter(condition, bounds)
+        if any(holds_expression(*one) for one in condition.items()):
+            _unsupported(EXPRESSION, f"{here}.{EXPRESSION}")
     elif name == "$currentDate":
         if operand not in (True, {"$type": "date"}, {"$type": "timestamp"}):
             _invalid(here, 'takes true, {"$type": "date"} or {"$type": "timestamp"}')
     elif name == "$bit":
         if not isinstance(operand, dict) or not operand or operand.keys() - {"and", "or", "xor"}:
             _invalid(here, "takes and, or, xor")
-    elif name in {"$push", "$addToSet"} and _first_is_operator(operand):
+    elif name in {"$push", "$addToSet"} and is_operators(operand) and next(iter(operand)) not in REFERENCE:
         for modifier, value in operand.items():
             if modifier not in _MODIFIERS:
                 _unsupported(modifier, f"{here}.{modifier}")
@@ -84,15 +96,11 @@ def _check_operand(name: str, operand: Any, here: str, bounds: Bounds | None) ->
         _plain(operand, here)
 
 
-def _first_is_operator(value: Any) -> bool:
-    return isinstance(value, dict) and bool(value) and next(iter(value)).startswith("$")
-
-
 def _plain(value: Any, here: str) -> None:
     if isinstance(value, dict):
         for name, inner in value.items():
             where = f"{here}.{name}"
-            if name.startswith("$"):
+            if name.startswith("$") and name not in REFERENCE:
                 raise InvalidRequestError(f"a stored field cannot start with $ (at {where})", details={"field": where})
             if "\0" in name:
                 raise InvalidRequestError("a field name has no NUL character", details={"field": where})

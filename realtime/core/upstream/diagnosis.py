@@ -9,6 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from realtime.core.bson.stored import Broken, utf8
+from realtime.core.mql.dialect import PROBES, Answer, hear, known_of
+
 Level = Literal["ok", "warning", "error"]
 EXIT: Mapping[Level, int] = {"ok": 0, "warning": 1, "error": 2}
 
@@ -55,6 +58,7 @@ class Facts:
     epoch_is_set: bool = False
     collections: Sequence[Mapping[str, Any]] | None = None
     skew: float | None = None
+    answers: Mapping[str, Answer] = field(default_factory=dict)
 
 
 def diagnose(facts: Facts) -> list[Finding]:
@@ -73,6 +77,7 @@ def diagnose(facts: Facts) -> list[Finding]:
         *_privileges(facts),
         _epoch(facts),
         *_collections(facts),
+        *_dialect(facts),
         _clock(facts),
     ]
 
@@ -187,10 +192,13 @@ def _members(facts: Facts) -> list[Finding]:
 
 def _oplog(facts: Facts) -> Finding:
     if facts.window is None:
+        # The epoch is that of the replica set's id otherwise, and tells one set from another.
+        and_positions = ", nor a position of another set with this REALTIME_EPOCH be refused"
         return Finding(
             "warning",
             "oplog",
-            "the account may not read the oplog: lag cannot be set against its window",
+            "the account may not read the oplog: lag cannot be set against its window"
+            + and_positions * facts.epoch_is_set,
             'grant it read on local (db.grantRolesToUser("…", [{role: "read", db: "local"}]))',
         )
     reach = _duration(facts.window)
@@ -300,10 +308,10 @@ def _collections(facts: Facts) -> list[Finding]:
         return []
     plain = [one for one in facts.collections if not str(one["name"]).startswith("system.")]
     usable = [one for one in plain if not _unusable(one)]
-    kept = [str(one["name"]) for one in usable if _images(one)]
+    kept = [_name(one) for one in usable if _images(one)]
     text = f"{len(usable)} collections; images kept by {', '.join(kept) if kept else 'none'}"
     found = [Finding("ok", "images", text)]
-    refused = [f"{one['name']} ({_unusable(one)})" for one in plain if _unusable(one)]
+    refused = [f"{_name(one)} ({_unusable(one)})" for one in plain if _unusable(one)]
     if refused:
         found.append(
             Finding(
@@ -316,6 +324,10 @@ def _collections(facts: Facts) -> list[Finding]:
     return found
 
 
+def _name(collection: Mapping[str, Any]) -> str:
+    return utf8(collection["name"]).decode("utf-8", "replace")
+
+
 def _images(collection: Mapping[str, Any]) -> bool:
     return bool(collection.get("options", {}).get("changeStreamPreAndPostImages", {}).get("enabled"))
 
@@ -324,8 +336,23 @@ def _unusable(collection: Mapping[str, Any]) -> str:
     kind = collection.get("type", "collection")
     if kind != "collection":
         return str(kind)
+    if isinstance(collection["name"], Broken):
+        return "a name that is no UTF-8"
     locale = collection.get("options", {}).get("collation", {}).get("locale", "simple")
     return "" if locale == "simple" else "default collation"
+
+
+def _dialect(facts: Facts) -> list[Finding]:
+    """What this server does where servers differ; whatever it is, filters here follow it if it is known."""
+    heard, found = hear(facts.answers), []
+    for probe in PROBES:
+        known = known_of(probe, heard.dialect)
+        if probe.name in heard.odd:
+            mend = f"filters with {', '.join(sorted(probe.operators))} may differ from find: report this line"
+            found.append(Finding("warning", probe.name, heard.odd[probe.name], mend))
+        else:
+            found.append(Finding("ok", probe.name, f"{known.words} ({known.seen})"))
+    return found
 
 
 def _clock(facts: Facts) -> Finding:

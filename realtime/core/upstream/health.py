@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+LOOK_SECONDS, AGAIN_SECONDS = 1.5, 1.3
+"""Between two looks; and after one that found the stream standing, which is longer than a stream's await."""
 SILENT_SECONDS = 5
 """Behind the cluster's clock and not moving: something holds the stream up that raises no error."""
 WARN_AT, ERROR_AT = 0.25, 0.5
@@ -34,14 +36,25 @@ class Standing:
     window: int | None = None
     left: int | None = None
     silent: bool = False
+    suspect: bool = False
+    """The clock has gone on and the stream has not, at this look: worth another one soon, and no verdict.
+
+    MongoDB's own entry of every 10 s is in the oplog for up to an await of the stream before the stream tells of it.
+    """
     grade: Grade = Grade.FINE
     began: int | None = None
     """Where the oplog began at the first look."""
 
+    @property
+    def next_look(self) -> float:
+        """In so many seconds."""
+        return AGAIN_SECONDS if self.suspect else LOOK_SECONDS
+
     def look(self, *, cluster: int, stream: int, oldest: int | None) -> None:
         """The cluster's clock, what has been dispatched, and where the oplog begins, all at about the same moment."""
         self.lag = max(0, (cluster >> 32) - (stream >> 32))
-        self.silent = self.lag >= SILENT_SECONDS and stream == self.stream
+        stands = self.lag >= SILENT_SECONDS and stream == self.stream
+        self.silent, self.suspect = stands and self.suspect, stands
         self.stream = stream
         if oldest is None:
             self.window, self.left = None, None
@@ -59,3 +72,13 @@ def _grade(lag: int, window: int) -> Grade:
     if lag < SILENT_SECONDS or lag < window * WARN_AT:
         return Grade.FINE
     return Grade.WARNING if lag < window * ERROR_AT else Grade.ERROR
+
+
+@dataclass(frozen=True, slots=True)
+class FeedStatus:
+    """`up`, or not and why."""
+
+    up: bool
+    reason: str | None = None
+    seconds: float = 0
+    """How long ago it began."""

@@ -8,22 +8,23 @@ stored as it is or not at all.
 from __future__ import annotations
 
 import datetime as dt
-import re
+import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum
 from typing import Any
 
+from bson.binary import UUID_SUBTYPE, Binary
 from bson.decimal128 import Decimal128
 from pydantic import AliasChoices, BaseModel, ValidationError
 
 from realtime.core.bson.values import MISSING, order
+from realtime.core.wire.reserved_names import NAMESPACE_BYTES, refusal
 from realtime.errors import ConfigurationError, UnsupportedCollectionError, ValidationFailedError
 
 MAX_TOLD = 20
 """So many of a model's complaints are told."""
-_NAME = re.compile(r"(?!realtime_|system\.|\.)[^$\x00]{1,200}")
 _KEY = "_id"
 
 
@@ -39,8 +40,11 @@ class Collection:
     model: type[BaseModel] | None = None
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
-            raise ConfigurationError(f"{self.name!r} is no collection to serve: name one of the application's own")
+        reason = refusal(self.name)
+        if reason is not None:
+            raise ConfigurationError(
+                f"{self.name!r} is no collection to serve ({reason}): name one of the application's own"
+            )
         for name, told in (self.model.model_fields if self.model is not None else {}).items():
             read, written = _aliases(name, told.validation_alias), told.serialization_alias or name
             if written not in read:
@@ -89,20 +93,26 @@ class Collection:
 
 @dataclass(frozen=True, slots=True)
 class Collections:
-    """What is configured; `others` says whether collections that are not named here are served too."""
+    """What is configured; `others` says whether collections that are not named here are served too.
+
+    `longest` is how many bytes of UTF-8 a name may have, which depends on the name of the database.
+    """
 
     known: Mapping[str, Collection] = field(default_factory=dict)
     others: bool = True
+    longest: int = NAMESPACE_BYTES
 
     @classmethod
-    def of(cls, collections: Iterable[Collection], names: Iterable[str] = (), *, others: bool = False) -> Collections:
-        """Those given, and those named alone. Without any, everything is served."""
+    def of(
+        cls, collections: Iterable[Collection], names: Iterable[str] = (), *, others: bool = False, database: str = ""
+    ) -> Collections:
+        """Those given, and those named alone, of `database`. Without any, everything is served."""
         known = {name: Collection(name) for name in names}
         for one in collections:
             if known.get(one.name, one).model not in {None, one.model}:
                 raise ConfigurationError(f"{one.name} is given twice, with two models: give it one")
             known[one.name] = one
-        return cls(known, others or not known)
+        return cls(known, others or not known, NAMESPACE_BYTES - len(f"{database}.".encode()))
 
     @property
     def names(self) -> frozenset[str] | None:
@@ -115,6 +125,13 @@ class Collections:
 
     def check(self, name: str) -> None:
         """`UnsupportedCollectionError` for a collection that is not served."""
+        size = len(name.encode())
+        if size > self.longest:
+            raise UnsupportedCollectionError(
+                f"collection {name!r} is not to be had: in this database a name has at most {self.longest} bytes, "
+                f"this one has {size}",
+                details={"collection": name},
+            )
         if not self.serves(name):
             raise UnsupportedCollectionError(
                 f"collection {name!r} is not served here: add it to REALTIME_COLLECTIONS or to the application's "
@@ -129,6 +146,8 @@ class Collections:
 
 
 # ------------------------------------------------------------------------------------------------------------- inside
+
+_UUID_BYTES = 16
 
 
 def _aliases(name: str, alias: Any) -> set[str]:
@@ -149,9 +168,11 @@ def _refused(collection: str, invalid: ValidationError) -> ValidationFailedError
 
 
 def _read(value: Any) -> Any:
-    """BSON as a model expects it: decimals are Python's."""
+    """BSON as a model expects it: decimals and UUIDs are Python's."""
     if isinstance(value, Decimal128):
         return value.to_decimal()
+    if isinstance(value, Binary) and value.subtype == UUID_SUBTYPE and len(value) == _UUID_BYTES:
+        return uuid.UUID(bytes=bytes(value))
     if isinstance(value, dict):
         return {name: _read(inner) for name, inner in value.items()}
     return [_read(inner) for inner in value] if isinstance(value, list) else value

@@ -23,7 +23,8 @@ from bson.max_key import MaxKey
 from bson.min_key import MinKey
 from bson.regex import Regex
 
-from realtime.core.bson import ejson
+from realtime.core.bson import ejson, keys
+from realtime.core.bson.stored import UNDEFINED_VALUE, OddRegex
 from realtime.core.bson.values import MISSING, is_nan, order
 from realtime.errors import InvalidRequestError
 
@@ -32,6 +33,7 @@ MAX_KEYS = 8
 MAX_CHARACTERS = 4096
 _CHECKSUM = 16
 _FIELD = {"field": "after"}
+_UNSAYABLE = "what JSON cannot say exactly"
 _FOREIGN = "after: not a cursor of this query: it goes with the same collection, filter and sort that it came from"
 
 Sort = Mapping[str, int]
@@ -50,6 +52,8 @@ def cursor(query: bytes, sort: Sort, documents: Sequence[Mapping[str, Any]]) -> 
     """
     values = [_value(documents[-1], path) for path in sort_keys(sort)]
     odd = _odd(sort, values, documents)
+    if odd is None and keys.shown_key(values[-1]) is not values[-1]:
+        odd = "_id", _UNSAYABLE
     if odd is not None:
         return _pack(query, {"path": odd[0], "reason": odd[1]})
     packed = _pack(query, {"values": values})
@@ -126,15 +130,15 @@ def _unusable(path: str, value: Any) -> str | None:
     """Why a page cannot be gone on from this value of a sort key; None where it can."""
     if path == "_id":
         return None
-    if value is None or value is MISSING:
+    if value is None or value is MISSING or value is UNDEFINED_VALUE:
         return "null or missing"
     if isinstance(value, list):
         return "a list"
     if is_nan(value):
         return "not a number (NaN)"
-    if isinstance(value, Mapping | Regex | Code | DBRef | MinKey | MaxKey):
+    if isinstance(value, Mapping | Regex | OddRegex | Code | DBRef | MinKey | MaxKey):
         return "no scalar"
-    return None
+    return None if keys.shown_key(value) is value else _UNSAYABLE
 
 
 def _refused(path: str, reason: str) -> InvalidRequestError:

@@ -14,13 +14,10 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from realtime.core.bson import ejson
-from realtime.errors import InvalidRequestError, MalformedFrameError, ServiceError, UnknownTypeError
+from realtime.core.wire import legible
+from realtime.errors import InvalidRequestError, MalformedFrameError, ServiceError, UnknownTypeError, first_wrong
 
 PROTOCOL_VERSION = 1
-CLOSE_PROTOCOL_VIOLATION = 4500
-CLOSE_DRAINING = 4000
-CLOSE_SLOW_CONSUMER = 4001
-
 MAX_THROTTLE = 60_000
 """Milliseconds."""
 
@@ -29,23 +26,7 @@ CollectionName = Annotated[str, Field(min_length=1, max_length=200)]
 Operation = Literal["insert", "update", "replace", "delete", "drop", "rename", "dropDatabase"]
 Object = dict[str, Any]
 Position = Annotated[str, WithJsonSchema({"type": "string", "pattern": "^[0-9A-F]{8}-[0-9A-F]{16}$"})]
-"""A position in descriptions. What a client sends is read by `core.live.events`, which says what is wrong with it."""
-
-CLOSINGS = {
-    1001: ("the server went away", True),
-    1007: ("a frame was not UTF-8", False),
-    1009: ("a frame was larger than limits.frame_bytes", False),
-    1011: ("the server failed", True),
-    1012: ("the service is stopping, and this connection had no time to be told so", True),
-    CLOSE_DRAINING: ("the service is stopping; closing comes first", True),
-    CLOSE_SLOW_CONSUMER: ("slow consumer; closing comes first", True),
-    4002: ("reserved: token expired", True),
-    CLOSE_PROTOCOL_VIOLATION: ("reserved: protocol violation", False),
-    4501: ("reserved: unauthenticated", False),
-    4503: ("reserved: forbidden", False),
-    4504: ("reserved: revoked", False),
-}
-"""Close codes: what each means, and whether to connect again (PROTOCOL 7)."""
+"""A position in descriptions. What a client sends is read by `core.events`, which says what is wrong with it."""
 
 # --------------------------------------------------------------------------------------------------- client frames
 
@@ -70,7 +51,7 @@ _GROUP = {
     "additionalProperties": False,
 }
 Group = Annotated[Object | None, WithJsonSchema({"anyOf": [_GROUP, {"type": "null"}]})]
-"""`group` in descriptions. What a client sends is read by `core.live.aggregate`, which says what is wrong with it."""
+"""`group` in descriptions. What a client sends is read by `core.aggregate`, which says what is wrong with it."""
 
 
 class Subscribe(Request):
@@ -138,10 +119,10 @@ class Delete(Request):
 
 
 class Auth(Request):
-    """Hand over a token."""
+    """Say who asks, or go on after the token before ends: by a token of the same principal."""
 
     type: Literal["auth"]
-    token: Annotated[str, Field(max_length=16384)]
+    token: Annotated[str, Field(min_length=1, max_length=16384, repr=False)]
 
 
 class Ping(Request):
@@ -181,7 +162,7 @@ def parse(text: str | bytes) -> ClientFrame:
     except ejson.EjsonValueError as error:
         raise RefusedFrame(InvalidRequestError(str(error)), _request_id(orjson.loads(text))) from None
     except ejson.EjsonError as error:
-        raise RefusedFrame(MalformedFrameError(str(error)), None) from None
+        raise RefusedFrame(MalformedFrameError(str(error)), _legible_id(text)) from None
     if not isinstance(fields, dict):
         raise RefusedFrame(MalformedFrameError("a frame is a JSON object"), None)
     request_id = _request_id(fields)
@@ -197,17 +178,32 @@ def parse(text: str | bytes) -> ClientFrame:
         raise RefusedFrame(invalid_request(invalid), request_id) from None
 
 
+def id_of(text: str | bytes) -> str | None:
+    """The id under which a text frame can be answered, whatever else is wrong with it."""
+    try:
+        return _request_id(orjson.loads(text))
+    except orjson.JSONDecodeError:
+        return None
+
+
 def _request_id(fields: Any) -> str | None:
     """The frame's id where it can be answered under."""
     request_id = fields.get("id") if isinstance(fields, dict) else None
     return request_id if isinstance(request_id, str) and 1 <= len(request_id) <= 64 else None
 
 
+def _legible_id(text: str | bytes) -> str | None:
+    """The id of a frame that is refused as a whole, where the rest of it can be passed over: somebody waits for it."""
+    try:
+        request_id = _request_id(legible.fields(text))
+        return None if request_id is None else request_id.encode().decode()
+    except ValueError:
+        return None
+
+
 def invalid_request(invalid: ValidationError) -> InvalidRequestError:
     """The first thing that Pydantic found wrong, by field."""
-    error = invalid.errors(include_url=False, include_context=False, include_input=False)[0]
-    field = ".".join(str(part) for part in error["loc"])
-    reason = "is not known here" if error["type"] == "extra_forbidden" else error["msg"]
+    field, reason = first_wrong(invalid.errors(include_url=False, include_input=False))
     return InvalidRequestError(f"{field}: {reason}", details={"field": field})
 
 
@@ -231,11 +227,22 @@ class Welcome(ServerFrame):
     type: Literal["welcome"] = "welcome"
     protocol: int = PROTOCOL_VERSION
     session: str
-    position: Position
+    position: Position | None = None
     heartbeat: float
-    principal: str
+    principal: str | None = None
+    expires: dt.datetime | None = None
     requires_auth: bool = False
     limits: dict[str, int]
+
+
+class Authenticated(ServerFrame):
+    """An `auth` was taken: who asks from here on, and when that ends unless a new token comes before."""
+
+    type: Literal["authenticated"] = "authenticated"
+    id: str
+    principal: str
+    expires: dt.datetime | None = None
+    position: Position
 
 
 class Subscribed(ServerFrame):
@@ -357,6 +364,7 @@ class Unsubscribed(ServerFrame):
     code: str | None = None
     message: str | None = None
     retry: bool | None = None
+    details: dict[str, Any] | None = None
     position: Position | None = None
 
 
@@ -368,13 +376,18 @@ class Closing(ServerFrame):
     message: str
     retry_after: float | None = None
 
+    @classmethod
+    def of(cls, code: int, word: str, retry_after: float | None = None) -> Closing:
+        """As it comes before a close with this code; who is not to come again is told no time for that."""
+        return cls(code=code, message=word, retry_after=(retry_after or 1.0) if code < 4500 else None)
+
 
 class Pong(ServerFrame):
     """The answer to `ping`."""
 
     type: Literal["pong"] = "pong"
     id: str
-    position: Position
+    position: Position | None = None
 
 
 class Change(BaseModel):
@@ -417,12 +430,20 @@ Entry = bytes
 """One change, event or document, encoded."""
 
 
+ENVELOPE_BYTES = 512
+"""What a frame has around its entries, at most: an `id` of 64 characters may take six bytes for each of them."""
+
+
 def split(entries: Iterable[Entry], frame_bytes: int) -> Iterator[list[Entry]]:
-    """Entries in runs of at most `frame_bytes`; one that is larger travels alone. At least one run, maybe empty."""
+    """Entries in runs whose frames are at most `frame_bytes`; one that is larger travels alone.
+
+    At least one run, maybe empty.
+    """
+    room = max(frame_bytes - ENVELOPE_BYTES, frame_bytes // 2)
     run: list[Entry] = []
     size = 0
     for entry in entries:
-        if run and size + len(entry) > frame_bytes:
+        if run and size + len(entry) > room:
             yield run
             run, size = [], 0
         run.append(entry)
@@ -460,14 +481,12 @@ def id_target(subscription_id: str) -> bytes:
     return b'"id":' + orjson.dumps(subscription_id)
 
 
-def snapshot_frames(subscription_id: str, runs: list[bytes], position: str) -> Iterator[bytes]:
-    """A snapshot's frames; `runs` are the joined documents of each, shared by everyone who asked."""
+def snapshot_frames(subscription_id: str, runs: Iterable[bytes], position: str) -> Iterator[bytes]:
+    """A snapshot's frames; `runs` are the joined documents of each, at least one, shared by everyone who asked."""
     head = b'{"type":"snapshot",%b,"documents":[' % id_target(subscription_id)
-    last = len(runs) - 1
-    for index, run in enumerate(runs):
-        tail = b',"position":"%b"}' % position.encode() if index == last else b"}"
-        flags = b'],"first":%b,"last":%b' % (
-            b"true" if index == 0 else b"false",
-            b"true" if index == last else b"false",
-        )
-        yield head + run + flags + tail
+    rest, first = iter(runs), b"true"
+    run = next(rest)
+    for following in rest:
+        yield head + run + b'],"first":%b,"last":false}' % first
+        run, first = following, b"false"
+    yield head + run + b'],"first":%b,"last":true,"position":"%b"}' % (first, position.encode())

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from realtime import __version__
-from realtime.core.wire.protocol import CLIENT_FRAMES, CLOSINGS, PROTOCOL_VERSION
+from realtime.core.connection.cutting import LEAST_FRAME
+from realtime.core.wire.closing import CLOSINGS
+from realtime.core.wire.protocol import CLIENT_FRAMES, PROTOCOL_VERSION
 from realtime.core.wire.schema import frame_schemas, server_frames
 from realtime.errors import every_kind
 from realtime.web.http.examples import FRAMES
@@ -19,10 +21,26 @@ _ANSWERS = {
     "replace": ["result", "error"],
     "update": ["result", "error"],
     "delete": ["result", "error"],
-    "auth": ["result", "error"],
+    "auth": ["authenticated", "error"],
     "ping": ["pong", "error"],
 }
 """What answers a client's frame, under the same `id`."""
+
+_MAX_FRAME = {
+    "type": "integer",
+    "minimum": LEAST_FRAME,
+    "description": "Bytes of the largest frame that the client takes; an entry beyond it ends its subscription.",
+}
+
+_SECURITY: dict[str, dict[str, str]] = {
+    "token": {"type": "http", "scheme": "bearer", "description": "A token or a key, in the handshake's header."},
+    "subprotocol": {
+        "type": "httpApiKey",
+        "in": "header",
+        "name": "Sec-WebSocket-Protocol",
+        "description": "`realtime.v1, bearer.` and the token as base64url, for pages, which can set no header.",
+    },
+}
 
 
 def asyncapi(host: str, pathname: str, *, secure: bool) -> dict[str, Any]:
@@ -38,19 +56,29 @@ def asyncapi(host: str, pathname: str, *, secure: bool) -> dict[str, Any]:
             "license": {"name": "Apache-2.0"},
         },
         "defaultContentType": "application/json",
-        "servers": {"this": {"host": host, "pathname": pathname, "protocol": "wss" if secure else "ws"}},
+        "servers": {
+            "this": {
+                "host": host,
+                "pathname": pathname,
+                "protocol": "wss" if secure else "ws",
+                # Where the service asks who its clients are; an `auth` frame serves as well.
+                "security": [{"$ref": f"#/components/securitySchemes/{name}"} for name in _SECURITY],
+            }
+        },
         "channels": {
             "socket": {
                 "address": SOCKET,
                 "description": f"The wire protocol, version {PROTOCOL_VERSION}.",
                 "servers": [{"$ref": "#/servers/this"}],
                 "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in kinds},
+                "bindings": {"ws": {"query": {"type": "object", "properties": {"max_frame": _MAX_FRAME}}}},
             }
         },
         "operations": _operations(),
         "components": {
             "messages": {name: _message(name, kind) for name, kind in kinds.items()},
             "schemas": frame_schemas("#/components/schemas/{model}"),
+            "securitySchemes": _SECURITY,
         },
         "x-error-codes": {
             kind.code: {"http": kind.status, "retry": kind.retry, "meaning": _line(kind)} for kind in every_kind()

@@ -1,7 +1,7 @@
 """`/docs` and `/openapi.json` of an application that is the service alone; `/asyncapi.json` wherever it is served.
 
-As a program it prints the JSON Schema of all frames, which is docs/protocol.schema.json (`make schema`). Every
-file comes from this machine.
+`python -m realtime.web.descriptions.descriptions` prints the JSON Schema of all frames, which is
+docs/protocol.schema.json. Every file comes from this machine.
 """
 
 from __future__ import annotations

@@ -12,15 +12,27 @@ from fastapi import Depends, WebSocketException
 from starlette.requests import HTTPConnection
 from starlette.websockets import WebSocket
 
+from realtime.access.access import Access
+from realtime.access.audit import What
+from realtime.core.access.principal import Principal
 from realtime.core.connection.session import Limits
 from realtime.core.upstream.health import Standing
 from realtime.core.wire.protocol import Status
-from realtime.errors import ConfigurationError, ForbiddenError, ServiceError, UnavailableError
+from realtime.errors import (
+    ConfigurationError,
+    ForbiddenError,
+    ServiceError,
+    UnauthenticatedError,
+    UnavailableError,
+)
 from realtime.hub.hub import Hub
 from realtime.hub.roster import Owner
-from realtime.ports import Writer
+from realtime.ports import Tickets, Writer
 from realtime.settings import Settings
-from realtime.web.entrance.problems import problem
+from realtime.web.entrance import paths
+from realtime.web.entrance.doorkeeper import Doorkeeper, Starting, address_of, reason_of
+from realtime.web.entrance.problems import ProblemRoute, no_path, problem
+from realtime.web.entrance.streaming import asks_for_stream
 
 _POLICY_VIOLATION = 1008
 _TRY_LATER = 1013
@@ -30,7 +42,10 @@ _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 
 class Connected(Owner, Protocol):
-    """A connection as the server sees it: one that can be sent away."""
+    """A connection as the server sees it: one that can be sent away. `admitted`: it is known whose it is."""
+
+    @property
+    def admitted(self) -> bool: ...
 
     def leave(self, code: int, reason: str) -> None:
         """End it once what was taken from it is answered."""
@@ -47,6 +62,9 @@ class Live:
     reader: Any
     writer: Writer
     database: Any
+    access: Access
+    doorkeeper: Doorkeeper = field(default_factory=lambda: Doorkeeper(Starting()))
+    tickets: Tickets | None = None
     connections: set[Connected] = field(default_factory=set)
     degraded: Status | None = None
     ready: bool = True
@@ -54,6 +72,11 @@ class Live:
 
     standing: Standing = field(default_factory=Standing)
     """The last look at the cluster's clock."""
+
+    @property
+    def admitted(self) -> list[Connected]:
+        """The connections that may hear how the database and its reading are."""
+        return [one for one in self.connections if one.admitted]
 
     def details(self) -> dict[str, Any]:
         """What /readyz says beside its status. Times in seconds; None: not to be known."""
@@ -74,16 +97,23 @@ class Live:
         self.ready, self.draining = False, True
 
 
+Asking = Principal | ServiceError | None
+"""Who asks, why that is not to be known, or nobody so far."""
 Provide = Callable[[], Live]
 """Gives the running service, or raises what says how to start it."""
 
 
 class Entrance:
-    """The dependency of every route: checks who calls, then hands the running service on."""
+    """The dependency of every route: checks who calls, then hands the running service on.
 
-    def __init__(self, provide: Provide, *, any_origin: bool = False) -> None:
+    `asks`: who they are, of what is somebody's. A socket is refused after it is accepted, so that a browser learns
+    why, and an event stream by an event: both find in `connection.state.asking` who asks, or the error.
+    """
+
+    def __init__(self, provide: Provide, *, any_origin: bool = False, asks: bool = False) -> None:
         self._provide = provide
         self._any_origin = any_origin
+        self._asks = asks
 
     async def __call__(self, connection: HTTPConnection) -> None:
         try:
@@ -91,15 +121,52 @@ class Entrance:
         except ConfigurationError as error:
             await _refuse(connection, UnavailableError(str(error)))
             return
+        if paths.goes_on(connection.scope):
+            await _refuse(connection, no_path(connection))
+            return
         reason = refusal(connection, live.settings, any_origin=self._any_origin)
         if reason is None:
             connection.state.realtime = live
-            _check_collection(connection, live)
+            if isinstance(route := connection.scope.get("route"), ProblemRoute):
+                route.check(connection)
+            asking = connection.state.asking = await self._asked(connection, live)
+            if isinstance(asking, Principal) or not self._asks:
+                _check_collection(connection, live)  # which there are is nothing for nobody
         elif connection.scope["type"] == "websocket":
             # Before the accept, so that the browser sees a 403.
             raise WebSocketException(_POLICY_VIOLATION, reason)
         else:
             raise ForbiddenError(reason)
+
+    async def _asked(self, connection: HTTPConnection, live: Live) -> Asking:
+        if not self._asks:
+            return None
+        told = isinstance(connection, WebSocket) or asks_for_stream(connection)
+        try:
+            principal = await live.doorkeeper.who(connection)
+            if principal is None and not told:
+                raise UnauthenticatedError("who asks? Send Authorization: Bearer and a token")
+            if principal is not None and not isinstance(connection, WebSocket):
+                live.doorkeeper.requested(principal, address_of(connection))
+            if principal is not None and not told:
+                _hold(connection, live, principal)
+        except ServiceError as error:
+            live.doorkeeper.note("refused", None, address_of(connection), reason=reason_of(error))
+            if told:
+                return error
+            raise
+        return principal
+
+
+def _hold(connection: HTTPConnection, live: Live, principal: Principal) -> None:
+    """The body is under way until its `SharedRoute` has answered; of unknown length it counts as the largest."""
+    said = connection.headers.get("content-length", "")
+    chunked = "transfer-encoding" in connection.headers
+    size = int(said) if said.isdecimal() and len(said) < 20 else live.settings.document_bytes if chunked else 0
+    if size:
+        address = address_of(connection)
+        live.doorkeeper.hold(principal, address, size)
+        connection.state.release = lambda: live.doorkeeper.let_go(principal, address, size)
 
 
 def _check_collection(connection: HTTPConnection, live: Live) -> None:
@@ -125,6 +192,24 @@ async def _current(connection: HTTPConnection) -> Live | None:
     return live
 
 
+def note(request: HTTPConnection, what: What, collection: str | None = None, **said: Any) -> None:
+    """Write into the audit log what who asks has done."""
+    live: Live = request.state.realtime
+    asking: Asking = request.state.asking
+    who = asking if isinstance(asking, Principal) else None
+    live.doorkeeper.note(what, who, address_of(request), collection=collection, **said)
+
+
+async def principal_of(connection: HTTPConnection) -> Principal:
+    """Who asks, as the entrance found out. Raises `ServiceError` where it did not."""
+    asking: Asking = connection.state.asking
+    if isinstance(asking, Principal):
+        return asking
+    raise UnauthenticatedError("who asks?") if asking is None else asking
+
+
+Who = Annotated[Principal, Depends(principal_of)]
+"""Who asks."""
 Current = Annotated[Live, Depends(_current)]
 Perhaps = Annotated[Live | None, Depends(_current)]
 """None where a socket has been refused: its endpoint ends without a word."""
@@ -142,10 +227,12 @@ def refusal(connection: HTTPConnection, settings: Settings, *, any_origin: bool 
     host = hosts[0]
     if not _known_host(host, settings):
         return f"host {host[:100]!r} is not allowed: add it to REALTIME_ALLOWED_HOSTS"
-    origin = origins[0] if origins else None
-    if any_origin or origin is None or origin in settings.allowed_origins:
-        return None
-    if _same_origin(origin, host, connection.url.scheme):
+    return None if any_origin or not origins else refused_origin(origins[0], connection, settings)
+
+
+def refused_origin(origin: str, connection: HTTPConnection, settings: Settings) -> str | None:
+    """Why pages of this origin may not use this service, or None. For a request with one Host header."""
+    if origin in settings.allowed_origins or _same_origin(origin, connection.headers["host"], connection.url.scheme):
         return None
     return f"origin {origin[:100]!r} is not allowed: add it to REALTIME_ALLOWED_ORIGINS"
 

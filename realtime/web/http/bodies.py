@@ -7,12 +7,15 @@ from typing import Annotated, Any
 from fastapi import Path, Query, Request, Response
 
 from realtime.core.bson import ejson
+from realtime.core.mql.ordering import parse_sort
 from realtime.errors import InvalidRequestError, MalformedFrameError, TooLargeError
+from realtime.web.entrance.problems import UnsupportedEncodingError
 
 JSON = "application/json"
-MAX_SORT_KEYS = 32
 
-Collection = Annotated[str, Path(description="collection", examples=["orders"], min_length=1, max_length=200)]
+Collection = Annotated[
+    str, Path(description="collection, percent-encoded", examples=["orders"], min_length=1, max_length=200)
+]
 Text = Annotated[str | None, Query(max_length=65536)]
 
 
@@ -22,7 +25,13 @@ def answer(value: Any, status: int = 200, headers: dict[str, str] | None = None)
 
 
 async def body(request: Request, limit: int) -> Any:
-    """The request's body; `TooLargeError` over `limit` bytes."""
+    """The request's body; `TooLargeError` over `limit` bytes, `UnsupportedEncodingError` for a compressed one."""
+    encoding = ", ".join(request.headers.getlist("content-encoding"))
+    if encoding.strip().lower() not in {"", "identity"}:
+        raise UnsupportedEncodingError(
+            f"Content-Encoding: {encoding[:100]} is not taken: send the body as it is",
+            details={"field": "Content-Encoding"},
+        )
     received = bytearray()
     async for chunk in request.stream():
         received += chunk
@@ -46,22 +55,14 @@ def parameter(text: str | None, field: str) -> Any:
         raise InvalidRequestError(f"{field}: {error}", details={"field": field}) from None
 
 
+def sort_parameter(text: str | None) -> Any:
+    """`sort` as a list or an object, also from names with commas, a minus for descending; None without it."""
+    if not text or text.lstrip().startswith(("[", "{")):
+        return parameter(text, "sort")
+    names = [name.strip() for name in text.split(",")]
+    return [[name.removeprefix("-"), -1 if name.startswith("-") else 1] for name in names]
+
+
 def sort_of(text: str | None) -> dict[str, int]:
-    """A list of [path, 1 or -1], or an object; `_id` last where it is not named."""
-    given = parameter(text, "sort")
-    if given is None:
-        given = []
-    pairs = list(given.items()) if isinstance(given, dict) else given
-    if not isinstance(pairs, list) or len(pairs) > MAX_SORT_KEYS:
-        raise InvalidRequestError(f"sort: a list of at most {MAX_SORT_KEYS} [path, 1 or -1]", details={"field": "sort"})
-    keys: dict[str, int] = {}
-    for pair in pairs:
-        if not isinstance(pair, list | tuple) or len(pair) != 2:
-            raise InvalidRequestError("sort: each key is [path, 1 or -1]", details={"field": "sort"})
-        path, direction = pair
-        bad_path = not isinstance(path, str) or not path or "$" in path or "\0" in path or path in keys
-        if bad_path or isinstance(direction, bool) or direction not in (1, -1):
-            raise InvalidRequestError(f"sort: not a [path, 1 or -1]: {pair!r:.80}", details={"field": "sort"})
-        keys[path] = int(direction)
-    keys.setdefault("_id", 1)
-    return keys
+    """The keys to sort by with 1 or -1; `_id` last where it is not named."""
+    return parse_sort(sort_parameter(text)).source

@@ -7,17 +7,19 @@ import re
 
 from starlette.datastructures import Headers
 
-from realtime.core.bson import ejson
 from realtime.errors import InvalidRequestError
-from realtime.ports import Condition, Document
+from realtime.ports import Condition
 
 MAX_TAGS = 100
-_TAG = re.compile(r'\s*((?:W/)?"[\x21\x23-\x7e\x80-\xff]*")\s*')
+_ONE = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
+_TAG = re.compile(_ONE)
+_LIST = re.compile(rf"[ \t,]*{_ONE}(?:[ \t]*,[ \t,]*{_ONE})*[ \t,]*")
+"""Empty elements are legal, and count for nothing (section 5.6.1)."""
 
 
-def etag(body: bytes) -> str:
-    """The strong tag of a document as it is shown."""
-    return f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+def etag(raw: bytes) -> str:
+    """The strong tag of a document, by its BSON: two that JSON does not tell apart have two tags."""
+    return f'"{hashlib.sha256(raw).hexdigest()[:32]}"'
 
 
 def is_unchanged(headers: Headers, tag: str) -> bool:
@@ -32,10 +34,10 @@ def condition(headers: Headers) -> Condition | None:
     if wanted is None and unwanted is None:
         return None
 
-    def holds(document: Document | None) -> bool:
-        if document is None:
+    def holds(raw: bytes | None) -> bool:
+        if raw is None:
             return wanted is None
-        tag = etag(ejson.encode(document))
+        tag = etag(raw)
         # If-Match compares strongly: a weak tag says less than that the bytes are the same.
         matches = wanted is None or wanted == ["*"] or tag in wanted
         return matches and (unwanted is None or (unwanted != ["*"] and tag not in map(_strong, unwanted)))
@@ -55,15 +57,8 @@ def _tags(headers: Headers, name: str) -> list[str] | None:
     text = ",".join(given).strip()
     if text == "*":
         return ["*"]
-    tags = []
-    at = 0
-    while found := _TAG.match(text, at):
-        tags.append(found[1])
-        at = found.end()
-        if text[at : at + 1] != ",":
-            break
-        at += 1
-    if not tags or at != len(text) or len(tags) > MAX_TAGS:
+    tags = _TAG.findall(text)
+    if not _LIST.fullmatch(text) or len(tags) > MAX_TAGS:
         shown = "-".join(part.capitalize() for part in name.split("-"))
         raise InvalidRequestError(f'{shown}: * or at most {MAX_TAGS} quoted tags, as "…"', details={"field": shown})
     return tags

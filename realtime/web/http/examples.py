@@ -20,7 +20,9 @@ def _body(description: str, example: Any) -> dict[str, Any]:
 
 Responses = dict[int | str, dict[str, Any]]
 
-COLLECTIONS: Responses = {200: _json("the collections", {"collections": [{"name": "orders", "count": 12}]})}
+COLLECTIONS: Responses = {
+    200: _json("the collections", {"collections": [{"name": "orders", "count": 12, "position": POSITION}]})
+}
 PAGE: Responses = {
     200: {
         "description": "a page; or, by `Accept`, every document as a line, or the live query",
@@ -52,15 +54,25 @@ INSERTED: Responses = {
     201: _json(
         "inserted, majority-committed",
         {"keys": [KEY], "position": POSITION},
-        headers={"Location": {"schema": {"type": "string"}}},
+        headers={
+            "Location": {"schema": {"type": "string"}, "description": "of one; `no_location` says why there is none"}
+        },
     )
 }
+_TAG = {"ETag": {"schema": {"type": "string"}, "description": "of the document as this write left it"}}
 CHANGED: Responses = {
-    200: _json("written, majority-committed", {"position": POSITION, "key": KEY, "matched": 1, "modified": 1})
+    200: _json(
+        "written, majority-committed", {"position": POSITION, "key": KEY, "matched": 1, "modified": 1}, headers=_TAG
+    )
 }
 MADE: Responses = {
-    201: _json("made by `upsert`", {"position": POSITION, "key": KEY, "matched": 0, "modified": 0, "upserted": True})
+    201: _json(
+        "made by `upsert`",
+        {"position": POSITION, "key": KEY, "matched": 0, "modified": 0, "upserted": True},
+        headers=_TAG,
+    )
 }
+DELETED: Responses = {200: _json("deleted, majority-committed", {"position": POSITION, "key": KEY, "matched": 1})}
 INSERT_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -95,6 +107,14 @@ CONDITIONS: dict[str, Any] = {
 DOCUMENT_BODY = _body("the document, as Extended JSON", {"status": "open", "total": 12.5})
 UPDATE_BODY = _body("update operators, as Extended JSON", {"$set": {"status": "paid"}, "$inc": {"version": 1}})
 
+TICKET_PARAMETER = "in place of a token, for an `EventSource`: what `POST /v1/tickets` gave"
+TICKET: Responses = {
+    201: _json(
+        "a ticket",
+        {"ticket": "bW9uZ28tcmVhbHRpbWUtMDAwMQ7yWcX9kq0kq1mXo2fR0h4", "opens_until": {"$date": "2026-11-22T19:35:15Z"}},
+    )
+}
+
 FILTER: dict[str, Any] = {
     "all": {"summary": "everything", "value": ""},
     "open": {"summary": "open and not small", "value": '{"status": "open", "total": {"$gte": 10}}'},
@@ -105,7 +125,8 @@ PROJECTION: dict[str, Any] = {
 }
 SORT: dict[str, Any] = {
     "key": {"summary": "by key", "value": ""},
-    "newest": {"summary": "newest first", "value": '[["placed", -1]]'},
+    "newest": {"summary": "newest first", "value": "-placed"},
+    "two": {"summary": "by status, the largest first", "value": '[["status", 1], ["total", -1]]'},
 }
 GROUP: dict[str, Any] = {
     "none": {"summary": "documents, no rows", "value": ""},
@@ -162,6 +183,23 @@ FRAMES: dict[str, list[dict[str, Any]]] = {
             "principal": "anonymous",
             "requires_auth": False,
             "limits": {"frame_bytes": 1048576, "subscriptions": 1000, "documents": 10000},
+        },
+        {
+            "type": "welcome",
+            "protocol": 1,
+            "session": "5c7c1f0b8a1e4d6f",
+            "heartbeat": 20,
+            "requires_auth": True,
+            "limits": {"frame_bytes": 1048576, "subscriptions": 1000, "documents": 10000},
+        },
+    ],
+    "authenticated": [
+        {
+            "type": "authenticated",
+            "id": "a1",
+            "principal": "ann",
+            "expires": {"$date": "2026-11-22T20:34:06Z"},
+            "position": POSITION,
         }
     ],
     "subscribed": [{"type": "subscribed", "id": "open", "channel": 3, "recovered": False, "query": "0" * 32}],

@@ -2,35 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
-from realtime.core.bson import ejson
-from realtime.core.connection.session import check_collection
+from realtime.core.bson import ejson, keys
+from realtime.core.connection.requests import check_collection
 from realtime.core.live.events import format_position
-from realtime.core.mql.filters import compile_filter
+from realtime.core.mql.filters import compile_filter, overlaps
 from realtime.core.mql.projection import Projection, compile_projection
 from realtime.core.wire import cursor
 from realtime.errors import InvalidRequestError
-from realtime.web.entrance.live import Current, Live
-from realtime.web.entrance.problems import ProblemRoute, problems
+from realtime.web.entrance.live import Current, Live, note, principal_of
+from realtime.web.entrance.problems import problems
+from realtime.web.entrance.shared import SharedRoute
+from realtime.web.entrance.streaming import EVENT_STREAM, Head, accepted
 from realtime.web.http import examples, ndjson, sse
-from realtime.web.http.bodies import Collection, Text, answer, parameter, sort_of
+from realtime.web.http.bodies import Collection, Text, answer, parameter, sort_of, sort_parameter
 
 MAX_PAGE, PAGE = 1000, 100
 MAX_SKIP = 1_000_000
 
-router = APIRouter(prefix="/v1/collections", route_class=ProblemRoute, tags=["documents"])
+
+class _ByAccept(SharedRoute):
+    """A route whose every answer, a problem too, is one of several that `Accept` chooses from."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def handler(request: Request) -> Response:
+            response = await handle(request)
+            response.headers.add_vary_header("Accept")
+            return response
+
+        return handler
+
+
+router = APIRouter(prefix="/v1/collections", route_class=SharedRoute, tags=["documents"])
+by_accept = APIRouter(route_class=_ByAccept)
 
 
 @router.head("", include_in_schema=False)
 @router.get("", summary="Names and estimated counts", responses=examples.COLLECTIONS | problems(503))
-async def collections(live: Current) -> Response:
-    """Every collection of the database that can be subscribed to, by name."""
-    found = await live.reader.collections()
-    served = [{"name": name, "count": count} for name, count in found if live.limits.collections.serves(name)]
+async def collections(live: Current, request: Request) -> Response:
+    """Every collection of the database that can be subscribed to, by name; each count has what happened by then."""
+    note(request, "list")
+    served = [
+        {"name": name, "count": count, "position": format_position(live.epoch, time)}
+        for name, count, time in await live.reader.collections()
+        if live.limits.collections.serves(name)
+    ]
     return answer({"collections": served})
 
 
@@ -56,8 +79,12 @@ class Listing:
         return {name: value for name, value in given.items() if value}
 
 
-@router.head("/{collection}/documents", include_in_schema=False)
-@router.get("/{collection}/documents", summary="List documents", responses=examples.PAGE | problems(413, 422, 503, 504))
+@by_accept.head("/{collection}/documents", include_in_schema=False)
+@by_accept.get(
+    "/{collection}/documents",
+    summary="List documents",
+    responses=examples.PAGE | problems(413, 422, 503, 504),
+)
 async def list_documents(
     live: Current,
     request: Request,
@@ -70,7 +97,9 @@ async def list_documents(
     after: Annotated[Text, Query(description="`next` of the page before")] = None,
     throttle: Annotated[int | None, Query(ge=0, description="of the live query, in ms")] = None,
     group: Annotated[Text, Query(description="of the live query: rows", openapi_examples=examples.GROUP)] = None,
+    count: Annotated[bool, Query(description="of a page: how many documents match in all, as `count`")] = False,
     position: Annotated[Text, Query(description="of the live query, to go on from; `Last-Event-ID` wins")] = None,
+    ticket: Annotated[Text, Query(description=f"of the live query, {examples.TICKET_PARAMETER}")] = None,
 ) -> Response:
     """A page is a snapshot read; `position` is its time. `sort` is always followed by `_id`.
 
@@ -78,36 +107,34 @@ async def list_documents(
     `sort` and `limit` as a window, or with `group` as rows.
     """
     kinds = accepted(request)
-    if sse.MEDIA_TYPE in kinds:
-        _refuse("a live query", skip=skip, after=after)
+    if EVENT_STREAM in kinds:
+        _refuse("a live query", skip=skip, after=after, count=count or None)
         return await sse.stream(
             live,
             request,
             position,
+            ticket=ticket,
             collection=collection,
             filter=parameter(filter, "filter"),
             projection=parameter(projection, "projection"),
-            sort=parameter(sort, "sort"),
+            sort=sort_parameter(sort),
             limit=limit,
             throttle=throttle,
             group=parameter(group, "group"),
         )
-    _refuse("a page", throttle=throttle, group=group, position=position)
+    _refuse("a page", throttle=throttle, group=group, position=position, ticket=ticket)
     check_collection(collection)
     selection = compile_filter(parameter(filter, "filter"), live.limits.filter)
     shown = compile_projection(parameter(projection, "projection"))
     listing = Listing(collection, selection.source, shown, sort_of(sort), limit, skip)
-    await live.reader.describe(collection)
+    facts = await live.reader.describe(collection)
     if ndjson.MEDIA_TYPE in kinds:
-        _refuse("NDJSON", after=after)
+        _refuse("NDJSON", after=after, count=count or None)
+        note(request, "read", collection, operation="ndjson")
         return await _lines(live, request, listing)
-    return await _page(live, listing, after)
-
-
-def accepted(request: Request) -> set[str]:
-    """The media types of `Accept`, without their parameters."""
-    given = ",".join(request.headers.getlist("accept"))
-    return {kind.split(";")[0].strip().lower() for kind in given.split(",")}
+    facts.check_snapshots(collection)
+    note(request, "list", collection)
+    return await _page(live, listing, after, count=count)
 
 
 # ------------------------------------------------------------------------------------------------------------- inside
@@ -121,12 +148,14 @@ def _refuse(kind: str, **parameters: Any) -> None:
 
 async def _lines(live: Live, request: Request, listing: Listing) -> Response:
     if request.method == "HEAD":
-        return Response(None, 200, ndjson.HEADERS, ndjson.MEDIA_TYPE)
+        return Head(ndjson.MEDIA_TYPE, ndjson.HEADERS)
     command = listing.command(listing.filter, listing.limit, listing.projection.source)
-    return ndjson.Lines(await live.reader.stream(listing.collection, command))
+    principal = await principal_of(request)
+    stream = await live.reader.stream(listing.collection, command)
+    return ndjson.Lines(stream, lambda: live.doorkeeper.check(principal))
 
 
-async def _page(live: Live, listing: Listing, after: str | None) -> Response:
+async def _page(live: Live, listing: Listing, after: str | None, *, count: bool) -> Response:
     limit = PAGE if listing.limit is None else listing.limit
     if limit > MAX_PAGE:
         raise InvalidRequestError(
@@ -148,12 +177,28 @@ async def _page(live: Live, listing: Listing, after: str | None) -> Response:
         cursor.check(listing.sort, values, documents)
     following = cursor.cursor(listing.identity, listing.sort, documents) if len(documents) == limit else None
     if whole:
-        documents = [listing.projection.apply(document) for document in documents]
-    return answer({"documents": documents, "next": following, "position": format_position(live.epoch, page.time)})
+        projection_here = await _spoken(live, listing.projection)
+        documents = [projection_here.apply(document) for document in documents]
+    documents = [keys.with_marks(document) for document in documents]
+    shown = {"documents": documents, "next": following, "position": format_position(live.epoch, page.time)}
+    if count:
+        shown["count"] = await live.reader.count(listing.collection, listing.filter, page.time)
+    return answer(shown)
+
+
+router.include_router(by_accept)
+
+
+async def _spoken(live: Live, projection: Projection) -> Projection:
+    """The projection as the server at hand means it, to be applied here."""
+    spoken = projection.spoken(live.hub.groups.dialects.now)
+    return spoken.told(await live.reader.zones(spoken.zones)) if spoken.zones else spoken
 
 
 def _shows(projection: Projection, path: str) -> bool:
     """Whether a value at this path comes through."""
+    if any(overlaps(path, other) for other in projection.computed):
+        return False
     parts = path.split(".")
     probe: Any = 0
     for part in reversed(parts):

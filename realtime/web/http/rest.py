@@ -6,23 +6,30 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from realtime.core.bson import ejson
+from realtime.core.bson import keys, stored
 from realtime.core.bson.values import order
-from realtime.core.connection.session import check_collection
+from realtime.core.connection.requests import check_collection
 from realtime.core.live.events import format_position
 from realtime.core.mql.updates import check_document, check_update
 from realtime.errors import ForbiddenError, InvalidRequestError, ServiceError
 from realtime.ports import Written
-from realtime.web.entrance.live import Current, Live
-from realtime.web.entrance.problems import ProblemRoute, problems
+from realtime.web.entrance.doorkeeper import address_of
+from realtime.web.entrance.live import Current, Live, note, principal_of
+from realtime.web.entrance.paths import PATH_BYTES, document_path
+from realtime.web.entrance.problems import problems
+from realtime.web.entrance.shared import SharedRoute
 from realtime.web.http import examples
 from realtime.web.http.bodies import JSON, Collection, answer, body
 from realtime.web.http.etags import condition, etag, is_unchanged
 from realtime.web.http.keys import Key, key_of, key_text
 
 MAX_DOCUMENTS = 1000
+NO_LOCATION = (
+    f"the path of this key would be longer than {PATH_BYTES} bytes: read it by a filter on _id, write to it over "
+    "WebSocket"
+)
 
-router = APIRouter(prefix="/v1/collections", route_class=ProblemRoute, tags=["documents"])
+router = APIRouter(prefix="/v1/collections", route_class=SharedRoute, tags=["documents"])
 
 
 @router.post(
@@ -39,15 +46,20 @@ async def insert(live: Current, request: Request, collection: Collection) -> Res
     """
     given = await _body(request, live, collection)
     if isinstance(given, list):
-        return await _insert_many(live, collection, given)
+        return await _insert_many(live, request, collection, given)
     _check_document(given)
+    await _may_write(live, request)
     written = await live.writer.insert(collection, given)
+    note(request, "write", collection, operation="insert", key=written.key, position=_position(live, written.time))
     text = key_text(written.key)
-    headers = {} if text is None else {"Location": f"{request.url.path}/{text}"}
-    return answer({"keys": [written.key], "position": format_position(live.epoch, written.time)}, 201, headers)
+    path = None if text is None else document_path(request, collection, text)
+    shown = {"keys": [written.key], "position": format_position(live.epoch, written.time)}
+    if path is None:
+        return answer({**shown, "no_location": NO_LOCATION}, 201)
+    return answer(shown, 201, {"Location": path})
 
 
-async def _insert_many(live: Live, collection: str, documents: list[Any]) -> Response:
+async def _insert_many(live: Live, request: Request, collection: str, documents: list[Any]) -> Response:
     if not 1 <= len(documents) <= MAX_DOCUMENTS:
         raise InvalidRequestError(
             f"a list of 1 to {MAX_DOCUMENTS} documents, this one has {len(documents)}",
@@ -60,20 +72,25 @@ async def _insert_many(live: Live, collection: str, documents: list[Any]) -> Res
             raise type(error)(
                 f"document {index}: {error.message}", details={**(error.details or {}), "index": index}
             ) from None
+    await _may_write(live, request, len(documents))
     inserted = await live.writer.insert_many(collection, documents)
+    position = _position(live, inserted.time)
+    for key in inserted.keys:
+        note(request, "write", collection, operation="insert", key=key, position=position)
     return answer({"keys": inserted.keys, "position": format_position(live.epoch, inserted.time)}, 201)
 
 
 @router.head("/{collection}/documents/{key:path}", include_in_schema=False)
 @router.get("/{collection}/documents/{key:path}", summary="Read one", responses=examples.ONE | problems(404, 422, 503))
 async def read(live: Current, request: Request, collection: Collection, key: Key) -> Response:
-    """The document, with an `ETag` of what is shown; 304 where `If-None-Match` names it."""
+    """The document, with an `ETag` of what is stored; 304 where `If-None-Match` names it."""
     check_collection(collection)
-    shown = ejson.encode(await live.reader.get(collection, key_of(key)))
-    headers = {"ETag": etag(shown), "Cache-Control": "no-cache"}
+    raw = await live.reader.get(collection, key_of(key))
+    note(request, "read", collection, key=key_of(key))
+    headers = {"ETag": etag(raw), "Cache-Control": "no-cache"}
     if is_unchanged(request.headers, headers["ETag"]):
         return Response(None, 304, headers)
-    return Response(shown, 200, headers, JSON)
+    return Response(keys.shown(stored.decode(raw)), 200, headers, JSON)
 
 
 @router.put(
@@ -90,7 +107,9 @@ async def replace(live: Current, request: Request, collection: Collection, key: 
     if "_id" in document and order(document["_id"]) != order(value):
         raise InvalidRequestError("document: its _id is not the key of the path", details={"field": "_id"})
     match = condition(request.headers)
-    return _changed(live, await live.writer.replace(collection, value, document, match=match, upsert=upsert))
+    await _may_write(live, request)
+    written = await live.writer.replace(collection, value, document, match=match, upsert=upsert, image=True)
+    return _changed(live, request, collection, "replace", written)
 
 
 @router.patch(
@@ -104,34 +123,51 @@ async def update(live: Current, request: Request, collection: Collection, key: K
     operators = await _body(request, live, collection)
     check_update(operators, live.limits.filter)
     match = condition(request.headers)
-    return _changed(live, await live.writer.update(collection, key_of(key), operators, match=match, upsert=upsert))
+    await _may_write(live, request)
+    written = await live.writer.update(collection, key_of(key), operators, match=match, upsert=upsert, image=True)
+    return _changed(live, request, collection, "update", written)
 
 
 @router.delete(
     "/{collection}/documents/{key:path}",
     summary="Delete one",
-    responses=examples.CHANGED | problems(403, 404, 412, 422, 503, 504),
+    responses=examples.DELETED | problems(403, 404, 412, 422, 503, 504),
     openapi_extra=examples.CONDITIONS,
 )
 async def delete(live: Current, request: Request, collection: Collection, key: Key) -> Response:
     """404 where there is none."""
     _check_write(live, collection)
-    return _changed(live, await live.writer.delete(collection, key_of(key), match=condition(request.headers)))
+    match = condition(request.headers)
+    await _may_write(live, request)
+    written = await live.writer.delete(collection, key_of(key), match=match)
+    return _changed(live, request, collection, "delete", written)
 
 
 # ------------------------------------------------------------------------------------------------------------- inside
 
 
-def _changed(live: Live, written: Written) -> Response:
+async def _may_write(live: Live, request: Request, documents: int = 1) -> None:
+    """`RateLimitedError` for who writes more than they may."""
+    live.doorkeeper.writes(await principal_of(request), address_of(request), documents)
+
+
+def _position(live: Live, time: int) -> str:
+    return format_position(live.epoch, time)
+
+
+def _changed(live: Live, request: Request, collection: str, operation: str, written: Written) -> Response:
+    position = _position(live, written.time)
+    note(request, "write", collection, operation=operation, key=written.key, position=position)
     fields = {
-        "position": format_position(live.epoch, written.time),
+        "position": position,
         "key": written.key,
         "matched": written.matched,
         "modified": written.modified,
         "upserted": written.upserted,
     }
     shown = {name: value for name, value in fields.items() if value is not None or name == "key"}
-    return answer(shown, 201 if written.upserted else 200)
+    headers = None if written.image is None else {"ETag": etag(written.image)}
+    return answer(shown, 201 if written.upserted else 200, headers)
 
 
 def _check_write(live: Live, collection: str) -> None:

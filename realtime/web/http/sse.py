@@ -23,21 +23,25 @@ from pydantic import ValidationError
 from starlette.types import Receive
 
 from realtime import metrics
+from realtime.core.access.principal import Principal
+from realtime.core.access.tickets import stream_of
 from realtime.core.bson import ejson
 from realtime.core.connection.outbox import Part
 from realtime.core.connection.session import OpenSubscription, Session
 from realtime.core.wire.protocol import ErrorFrame, Subscribe, invalid_request
-from realtime.errors import InternalError, ServiceError
+from realtime.errors import InternalError, ServiceError, UnauthenticatedError
 from realtime.hub.roster import Owner, Subscription
 from realtime.ports import Listener, Sink
 from realtime.web.entrance.asgi_sink import WaitingSink
-from realtime.web.entrance.live import Current, Live
-from realtime.web.entrance.problems import ProblemRoute, problems
-from realtime.web.entrance.streaming import Streaming, Write, gone
+from realtime.web.entrance.doorkeeper import address_of
+from realtime.web.entrance.live import Asking, Current, Live, principal_of
+from realtime.web.entrance.problems import problems
+from realtime.web.entrance.shared import SharedRoute
+from realtime.web.entrance.streaming import EVENT_STREAM, Head, Streaming, Write, gone
 from realtime.web.http import examples
 from realtime.web.http.bodies import Text, parameter
 
-MEDIA_TYPE = "text/event-stream"
+MEDIA_TYPE = EVENT_STREAM
 ID = "s"
 """The subscription's id: each stream has one."""
 RETRY_MS = (1000, 4000)
@@ -50,7 +54,7 @@ _KIND = re.compile(rb'\{"type":"(\w+)"')
 _COMPLETE = frozenset({b"snapshot", b"changes", b"events", b"live"})
 _FAREWELLS = frozenset({b"error", b"unsubscribed"})
 
-router = APIRouter(prefix="/v1/collections", route_class=ProblemRoute, tags=["live"])
+router = APIRouter(prefix="/v1/collections", route_class=SharedRoute, tags=["live"])
 
 
 class EventSink(WaitingSink):
@@ -102,15 +106,44 @@ class EventStream(Streaming):
     """The answer to one request, and the owner of its subscription."""
 
     sink: Sink
+    admitted = True
 
     def __init__(self, live: Live) -> None:
         super().__init__(MEDIA_TYPE, HEADERS)
         self._live = live
+        self._ticket: str | None = None
+        self._who: Principal | None = None
+        self._address: str | None = None
         self.sink = self._events = EventSink(live.settings.outbox_bytes, self)
 
     def leave(self, code: int, reason: str) -> None:
         """End the stream after what was sent."""
         self.sink.close(code, reason)
+
+    def over(self, code: int, reason: str, error: ServiceError | None = None) -> None:
+        """End the stream of who may have it no longer; what waits is dropped."""
+        if error is not None:
+            self.sink.send(ErrorFrame.of(error, ID).encode())
+        self.sink.close(code, reason)
+
+    async def admit(self, request: Request, ticket: str | None) -> None:
+        """Find out whose stream this is, by what the entrance found or by a ticket. Raises `ServiceError`."""
+        asking: Asking = request.state.asking
+        if isinstance(asking, ServiceError):
+            raise asking
+        tickets = self._live.tickets
+        if asking is None:
+            if ticket is None or tickets is None:
+                raise UnauthenticatedError(
+                    "who asks? Send Authorization: Bearer and a token, or put ticket= from POST /v1/tickets into the "
+                    "address"
+                )
+            name = stream_of(request.url.path, request.query_params.multi_items())
+            again = "last-event-id" in request.headers
+            asking, self._ticket = await tickets.open(ticket, name, again=again)
+            self._live.doorkeeper.check(asking)
+        self._who, self._address = asking, address_of(request)
+        self._live.doorkeeper.watch(self, asking, request)
 
     def lapsed(self, channel: int) -> None:
         """The outbox dropped what waited of the subscription."""
@@ -125,7 +158,9 @@ class EventStream(Streaming):
 
     async def open(self, effect: OpenSubscription, receive: Receive) -> ServiceError | None:
         """Attach, and wait until that is answered or the client is gone; the error where it is refused."""
-        self._live.hub.attach(Subscription(effect.id, self, effect.query, effect.after))
+        said = {"collection": effect.query.shown_collections, "operation": effect.query.mode}
+        self._live.doorkeeper.note("subscribe", self._who, self._address, **said)
+        self._live.hub.attach(Subscription(effect.id, self, effect.query, effect.after, since=effect.since))
         watch = asyncio.ensure_future(gone(receive))
         first = self._events.first
         try:
@@ -153,28 +188,34 @@ class EventStream(Streaming):
         await self._events.run()
 
     async def close(self) -> None:
-        """Let the subscription go."""
+        """Let the subscription go, and the ticket."""
         self._live.hub.drop(self)
+        self._live.doorkeeper.forget(self)
+        if self._ticket is not None and self._live.tickets is not None:
+            await self._live.tickets.release(self._ticket)
         owner: Owner = self
         if owner in self._live.connections:
             self._live.connections.discard(owner)
             metrics.CONNECTIONS.dec()
 
 
-async def stream(live: Live, request: Request, position: str | None, **fields: Any) -> Response:
+async def stream(live: Live, request: Request, position: str | None, *, ticket: str | None, **fields: Any) -> Response:
     """The event stream for a `subscribe` with these fields; `Last-Event-ID` wins over what the address says.
 
     An error before it begins is an answer of its own. But not to a browser that reconnects, which would give up for
     ever at any status but 200: it gets a stream that tells the error and ends.
     """
-    if request.method == "HEAD":
-        return Response(None, 200, HEADERS, MEDIA_TYPE)
     last = request.headers.get("last-event-id")
     if last:
         position = last
         fields.pop("since", None)
+    if request.method == "HEAD":
+        await principal_of(request)
+        opening(live, fields, position)  # refused as the stream would be
+        return Head(MEDIA_TYPE, HEADERS)
     answer = EventStream(live)
     try:
+        await answer.admit(request, ticket)
         refused = await answer.open(opening(live, fields, position), request.receive)
     except ServiceError as error:
         refused = error
@@ -237,12 +278,14 @@ async def events(
     operations: Annotated[Text, Query(description="a list, or names with commas", examples=["insert,delete"])] = None,
     since: Annotated[Text, Query(description="a date to begin at", examples=["2026-11-22T12:00:00Z"])] = None,
     position: Annotated[Text, Query(description="to go on from; `Last-Event-ID` wins")] = None,
+    ticket: Annotated[Text, Query(description=examples.TICKET_PARAMETER)] = None,
 ) -> Response:
     """Events mode: each matching event after the position once. The payloads are the WebSocket's frames."""
     return await stream(
         live,
         request,
         position,
+        ticket=ticket,
         mode="events",
         collection=collection,
         filter=parameter(filter, "filter"),

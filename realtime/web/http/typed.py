@@ -6,7 +6,6 @@ They are the general routes, bound to the collection's name; who calls them gets
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,21 +17,21 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, JsonSchema
 from pydantic_core import CoreSchema, core_schema
 
 from realtime.core.wire.collections import Collections
-from realtime.web.entrance.problems import ProblemRoute
+from realtime.web.entrance.paths import component
+from realtime.web.entrance.shared import SharedRoute
 from realtime.web.http import rest
 
-_PLAIN = re.compile(r"[\w.-]+", re.ASCII)
 _WHOLE = {"POST", "PUT"}
 _ANY_DOCUMENT = {"type": "object"}
 _EXAMPLES = {"example", "examples"}
 
 
 def typed_routes(collections: Collections) -> APIRouter:
-    """The paths of every collection with a model whose name a path can say plainly."""
-    router = APIRouter(route_class=ProblemRoute)
+    """The paths of every collection with a model."""
+    router = APIRouter(route_class=SharedRoute)
     for name in sorted(collections.known):
         found = collections.model_of(name)
-        if found is None or found.model is None or not _PLAIN.fullmatch(name):
+        if found is None or found.model is None:
             continue
         schema = schema_of(found.model)
         for route in rest.router.routes:
@@ -43,7 +42,9 @@ def typed_routes(collections: Collections) -> APIRouter:
 
 def _add(router: APIRouter, route: APIRoute, name: str, schema: JsonSchemaValue) -> None:
     router.add_api_route(
-        route.path.replace("{collection}", name),
+        # Where that is not the name itself it describes alone: no path that comes in is matched by it, and the general
+        # route does the same.
+        route.path.replace("{collection}", component(name)),
         _bound(route.endpoint, name),
         methods=sorted(_methods(route)),
         status_code=route.status_code,

@@ -1,30 +1,40 @@
-"""`/v1/ws`: a thin shell around `core.connection.session`. Frames in, effects out."""
+"""`/v1/ws`: a thin shell around `core.session`. Frames in, effects out."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, WebSocket
 from starlette.websockets import WebSocketDisconnect
 
 from realtime import metrics
-from realtime.core.connection import session
-from realtime.core.live.events import format_position
+from realtime.access.audit import What
+from realtime.bugs import break_off, bug, tell
+from realtime.core.access.bearer import answered
+from realtime.core.access.limits import over_frames
+from realtime.core.access.principal import ANONYMOUS, Principal
+from realtime.core.connection import cutting, session
+from realtime.core.connection.admission import Ending, ending
+from realtime.core.connection.outbox import ALL_ROOM
 from realtime.core.wire import protocol
-from realtime.errors import InternalError, MalformedFrameError, ServiceError, TimedOutError
+from realtime.core.wire.closing import CLOSE_PROTOCOL_VIOLATION
+from realtime.errors import InvalidRequestError, MalformedFrameError, ServiceError
 from realtime.hub.roster import Subscription
-from realtime.ports import Sink, Writer, Written
+from realtime.ports import Sink
 from realtime.web.entrance.asgi_sink import AsgiSink
-from realtime.web.entrance.live import Live, Perhaps
-from realtime.web.socket.uvicorn_sink import EXTENSION, TransportSink
+from realtime.web.entrance.doorkeeper import address_of, limited, reason_of
+from realtime.web.entrance.live import Asking, Live, Perhaps
+from realtime.web.socket.fence import Fence
+from realtime.web.socket.handshake import keeps_task, protocol_of
+from realtime.web.socket.line import Line
+from realtime.web.socket.refused import refuse
+from realtime.web.socket.uvicorn_sink import TransportSink
+from realtime.web.socket.writing import carry_out, result
 
-log = logging.getLogger("realtime.socket")
-
-FENCE_SECONDS = 30.0
 _TOO_BIG = 1009
 
 router = APIRouter()
@@ -36,60 +46,172 @@ async def socket(websocket: WebSocket, live: Perhaps) -> None:
     if live is None:
         # Refused by the entrance, which has answered.
         return
-    # A token may travel as a subprotocol; the one that is answered never carries it.
-    subprotocol = "realtime.v1" if "realtime.v1" in websocket.scope.get("subprotocols", []) else None
-    await websocket.accept(subprotocol=subprotocol)
-    await Connection(websocket, live).run()
+    await websocket.accept(subprotocol=answered(websocket.scope.get("subprotocols", [])))
+    asking: Asking = websocket.state.asking
+    try:
+        max_frame = cutting.parse_bound(websocket.query_params.getlist("max_frame"))
+    except InvalidRequestError as error:
+        await refuse(websocket, error, Ending(CLOSE_PROTOCOL_VIOLATION, error.code))
+        return
+    if isinstance(asking, ServiceError):
+        await refuse(websocket, asking, ending(asking))
+        return
+    handshake = protocol_of(websocket)
+    if handshake is None:
+        await Connection(live, max_frame, set(), asking, websocket).serve(websocket)
+        return
+    keeps = keeps_task(websocket, handshake.app)
+    line, early = handshake.hand_over()
+    connection = Connection(live, max_frame, line.lines.tasks, asking, websocket)
+    connection.take_over(line, early)
+    if keeps:
+        await connection.gone()
 
 
 class Connection:
     """One accepted socket: carries out what its session decides, in the order of its frames."""
 
+    __slots__ = (
+        "__weakref__",
+        "_address",
+        "_came_by",
+        "_deciding",
+        "_fences",
+        "_full",
+        "_gone",
+        "_leaving",
+        "_live",
+        "_max_frame",
+        "_own",
+        "_rate",
+        "_session",
+        "_taken",
+        "_tasks",
+        "_writer",
+        "_writes",
+        "sink",
+    )
+
     sink: Sink
 
-    def __init__(self, websocket: WebSocket, live: Live) -> None:
-        self._websocket = websocket
+    def __init__(
+        self,
+        live: Live,
+        max_frame: int | None,
+        tasks: set[asyncio.Task[None]],
+        principal: Principal | None,
+        websocket: WebSocket,
+    ) -> None:
+        self._max_frame = max_frame
         self._live = live
-        self._hub = live.hub
-        self._session = session.Session(secrets.token_hex(8), live.limits, live.epoch)
-        self._writes: asyncio.Queue[protocol.Write | None] = asyncio.Queue()
-        self._timers: dict[asyncio.TimerHandle, None] = {}
+        self._address = address_of(websocket)
+        self._rate = live.doorkeeper.frames()
+        asked = live.doorkeeper.takes_tokens
+        self._session = session.Session(secrets.token_hex(8), live.limits, live.epoch, principal, asked=asked)
+        self._came_by: WebSocket | None = websocket
+        self._full = False
+        self._deciding: asyncio.Task[None] | None = None
+        self._tasks = tasks
+        self._writes: deque[tuple[protocol.Write, int]] | None = None
+        self._taken = 0
+        self._writer: asyncio.Task[None] | None = None
+        self._fences: dict[Fence, None] | None = None
         self._leaving: tuple[int, str] | None = None
-        self._effects: dict[type[Any], Callable[[Any], None]] = {
-            session.Send: lambda effect: self.sink.send(effect.frame),
-            session.OpenSubscription: self._open,
-            session.EndSubscription: lambda effect: self._hub.detach(self, effect.id),
-            session.StartWrite: lambda effect: self._writes.put_nowait(effect.request),
-            session.Fence: self._fence,
-        }
+        self._gone: asyncio.Event | None = None
+        self._own: TransportSink | AsgiSink | None = None
 
-    async def run(self) -> None:
-        """Until the peer or the service ends the connection."""
-        async with asyncio.TaskGroup() as tasks:
-            sender = self._make_sink(tasks)
-            writer = tasks.create_task(self._write_in_order())
-            self._live.connections.add(self)
-            metrics.CONNECTIONS.inc()
+    def take_over(self, line: Line, early: bytes) -> None:
+        """Serve a connection of our own server, without a task."""
+        self._begin(TransportSink(line, self._live.settings.outbox_bytes, self, self._max_frame))
+        line.start(self, early)
+
+    async def gone(self) -> None:
+        """Until the connection has ended and its writes are done, for whoever may not return before."""
+        self._gone = asyncio.Event()
+        await self._gone.wait()
+        await self._written()
+
+    async def serve(self, websocket: WebSocket) -> None:
+        """Serve a connection of any other server, until the peer or the service ends it."""
+        sink = AsgiSink(websocket, self._live.settings.outbox_bytes, self, self._max_frame)
+        async with asyncio.TaskGroup() as group:
+            sender = group.create_task(sink.run())
+            self._begin(sink)
             try:
-                self._greet()
-                await self._receive()
+                await self._receive(websocket, sink)
             except WebSocketDisconnect:
                 pass
             finally:
-                metrics.CONNECTIONS.dec()
-                self._live.connections.discard(self)
-                self._hub.drop(self)
-                for timer in self._timers:
-                    timer.cancel()
-                # Writes that were taken are carried out, in order, although nobody hears of them.
-                self._writes.put_nowait(None)
-                await asyncio.wait({writer})
-                if sender is not None:
-                    sender.cancel()
+                self.ended()
+                await self._written()
+                sender.cancel()
+                sink.lost()
+
+    async def _written(self) -> None:
+        """Writes that were taken are carried out, in order, although nobody hears of them."""
+        if self._writer is not None:
+            await asyncio.wait({self._writer})
+
+    async def _receive(self, websocket: WebSocket, sink: AsgiSink) -> None:
+        while True:
+            # A server reads no further than what was received here, so its peer waits as well.
+            await sink.room()
+            message = await websocket.receive()
+            if message["type"] == "websocket.disconnect":
+                return
+            text = message.get("text")
+            if text is None:
+                self.receive_binary()
+            elif len(text.encode()) > self._live.limits.frame_bytes:
+                # Servers that bound frames themselves never get here.
+                self.sink.close(_TOO_BIG, "too_large")
+            else:
+                self.receive(text)
+
+    def _begin(self, sink: TransportSink | AsgiSink) -> None:
+        self.sink = self._own = sink
+        self._live.connections.add(self)
+        metrics.CONNECTIONS.inc()
+        self.sink.send(self._session.welcome(self._live.hub.time, self._live.settings.heartbeat_seconds))
+        if self._session.principal is None:
+            self._live.doorkeeper.expect(self)
+        else:
+            self._admit(self._session.principal)
+
+    def ended(self) -> None:
+        """Nothing more comes, and nothing more is sent; writes that were taken are carried out."""
+        metrics.CONNECTIONS.dec()
+        self._live.connections.discard(self)
+        self._live.doorkeeper.forget(self)
+        self._live.hub.drop(self)
+        if self._deciding is not None:
+            self._deciding.cancel()
+        for fence in self._fences or ():
+            fence.forget()
+        self._fences = self._own = None
+        if self._gone is not None:
+            self._gone.set()
+
+    # --------------------------------------------------------------------------------------- by the hub and the server
 
     def subscription_ended(self, subscription_id: str) -> None:
         """The hub ended a subscription; its id is free again."""
         self._session.subscription_ended(subscription_id)
+
+    @property
+    def admitted(self) -> bool:
+        """Whether it is known whose connection this is."""
+        return self._session.principal is not None
+
+    def over(self, code: int, reason: str, error: ServiceError | None = None) -> None:
+        """End the connection of who may stay no longer. Of its writes the one that is with MongoDB is finished."""
+        who = self._session.principal or ANONYMOUS
+        while self._writes:
+            self._live.doorkeeper.let_go(who, self._address, self._writes.popleft()[1])
+        if error is not None:
+            self.sink.send(protocol.ErrorFrame.of(error, None).encode())
+        for effect in self._session.end(Ending(code, reason)):
+            self._carry_out(effect)
 
     def leave(self, code: int, reason: str) -> None:
         """End the connection once its writes are answered; from now on nothing more is taken from it."""
@@ -102,115 +224,160 @@ class Connection:
 
     def lapsed(self, channel: int) -> None:
         """The outbox dropped what waited of a channel."""
-        self._hub.slow.lapsed(self, channel)
+        self._live.hub.slow.lapsed(self, channel)
 
     def drained(self, lapsed: Mapping[int, int]) -> None:
         """Everything else was taken."""
-        self._hub.slow.drained(self, lapsed)
+        self._live.hub.slow.drained(self, lapsed)
 
-    def _make_sink(self, tasks: asyncio.TaskGroup) -> asyncio.Task[None] | None:
-        transport = self._websocket.scope.get("extensions", {}).get(EXTENSION)
-        if transport is not None:
-            self.sink = TransportSink(transport, self._live.settings.outbox_bytes, self)
-            return None
-        sink = AsgiSink(self._websocket, self._live.settings.outbox_bytes, self)
-        self.sink = sink
-        return tasks.create_task(sink.run())
+    # ---------------------------------------------------------------------------------------------------- by the peer
 
-    def _greet(self) -> None:
-        self.sink.send(self._session.welcome(self._hub.time, self._live.settings.heartbeat_seconds))
-        if self._live.degraded is not None:
-            self.sink.send(self._live.degraded.encode())
-
-    async def _receive(self) -> None:
-        while True:
-            message = await self._websocket.receive()
-            if message["type"] == "websocket.disconnect":
-                return
-            text = message.get("text")
-            if self._leaving is not None:
-                continue
-            if text is None:
-                error = MalformedFrameError("a frame is text, this one was binary")
-                self.sink.send(protocol.ErrorFrame.of(error, None).encode())
-            elif len(text.encode()) > self._live.limits.frame_bytes:
-                # Servers that bound frames themselves never get here.
-                self.sink.close(_TOO_BIG, "too_large")
-            else:
-                self._carry_out(text)
-
-    def _carry_out(self, text: str) -> None:
+    def receive(self, text: str | bytes) -> None:
+        """A text message."""
+        if self._leaving is not None or self._too_fast(text):
+            return
+        self._taken = len(text)
         try:
             for effect in self._session.receive(text):
-                self._effects[type(effect)](effect)
-        except Exception:
-            reference = metrics.reference()
-            log.exception("a frame failed, reference %s", reference, extra={"reference": reference})
-            error = InternalError(f"a bug; it is logged under {reference}")
+                self._carry_out(effect)
+        except Exception as error:
+            told = bug("frame", error)
+            self.sink.send(protocol.ErrorFrame.of(told, protocol.id_of(text)).encode())
+        if self._session.admission.crowded != self._full:
+            self._weigh()
+
+    def _too_fast(self, text: str | bytes) -> bool:
+        """Refuse a frame over the connection's rate."""
+        wait = 0.0 if self._rate is None else self._rate.take(asyncio.get_running_loop().time())
+        if wait:
+            error = limited(over_frames(wait))
+            self.sink.send(protocol.ErrorFrame.of(error, protocol.id_of(text)).encode())
+        return bool(wait)
+
+    def _weigh(self) -> None:
+        """Read no further while too much waits for an `auth` to be decided."""
+        self._full = self._session.admission.crowded
+        if self._own is not None:
+            self._own.owe(ALL_ROOM if self._full else -ALL_ROOM)
+
+    def receive_binary(self) -> None:
+        """A binary message."""
+        if self._leaving is None:
+            error = MalformedFrameError("a frame is text, this one was binary")
             self.sink.send(protocol.ErrorFrame.of(error, None).encode())
 
-    # ------------------------------------------------------------------------------------------------------- effects
+    def _carry_out(self, effect: session.Effect) -> None:
+        match effect:
+            case session.Send():
+                self.sink.send(cutting.answer(effect.frame, self._max_frame))
+            case session.OpenSubscription():
+                self._note("subscribe", effect.query.shown_collections, operation=effect.query.mode)
+                subscription = Subscription(effect.id, self, effect.query, effect.after, since=effect.since)
+                self._live.hub.attach(subscription)
+            case session.EndSubscription():
+                self._note("unsubscribe")
+                self._live.hub.detach(self, effect.id)
+            case session.StartWrite():
+                self._write(effect.request)
+            case session.Fence():
+                self._fence(effect)
+            case session.Authenticate():
+                self._deciding = asyncio.get_running_loop().create_task(self._decide(effect.token))
+            case session.Admit():
+                self._admit(effect.principal)
+            case session.Close():
+                self.sink.close(effect.ending.code, effect.ending.reason)
 
-    def _open(self, effect: session.OpenSubscription) -> None:
-        self._hub.attach(Subscription(effect.id, self, effect.query, effect.after))
+    def _admit(self, principal: Principal) -> None:
+        """The connection is the principal's from now on, or goes on to be."""
+        came_by, self._came_by = self._came_by, None
+        self._live.doorkeeper.watch(self, principal, came_by)
+        if came_by is not None and self._live.degraded is not None:
+            self.sink.send(self._live.degraded.encode())
+
+    async def _decide(self, token: str) -> None:
+        """Find out whose token it is; then what waited for that is taken."""
+        outcome: Principal | ServiceError
+        try:
+            outcome = await self._live.doorkeeper.whose(token)
+        except ServiceError as error:
+            outcome = error
+            self._note("refused", reason=reason_of(error))
+        now, time = self._live.doorkeeper.now(), self._live.hub.time
+        try:
+            for effect in self._session.authenticated(outcome, now=now, time=time):
+                self._carry_out(effect)
+        except Exception as error:
+            # It may have been let in, or not: nobody is to guess.
+            break_off(self.sink, error)
+            return
+        while (text := self._session.release()) is not None:
+            self.receive(text)
 
     def _fence(self, effect: session.Fence) -> None:
-        def passed() -> None:
-            self._timers.pop(timer, None)
-            timer.cancel()
-            self.sink.send(protocol.Pong(id=effect.id, position=self._hub.position).encode())
+        waiting = Fence(self, effect.id)
+        give_up = self._live.hub.fence(self, effect.time, waiting.passed)
+        if not waiting.over:
+            waiting.begin(give_up)
+            self.owe(waiting)
 
-        def expired() -> None:
-            self._timers.pop(timer, None)
-            give_up()
-            error = TimedOutError(f"no subscription reached the position within {FENCE_SECONDS:g} s")
-            self.sink.send(protocol.ErrorFrame.of(error, effect.id).encode())
+    def owe(self, fence: Fence) -> None:
+        """A pong is to come."""
+        if self._fences is None:
+            self._fences = {}
+        self._fences[fence] = None
+        if self._own is not None:
+            self._own.owe(1)
 
-        timer = asyncio.get_running_loop().call_later(FENCE_SECONDS, expired)
-        self._timers[timer] = None
-        give_up = self._hub.fence(self, effect.time, passed)
+    def paid(self, fence: Fence) -> None:
+        """It comes now, or what says why not."""
+        if self._fences is not None and self._fences.pop(fence, fence) is None and self._own is not None:
+            self._own.owe(-1)
+        self._fences = self._fences or None
 
-    async def _write_in_order(self) -> None:
-        while (request := await self._writes.get()) is not None:
+    def pong(self, request_id: str) -> None:
+        """Answer a ping."""
+        tell(self.sink, protocol.Pong(id=request_id, position=self._live.hub.position).encode())
+
+    def _note(self, what: What, collection: str | None = None, **said: Any) -> None:
+        who = self._session.principal
+        self._live.doorkeeper.note(what, who, self._address, collection=collection, **said)
+
+    def _write(self, request: protocol.Write) -> None:
+        who = self._session.principal or ANONYMOUS
+        try:
+            self._live.doorkeeper.writes(who, self._address)
+            self._live.doorkeeper.hold(who, self._address, self._taken)
+        except ServiceError as error:
+            self._session.write_ended()
+            self.sink.send(protocol.ErrorFrame.of(error, request.id).encode())
+            return
+        if self._writes is not None:
+            self._writes.append((request, self._taken))
+            return
+        self._writes = deque([(request, self._taken)])
+        self._writer = asyncio.get_running_loop().create_task(self._write_in_order(self._writes))
+        # Whoever ends the server waits for it.
+        self._tasks.add(self._writer)
+        self._writer.add_done_callback(self._tasks.discard)
+
+    async def _write_in_order(self, writes: deque[tuple[protocol.Write, int]]) -> None:
+        who = self._session.principal or ANONYMOUS
+        while writes:
+            request, size = writes.popleft()
             frame: protocol.ServerFrame
             try:
                 written = await carry_out(self._live.writer, request)
                 frame = result(request, written, self._live.epoch)
+                said = {"operation": request.type, "key": written.key, "position": frame.position}
+                self._live.doorkeeper.note("write", who, self._address, collection=request.collection, **said)
             except ServiceError as error:
                 frame = protocol.ErrorFrame.of(error, request.id)
-            except Exception:
-                reference = metrics.reference()
-                log.exception("a write failed, reference %s", reference, extra={"reference": reference})
-                frame = protocol.ErrorFrame.of(InternalError(f"a bug; it is logged under {reference}"), request.id)
+            except Exception as error:
+                frame = protocol.ErrorFrame.of(bug("write", error), request.id)
             self._session.write_ended()
-            self.sink.send(frame.encode())
+            self._live.doorkeeper.let_go(who, self._address, size)
+            self.sink.send(cutting.answer(frame.encode(), self._max_frame))
             self._leave_if_answered()
-
-
-async def carry_out(writer: Writer, request: protocol.Write) -> Written:
-    """A checked write, by its type."""
-    match request:
-        case protocol.Insert():
-            return await writer.insert(request.collection, request.document)
-        case protocol.Replace():
-            return await writer.replace(
-                request.collection, request.key, request.document, where=request.where, upsert=request.upsert
-            )
-        case protocol.Update():
-            return await writer.update(
-                request.collection, request.key, request.update, where=request.where, upsert=request.upsert
-            )
-        case protocol.Delete():
-            return await writer.delete(request.collection, request.key, where=request.where)
-
-
-def result(request: protocol.Write, written: Written, epoch: str) -> protocol.Result:
-    """The answer to a write that is majority-committed."""
-    return protocol.Result(
-        id=request.id,
-        position=format_position(epoch, written.time),
-        key=written.key,
-        matched=written.matched,
-        modified=written.modified,
-        upserted=written.upserted,
-    )
+        # Without an await since the last look: a write that comes now begins another task.
+        self._writes = self._writer = None

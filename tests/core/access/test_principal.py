@@ -7,6 +7,13 @@ import dataclasses
 import pytest
 
 from realtime.core.access.principal import ANONYMOUS, Principal
+from realtime.core.wire.closing import (
+    CLOSE_EXPIRED,
+    CLOSE_FORBIDDEN,
+    CLOSE_REVOKED,
+    CLOSE_UNAUTHENTICATED,
+    CLOSINGS,
+)
 
 
 def test_a_principal_ends_at_its_second_and_one_without_never_does() -> None:
@@ -22,3 +29,8 @@ def test_a_principal_cannot_be_changed_and_can_be_a_key() -> None:
     assert {one: 1}[Principal("ann", frozenset({"staff"}), {"team": ["a"]}, jti="t1")] == 1
     assert one != Principal("ann", frozenset({"staff"}), {"team": ["b"]}, jti="t1")
     assert dict(ANONYMOUS.claims) == {}
+
+
+def test_whose_time_is_over_comes_again_and_who_was_refused_or_revoked_does_not() -> None:
+    assert CLOSINGS[CLOSE_EXPIRED][1]
+    assert [CLOSINGS[code][1] for code in (CLOSE_UNAUTHENTICATED, CLOSE_FORBIDDEN, CLOSE_REVOKED)] == [False] * 3

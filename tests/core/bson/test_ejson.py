@@ -26,8 +26,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from realtime.core.bson import ejson
-from realtime.core.bson.values import CODEC
-from realtime.core.live.events import identity
+from realtime.core.bson.keys import identity
+from realtime.core.bson.stored import (
+    CODEC,
+    UNDEFINED_VALUE,
+    Broken,
+    BrokenSymbol,
+    OddBinary,
+    OddRegex,
+    Pointer,
+    Repeated,
+    Symbol,
+)
 
 HEX = "507f1f77bcf86cd799439011"
 UUID = "c8edabc3-f738-4ca3-b68d-ab92a91478a3"
@@ -127,11 +137,11 @@ IN_ONLY: list[tuple[str, Any]] = [
     ('{"$date":{"$numberLong":"1000"}}', utc(1970, 1, 1, 0, 0, 1)),
     ('{"$date":"2026-01-01T02:00:00.0019+02:00"}', utc(2026, 1, 1, 0, 0, 0, 1000)),
     (f'{{"$uuid":"{UUID}"}}', uuid.UUID(UUID)),
-    ('{"$regularExpression":{"options":"xi","pattern":"a"}}', Regex("a", "ix")),
+    ('{"$regularExpression":{"options":"ix","pattern":"a"}}', Regex("a", "ix")),
     ("9223372036854775807", 2**63 - 1),
     ("9223372036854775808", 2.0**63),
-    ("-9223372036854775809", -(2.0**63)),
-    ("1" + "0" * 300, 1e300),
+    ("10000000000000000000", 1e19),
+    ("-18446744073709551616", -(2.0**64)),
     ('{"a":1,"$oid":"no wrapper"}', {"a": 1, "$oid": "no wrapper"}),
 ]
 
@@ -159,13 +169,17 @@ REFUSED: list[tuple[str | bytes, str]] = [
     ('{"a":1}'.encode("utf-16"), "not JSON"),
     ("9" * 5000, "not JSON"),
     ("-" + "9" * 5000, "not JSON"),
+    ("9223372036854775809", "is beyond 64 bits: wrap it in $numberDouble, which rounds it, or in $numberDecimal"),
+    ('{"a":[1,{"b":-9223372036854775809}]}', "(at a.1.b)"),
+    ("1" + "0" * 300, "is beyond 64 bits"),
+    ("1" + "0" * 299, "is beyond 64 bits"),
     ("1e999", "not JSON"),
     ('{"a":1,"b":2,"a":3}', "'a' stands twice"),
     (f'{{"$oid":"{HEX}","$oid":"{HEX}"}}', "'$oid' stands twice"),
     ("[" * 100_000, "not JSON"),
-    ("[" * 101 + "]" * 101, "nested deeper than 100"),
-    ('{"a":' * 101 + "1" + "}" * 101, "nested deeper than 100"),
-    ("[" * 1000 + "]" * 1000, "nested deeper than 100"),
+    ("[" * 187 + "]" * 187, "nested deeper than 180"),
+    ('{"a":' * 187 + "1" + "}" * 187, "nested deeper than 180"),
+    ("[" * 1000 + "]" * 1000, "nested deeper than 180"),
     ('{"$oid":"zz"}', "not a valid $oid"),
     ('{"$oid":5}', "not a valid $oid"),
     (f'{{"$oid":"{HEX}","x":1}}', "$oid stands beside 'x'"),
@@ -210,9 +224,9 @@ def test_what_is_not_strict_extended_json_is_refused_and_the_reason_named(text: 
 
 
 def test_a_document_as_deep_as_mongodb_stores_is_accepted() -> None:
-    text = '{"a":' * 100 + "1" + "}" * 100
+    text = '{"a":' * 180 + "1" + "}" * 180
     value = ejson.decode(text)
-    assert ejson.depth(value) == 100
+    assert ejson.depth(value) == 180
     assert ejson.encode(value).decode() == text
 
 
@@ -227,7 +241,10 @@ def test_a_key_has_the_same_text_however_the_client_wrote_it() -> None:
         '"é"': ['"é"', '"\\u00e9"'],
         f'{{"$oid":"{HEX}"}}': [f'{{"$oid":"{HEX.upper()}"}}', f'{{ "$oid" : "{HEX}" }}'],
         '{"$binary":{"base64":"YWI=","subType":"05"}}': ['{"$binary":{"subType":"5","base64":"YWI="}}'],
-        '{"$date":"1970-01-01T00:00:01Z"}': ['{"$date":1000}', '{"$date":"1970-01-01T01:00:01+01:00"}'],
+        '{"$date":"1970-01-01T00:00:01Z"}': [
+            '{"$date":{"$numberLong":"1000"}}',
+            '{"$date":"1970-01-01T01:00:01+01:00"}',
+        ],
     }
     for text, forms in ways.items():
         assert {identity(ejson.decode(form)) for form in forms} == {text}
@@ -291,11 +308,11 @@ def test_a_frame_may_carry_what_looks_like_a_wrapper_and_is_a_stored_document() 
 
 
 def test_a_frame_may_be_as_deep_as_a_stored_document_within_it() -> None:
-    stored = "[" * 99 + "1" + "]" * 99
+    stored = "[" * 179 + "1" + "]" * 179
     frame = ejson.decode_frame('{"changes":[{"document":{"a":' + stored + "}}]}")
     assert ejson.depth(frame["changes"][0]["document"]) == ejson.MAX_DEPTH
-    with pytest.raises(ejson.EjsonError, match="nested deeper than 104"):
-        ejson.decode_frame("[" * 105 + "]" * 105)
+    with pytest.raises(ejson.EjsonError, match="nested deeper than 180"):
+        ejson.decode_frame("[" * 187 + "]" * 187)
 
 
 def test_a_date_past_9999_holds_a_plain_integer() -> None:
@@ -303,3 +320,38 @@ def test_a_date_past_9999_holds_a_plain_integer() -> None:
     value = ejson.decode('{"$date": {"$numberLong": "1125899906842624"}}')
     assert type(int(value)) is int
     assert int(value) == 2**50
+
+
+SHOWN: list[tuple[Any, str]] = [
+    (UNDEFINED_VALUE, '{"$undefined":true}'),
+    (Symbol("a"), '{"$symbol":"a"}'),
+    (Pointer("db.c", ObjectId(HEX)), '{"$dbPointer":{"$ref":"db.c","$id":{"$oid":"' + HEX + '"}}}'),
+    (OddBinary(b"xx"), '{"$binary":{"base64":"eHg=","subType":"02"}}'),
+    (OddRegex("a\udcff", "xi"), '{"$regularExpression":{"pattern":"a\ufffd","options":"xi"}}'),
+    (Broken("a\udcffb"), '"a\ufffdb"'),
+    (BrokenSymbol("\udcff"), '{"$symbol":"\ufffd"}'),
+    ([Broken("\udcff"), 1, None], '["\ufffd",1,null]'),
+    (Code("\udcff"), '{"$code":"\ufffd"}'),
+    ({"\udcff": 1, b"\xfe".decode("utf-8", "surrogateescape"): 2}, '{"\\\\xff":1,"\\\\xfe":2}'),
+    ({"\udcff": 1, "\\xff": 2}, '{"\\\\\\\\xff":1,"\\\\xff":2}'),
+    (Repeated([("a", 1), ("b", 2), ("a", 3)]), '{"a":1,"b":2}'),
+]
+"""The table of docs/protocol.md of what is stored and JSON cannot say."""
+
+
+@pytest.mark.parametrize(("value", "text"), SHOWN, ids=ascii)
+def test_what_json_cannot_say_is_shown_by_the_table_and_never_raises(value: Any, text: str) -> None:
+    assert ejson.encode(value).decode() == text
+    assert ejson.encode({"in": [value]}).decode() == '{"in":[' + text + "]}"
+    assert json.loads(text) is not None
+
+
+def test_what_somebody_made_is_not_mended() -> None:
+    assert ejson.encode_strictly({"a": "b"}) == b'{"a":"b"}'
+    with pytest.raises(TypeError):
+        ejson.encode_strictly({"a": "\udcff"})
+
+
+def test_a_byte_that_is_no_utf8_is_no_reason_to_take_what_is_no_bson() -> None:
+    with pytest.raises(TypeError):
+        ejson.encode({"a": Broken("\udcff"), "b": {1, 2}})

@@ -21,6 +21,7 @@ from bson.objectid import ObjectId
 from bson.regex import Regex
 from bson.timestamp import Timestamp
 
+from realtime.core.bson.stored import Broken, OddBinary, OddRegex, Pointer, Symbol
 from realtime.core.bson.values import MISSING, is_nan, order
 
 EQUALS: list[list[Any]] = [
@@ -41,16 +42,21 @@ EQUALS: list[list[Any]] = [
     ["A"],
     ["a", type("Name", (str,), {})("a")],
     ["a\0"],
-    ["ab"],
+    ["ab", Symbol("ab")],
+    [Broken("a\udcff")],
     ["é"],
     ["\uffff"],
     ["\U0001f600"],
+    [Broken("\udcfe")],
+    [Broken("\udcff")],
     [{}],
     [{"b": 1}, {"b": 1.0}, MappingProxyType({"b": 1})],
     [{"b": 1, "a": 0}],
     [{"b": 2}],
     [{"$ref": "c", "$id": 1}, DBRef("c", 1)],
     [{"a": "x"}],
+    [{"a": "x", "é": "x"}],
+    [{"a": "x", "\udcff": "x"}],
     [{"b": ""}],
     [{"a": {}}],
     [[]],
@@ -60,6 +66,7 @@ EQUALS: list[list[Any]] = [
     [["a"]],
     [b"", Binary(b"", 0)],
     [b"b"],
+    [OddBinary(b"a")],
     [Binary(b"a", 5)],
     [b"aa"],
     [uuid.UUID(int=1), Binary(uuid.UUID(int=1).bytes, 4)],
@@ -77,6 +84,10 @@ EQUALS: list[list[Any]] = [
     [Regex("a", "")],
     [Regex("a", "i")],
     [Regex("b", ""), Regex(b"b", 0)],
+    [OddRegex("b", "xi")],
+    [Pointer("b", ObjectId("0" * 24))],
+    [Pointer("a", ObjectId("1" * 24))],
+    [Pointer("ab", ObjectId("0" * 24))],
     [Code("a")],
     [Code("b")],
     [Code("a", {})],
@@ -96,6 +107,23 @@ def test_equal_values_have_equal_hashes_so_that_a_set_finds_them() -> None:
     for values in EQUALS:
         assert len({order(value) for value in values}) == 1, values
     assert len({order(value) for values in EQUALS for value in values}) == len(EQUALS)
+
+
+def test_texts_that_are_no_utf8_compare_with_others_both_ways() -> None:
+    one, other, broken = order("é"), order("\U0001f600"), order(Broken("\xe9\udcff"))
+    assert one < broken < other
+    assert one <= broken <= other
+    assert other > broken > one
+    assert other >= broken >= one
+    assert broken != one
+    assert len({broken, order(Broken("\xe9\udcff")), one}) == 2
+
+
+def test_a_document_of_180_levels_has_its_place() -> None:
+    deep: dict[str, Any] = {}
+    for _ in range(180):
+        deep = {"a": [deep]}
+    assert order(deep) == order({"a": deep["a"]})
 
 
 def test_what_bson_does_not_have_has_no_place() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from realtime.core.connection.outbox import Outbox, Part
+import pytest
+
+from realtime.core.connection.outbox import ANSWER_BYTES, OWED_BYTES, Outbox, Part
 
 
 def drained(outbox: Outbox) -> list[bytes]:
@@ -14,35 +16,12 @@ def drained(outbox: Outbox) -> list[bytes]:
 def test_frames_come_out_in_the_order_they_went_in() -> None:
     outbox = Outbox(100)
     assert not outbox
-    assert all(outbox.put(frame) for frame in (b"a", b"b", b"c"))
+    for frame in (b"a", b"b", b"c"):
+        outbox.put(frame)
     assert outbox
     assert drained(outbox) == [b"a", b"b", b"c"]
     assert not outbox
     assert outbox.size == 0
-
-
-def test_a_frame_over_the_bound_is_refused_and_what_waits_stays() -> None:
-    outbox = Outbox(10)
-    assert outbox.put(b"x" * 6)
-    assert outbox.put(b"y" * 4)
-    assert not outbox.put(b"z")
-    assert outbox.size == 10
-    assert drained(outbox) == [b"x" * 6, b"y" * 4]
-
-
-def test_room_is_free_again_once_a_frame_is_pulled() -> None:
-    outbox = Outbox(10)
-    outbox.put(b"x" * 10)
-    assert not outbox.put(b"y")
-    outbox.pull()
-    assert outbox.put(b"y")
-
-
-def test_an_empty_outbox_takes_one_frame_of_any_size() -> None:
-    outbox = Outbox(10)
-    assert outbox.put(b"x" * 1000)
-    assert not outbox.put(b"y")
-    assert drained(outbox) == [b"x" * 1000]
 
 
 def test_a_run_is_made_as_it_is_pulled_and_keeps_its_place() -> None:
@@ -79,7 +58,68 @@ def test_clear_forgets_everything_that_waits() -> None:
     outbox.put_run(iter([b"y"]))
     outbox.clear()
     assert (outbox.size, outbox.pull(), bool(outbox)) == (0, None, False)
-    assert outbox.put(b"z" * 10)
+    outbox.put(b"z" * 10)
+    assert outbox.size == 10
+
+
+# ------------------------------------------------------------------------------------------------------------ answers
+
+
+def answered(outbox: Outbox, size: int) -> int:
+    """Put answers as long as whoever asks is heard; how many bytes of them."""
+    put = 0
+    while not outbox.crowded:
+        outbox.put(b"x" * size)
+        put += size
+    return put
+
+
+@pytest.mark.parametrize("size", [1, 60, 1000, 100_000])
+def test_answers_have_a_bound_of_their_own_over_which_no_more_is_asked(size: int) -> None:
+    assert ANSWER_BYTES < answered(Outbox(10), size) <= ANSWER_BYTES + size
+
+
+def test_one_that_was_crowded_is_not_again_until_half_of_it_is_free() -> None:
+    outbox = Outbox(10)
+    waiting = answered(outbox, 1000)
+    while outbox.crowded:
+        assert waiting > ANSWER_BYTES // 2
+        waiting -= len(outbox.pull() or b"")
+    assert waiting <= ANSWER_BYTES // 2
+    assert answered(outbox, 1000) > 0
+
+
+def test_answers_that_are_owed_have_their_room_kept() -> None:
+    outbox = Outbox(10)
+    owed = 0
+    while not outbox.crowded:
+        outbox.owe(1)
+        owed += 1
+    assert owed == ANSWER_BYTES // OWED_BYTES + 1
+    outbox.clear()
+    assert outbox.crowded
+    outbox.owe(-owed)
+    assert not outbox.crowded
+    assert answered(outbox, 1000) > ANSWER_BYTES
+
+
+def test_answers_take_no_room_of_the_moments_and_moments_none_of_theirs() -> None:
+    outbox, told = lapsing(10)
+    answered(outbox, 1000)
+    moment(outbox, 1, 100, b"11111")
+    moment(outbox, 2, 100, b"22222")
+    assert told == []
+    outbox = Outbox(10)
+    moment(outbox, 1, 100, b"x" * 10 * ANSWER_BYTES)
+    assert not outbox.crowded
+    assert answered(outbox, 1000) > ANSWER_BYTES
+
+
+def test_clear_makes_room_for_answers() -> None:
+    outbox = Outbox(10)
+    answered(outbox, 1000)
+    outbox.clear()
+    assert not outbox.crowded
 
 
 # ------------------------------------------------------------------------------------------------------------- lapses
@@ -88,7 +128,7 @@ def test_clear_forgets_everything_that_waits() -> None:
 def moment(outbox: Outbox, channel: int, after: int, *frames: bytes) -> None:
     """Queue a moment, frame by frame."""
     for index, frame in enumerate(frames):
-        assert outbox.put(frame, Part(channel, after, first=index == 0))
+        outbox.put(frame, Part(channel, after, first=index == 0))
 
 
 def lapsing(limit: int) -> tuple[Outbox, list[int]]:
@@ -111,9 +151,10 @@ def test_the_heaviest_channel_lapses_as_a_whole_and_the_others_keep_what_they_ha
 def test_a_channel_that_is_itself_the_heaviest_lapses_with_the_moment_that_came() -> None:
     outbox, told = lapsing(10)
     outbox.put(b"control")
-    moment(outbox, 1, 100, b"1111")
+    moment(outbox, 2, 100, b"222")
+    moment(outbox, 1, 100, b"1" * 8)
     assert told == [1]
-    assert drained(outbox) == [b"control"]
+    assert drained(outbox) == [b"control", b"222"]
     assert outbox.take_lapsed() == {1: 100}
 
 
@@ -130,36 +171,49 @@ def test_nothing_is_taken_of_a_lapsed_channel_until_that_was_asked_for() -> None
     assert drained(outbox) == [b"again"]
 
 
-def test_a_moment_that_began_is_finished_whatever_the_bound_says() -> None:
+@pytest.mark.parametrize("parts", [1, 2, 5])
+def test_one_moment_alone_is_taken_however_large(parts: int) -> None:
     outbox, told = lapsing(10)
-    moment(outbox, 1, 100, b"first", b"x" * 5)
+    outbox.put(b"answer")
+    outbox.put_run(iter([b"run"]))
+    frames = [b"%d" % n * 1000 for n in range(parts)]
+    moment(outbox, 1, 100, *frames)
+    outbox.put(b"pong")
+    assert told == []
+    assert drained(outbox) == [b"answer", b"run", *frames, b"pong"]
+
+
+def test_a_moment_that_began_is_finished_and_stands_in_nobodys_way() -> None:
+    outbox, told = lapsing(10)
+    moment(outbox, 1, 100, b"first", b"x" * 500)
     assert outbox.pull() == b"first"
-    assert outbox.put(b"y" * 100, Part(1, 100, first=False))
+    outbox.put(b"y" * 100, Part(1, 100, first=False))
+    moment(outbox, 2, 100, b"222")
     moment(outbox, 1, 110, b"late")
+    assert told == []
+    moment(outbox, 1, 120, b"later")
     assert told == [1]
-    assert drained(outbox) == [b"x" * 5, b"y" * 100]
+    assert drained(outbox) == [b"x" * 500, b"y" * 100, b"222"]
     assert outbox.take_lapsed() == {1: 110}
 
 
 def test_a_moment_whose_beginning_was_written_elsewhere_is_finished() -> None:
     outbox, told = lapsing(10)
     outbox.put(b"x" * 10)
-    assert outbox.put(b"rest", Part(1, 100, first=False))
-    assert outbox.put(b"end", Part(1, 100, first=False))
+    outbox.put(b"rest", Part(1, 100, first=False))
+    outbox.put(b"end" * 10, Part(1, 100, first=False))
+    moment(outbox, 2, 100, b"2" * 10)
     assert told == []
-    assert drained(outbox) == [b"x" * 10, b"rest", b"end"]
+    assert drained(outbox) == [b"x" * 10, b"rest", b"end" * 10, b"2" * 10]
 
 
-def test_a_frame_of_no_channel_makes_room_before_it_is_refused() -> None:
+def test_a_moment_that_grows_over_the_bound_beside_others_lapses_whole() -> None:
     outbox, told = lapsing(10)
-    moment(outbox, 1, 100, b"111")
-    moment(outbox, 2, 100, b"2222")
-    assert outbox.put(b"x" * 7)
-    assert told == [2]
-    assert outbox.put(b"y" * 3)
-    assert told == [2, 1]
-    assert not outbox.put(b"z")
-    assert drained(outbox) == [b"x" * 7, b"y" * 3]
+    moment(outbox, 2, 100, b"22")
+    moment(outbox, 1, 100, b"1111", b"1111", b"1111")
+    assert told == [1]
+    assert drained(outbox) == [b"22"]
+    assert outbox.take_lapsed() == {1: 100}
 
 
 def test_a_moment_waits_behind_a_run_and_lapses_without_it() -> None:
@@ -172,6 +226,21 @@ def test_a_moment_waits_behind_a_run_and_lapses_without_it() -> None:
     assert outbox.take_lapsed() == {1: 100}
 
 
+def test_a_channel_that_is_told_to_lapse_goes_on_from_where_it_was_told() -> None:
+    outbox, told = lapsing(100)
+
+    def outrun() -> Iterator[bytes]:
+        yield b"run"
+        outbox.lapse(1, 90)
+
+    outbox.put_run(outrun())
+    moment(outbox, 1, 100, b"1111")
+    moment(outbox, 2, 100, b"2222")
+    assert drained(outbox) == [b"run", b"2222"]
+    assert told == [1]
+    assert outbox.take_lapsed() == {1: 90}
+
+
 def test_a_run_that_clears_the_outbox_ends_it() -> None:
     outbox = Outbox(10)
 
@@ -182,3 +251,18 @@ def test_a_run_that_clears_the_outbox_ends_it() -> None:
     outbox.put_run(run())
     outbox.put(b"never")
     assert drained(outbox) == []
+
+
+def test_it_is_idle_while_nothing_waits_is_owed_or_has_lapsed() -> None:
+    outbox = Outbox(10)
+    assert outbox.idle
+    outbox.owe(1)
+    assert not outbox.idle
+    outbox.owe(-1)
+    outbox.put(b"answer")
+    assert not outbox.idle
+    assert outbox.pull() == b"answer"
+    outbox.lapse(1, 5)
+    assert not outbox.idle
+    assert outbox.take_lapsed() == {1: 5}
+    assert outbox.idle

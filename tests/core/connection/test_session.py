@@ -9,8 +9,14 @@ from typing import Any
 import pytest
 from bson.datetime_ms import DatetimeMS
 
+from realtime.core.access.principal import Principal
 from realtime.core.bson import ejson
+from realtime.core.connection.admission import Ending
+from realtime.core.connection.requests import check_collection
 from realtime.core.connection.session import (
+    Admit,
+    Authenticate,
+    Close,
     Effect,
     EndSubscription,
     Fence,
@@ -19,12 +25,11 @@ from realtime.core.connection.session import (
     Send,
     Session,
     StartWrite,
-    check_collection,
 )
 from realtime.core.live.events import format_position
 from realtime.core.mql.filters import Bounds
 from realtime.core.wire import protocol
-from realtime.errors import UnsupportedCollectionError
+from realtime.errors import ServiceError, UnauthenticatedError, UnavailableError, UnsupportedCollectionError
 from tests.core.examples import EPOCH, query
 
 LIMITS = Limits(frame_bytes=1000, subscriptions=3, documents=50, pending_writes=2, filter=Bounds(depth=4, nodes=20))
@@ -91,7 +96,6 @@ def test_subscribe_opens_a_subscription_with_its_compiled_query() -> None:
     assert (effect.id, effect.after, effect.query.mode, effect.query.collection) == ("x", None, "query", "items")
     assert effect.query.filter.matches({"a": 2})
     assert effect.query.projection.apply({"a": 2, "b": 1}) == {"a": 2}
-    assert effect.query.principal == "anonymous"
     assert one.subscriptions == {"x"}
 
 
@@ -119,6 +123,14 @@ def test_events_mode_takes_operations() -> None:
 
 def test_events_mode_goes_on_from_a_position() -> None:
     assert opened(events(session(), position=format_position(EPOCH, 99))).after == 99
+
+
+def test_a_position_is_no_date() -> None:
+    (since,) = events(session(), since={"$date": "2026-01-01T00:00:00Z"})
+    (position,) = events(session(), position=f"{EPOCH}-0000000000000001")
+    assert isinstance(since, OpenSubscription)
+    assert isinstance(position, OpenSubscription)
+    assert (since.since, position.since) == (True, False)
 
 
 def test_since_begins_with_the_first_event_of_its_second() -> None:
@@ -396,14 +408,158 @@ def test_every_client_frame_has_a_handler() -> None:
     assert all(receive(session(), type=kind, **fields) for kind, fields in samples.items())
 
 
+# ---------------------------------------------------------------------------------------------------- who is asking
+
+ANN, BOB = Principal("ann", expires=SECONDS + 60), Principal("bob")
+LATER = Principal("ann", expires=SECONDS + 120)
+
+
+def asked(principal: Principal | None = None) -> Session:
+    return Session("session-1", LIMITS, EPOCH, principal, asked=True)
+
+
+def told(to: Session, outcome: Principal | ServiceError, *, now: float = SECONDS) -> list[Effect]:
+    return to.authenticated(outcome, now=now, time=77)
+
+
+def test_who_asks_is_no_part_of_a_querys_key() -> None:
+    keys = {opened(subscribe(asked(one), filter={"a": 1})).query.key for one in (ANN, BOB)}
+    assert len(keys) == 1
+
+
+def test_nobody_is_told_to_send_a_token_and_not_how_far_the_database_is() -> None:
+    shown = json.loads(asked().welcome(77, 20))
+    assert shown["requires_auth"] is True
+    assert not {"position", "principal", "expires"} & shown.keys()
+    shown = json.loads(asked(ANN).welcome(77, 20))
+    assert (shown["requires_auth"], shown["principal"]) == (False, "ann")
+    assert (shown["position"], shown["expires"]) == (
+        format_position(EPOCH, 77),
+        {"$date": "2023-11-14T22:14:20Z"},
+    )
+
+
+def test_of_nobody_everything_but_auth_and_ping_is_unauthenticated() -> None:
+    one = asked()
+    samples: dict[str, dict[str, Any]] = {
+        **{kind: {"collection": "items", **fields} for kind, fields in WRITES.items()},
+        "subscribe": {"collection": "items"},
+        "unsubscribe": {},
+    }
+    assert samples.keys() == protocol.CLIENT_FRAMES.keys() - {"auth", "ping"}
+    for kind, fields in samples.items():
+        refused = answer(receive(one, type=kind, **fields))
+        assert (refused["code"], refused["retry"], refused["id"]) == ("unauthenticated", False, "x")
+    assert (one.subscriptions, one.pending_writes) == (set(), 0)
+    assert answer(receive(one, type="ping")) == {"type": "pong", "id": "x"}
+    assert answer(receive(one, type="ping", position=format_position(EPOCH, 99)))["code"] == "unauthenticated"
+
+
+def test_an_auth_admits_and_is_answered_with_who_and_until_when() -> None:
+    one = asked()
+    (asks,) = receive(one, type="auth", token="secret", id="a")
+    assert asks == Authenticate("secret")
+    assert "secret" not in repr(asks)
+    said, admit = told(one, ANN)
+    assert admit == Admit(ANN)
+    assert isinstance(said, Send)
+    assert json.loads(said.frame) == {
+        "type": "authenticated",
+        "id": "a",
+        "principal": "ann",
+        "expires": {"$date": "2023-11-14T22:14:20Z"},
+        "position": format_position(EPOCH, 77),
+    }
+    assert opened(subscribe(one)).id == "x"
+
+
+def test_a_principal_without_an_end_is_told_without_one() -> None:
+    one = asked()
+    receive(one, type="auth", token="t")
+    said, _ = told(one, BOB)
+    assert isinstance(said, Send)
+    assert "expires" not in json.loads(said.frame)
+
+
+def test_frames_behind_an_auth_wait_and_are_the_new_principals() -> None:
+    one = asked()
+    receive(one, type="auth", token="t")
+    assert subscribe(one, id="one") == []
+    assert receive(one, type="auth", token="u") == []
+    assert subscribe(one, id="two") == []
+    assert one.release() is None
+    told(one, ANN)
+    first = one.release()
+    assert first is not None
+    assert opened(one.receive(first)).id == "one"
+    second = one.release()
+    assert second is not None
+    assert one.receive(second) == [Authenticate("u")]
+    assert one.release() is None
+    told(one, LATER)
+    third = one.release()
+    assert third is not None
+    assert opened(one.receive(third)).id == "two"
+
+
+def test_a_token_that_is_refused_ends_a_connection_of_nobody_with_why() -> None:
+    one = asked()
+    receive(one, type="auth", token="t", id="a")
+    subscribe(one)
+    said, close = told(one, UnauthenticatedError("the token has expired", reason="expired"))
+    assert answer([said])["code"] == "unauthenticated"
+    assert answer([said])["id"] == "a"
+    assert close == Close(Ending(4501, "unauthenticated"))
+    assert (one.ended, one.release(), subscribe(one), told(one, ANN)) == (True, None, [], [])
+
+
+def test_a_token_that_cannot_be_decided_for_now_is_worth_another_try() -> None:
+    one = asked()
+    receive(one, type="auth", token="t")
+    said, close = told(one, UnavailableError("revocations cannot be read"))
+    assert (answer([said])["code"], answer([said])["retry"]) == ("unavailable", True)
+    assert close == Close(Ending(4003, "unavailable"))
+
+
+@pytest.mark.parametrize(
+    ("outcome", "code"),
+    [(UnauthenticatedError("bad"), "unauthenticated"), (UnavailableError("away"), "unavailable"), (BOB, "forbidden")],
+)
+def test_a_renewal_that_is_refused_ends_nothing(outcome: Principal | ServiceError, code: str) -> None:
+    one = asked(ANN)
+    subscribe(one, id="mine")
+    receive(one, type="auth", token="t")
+    assert answer(told(one, outcome))["code"] == code
+    assert (one.principal, one.ended, one.subscriptions) == (ANN, False, {"mine"})
+
+
+def test_a_renewal_of_the_same_principal_is_in_place() -> None:
+    one = asked(ANN)
+    subscribe(one, id="mine")
+    receive(one, type="auth", token="t")
+    _, admit = told(one, LATER)
+    assert (admit, one.principal, one.subscriptions) == (Admit(LATER), LATER, {"mine"})
+
+
+def test_an_ended_session_takes_nothing_and_ends_once() -> None:
+    one = asked(ANN)
+    ending = Ending(4002, "expired")
+    assert one.end(ending) == [Close(ending)]
+    assert (one.end(ending), receive(one, type="ping"), one.ended) == ([], [], True)
+
+
 # ---------------------------------------------------------------------------------------------------- collections
 
 
-@pytest.mark.parametrize("name", ["realtime_x", "realtime_", "system.views", ".x", "a$b", "$cmd", "a\0b"])
+@pytest.mark.parametrize(
+    "name",
+    ["realtime_x", "realtime_", "system.views", ".x", "x.", "a..b", "*", "a$b", "$cmd", "a\0b", "tmp.agg_out.1"],
+)
 def test_names_that_are_not_to_be_had_are_refused(name: str) -> None:
     with pytest.raises(UnsupportedCollectionError) as refused:
         check_collection(name)
     assert refused.value.details == {"collection": name}
+    assert refused.value.message.count(": ") == 1  # the reason
 
 
 @pytest.mark.parametrize("name", ["items", "realtime", "realtime.x", "systems", "é", "a.b", "my realtime_x"])

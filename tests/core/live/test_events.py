@@ -12,15 +12,18 @@ from bson.timestamp import Timestamp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from realtime.core.bson.stored import Repeated, encode
 from realtime.core.live.events import (
     POSITION_WIDTH,
     ChangeEvent,
     format_position,
+    name_event,
     parse_event,
     parse_position,
     to_date,
     to_time,
     to_timestamp,
+    whole,
 )
 from tests.core.examples import EPOCH
 
@@ -108,6 +111,16 @@ def test_images_are_taken_where_the_collection_keeps_them() -> None:
 SESSION = uuid.UUID(int=9)
 
 
+@pytest.mark.parametrize(
+    "before", [Repeated([("a", 1), ("a", 2)]), {"_id": 1, "b": [{"c": Repeated([("", 1), ("", 1)])}]}]
+)
+def test_the_image_after_an_update_of_names_that_stand_twice_is_not_taken(before: dict[str, Any]) -> None:
+    images = {"fullDocument": {"_id": 1}, "fullDocumentBeforeChange": before}
+    update, replace = parsed("update", **images), parsed("replace", **images)
+    assert (update.document, update.before) == (None, before)
+    assert (replace.document, replace.before) == ({"_id": 1}, before)
+
+
 def test_events_of_one_transaction_are_told_by_session_and_number_in_either_form() -> None:
     plain = parsed("delete", lsid={"id": SESSION}, txnNumber=4)
     binary = parsed("delete", lsid={"id": Binary(SESSION.bytes, 4)}, txnNumber=4)
@@ -120,14 +133,46 @@ def test_a_write_outside_a_transaction_has_none() -> None:
     assert parsed("delete", lsid={"id": SESSION}).transaction is None
 
 
+UUID_OF = Binary(bytes(16), 4)
+
+
+def test_an_event_of_a_document_names_the_collection_whatever_that_is_called() -> None:
+    assert parsed("delete", collectionUUID=UUID_OF).uuid == UUID_OF
+    assert parsed("delete").uuid is None
+
+
+CREATED: list[tuple[dict[str, Any], str | None]] = [
+    ({"idIndex": {}}, None),
+    ({"clusteredIndex": {}, "validator": {"capped": 1}}, None),
+    ({"collation": {"locale": "simple"}}, None),
+    ({"viewOn": "other", "pipeline": []}, "view"),
+    ({"viewOn": "system.buckets.items", "pipeline": [], "collation": {"locale": "de"}}, "view"),
+    ({"timeseries": {"timeField": "at"}}, "view"),
+    ({"collation": {"locale": "de"}}, "collation"),
+    ({"capped": True, "size": 4096, "collation": {"locale": "de"}}, "collation"),
+    ({"capped": True, "size": 4096}, "capped"),
+]
+
+
+@pytest.mark.parametrize(("options", "kind"), CREATED)
+def test_what_is_created_is_told_by_its_options(options: dict[str, Any], kind: str | None) -> None:
+    assert parsed("create", operationDescription=options).kind == kind
+    assert parsed("create", lsid={"id": SESSION}, txnNumber=4).transaction == (SESSION.bytes, 4)
+
+
+def test_what_is_dropped_without_a_uuid_of_its_own_was_a_view() -> None:
+    assert parsed("drop").kind == "view"
+    assert parsed("rename", to={"db": "shop", "coll": "goods"}).kind is None
+
+
 def test_operations_without_a_key_name_their_collections() -> None:
-    drop = parse_event(raw("drop"), "shop")
+    drop = parse_event(raw("drop", collectionUUID=UUID_OF), "shop")
     rename = parse_event(raw("rename", to={"db": "shop", "coll": "goods"}), "shop")
     database = parse_event(raw("dropDatabase", ns={"db": "shop"}), "shop")
     assert drop is not None
     assert rename is not None
     assert database is not None
-    assert (drop.collection, drop.to, drop.identity) == ("items", None, None)
+    assert (drop.collection, drop.to, drop.identity, drop.kind) == ("items", None, None, None)
     assert (rename.collection, rename.to) == ("items", "goods")
     assert (database.op, database.collection) == ("dropDatabase", "")
 
@@ -139,6 +184,31 @@ def test_the_side_of_a_rename_that_lies_in_another_database_is_nobodys() -> None
     assert (home.collection, home.to) == ("", "items")
 
 
-@pytest.mark.parametrize("op", ["invalidate", "create", "createIndexes", "shardCollection"])
+@pytest.mark.parametrize("op", ["invalidate", "modify", "createIndexes", "shardCollection"])
 def test_kinds_that_are_not_served_are_none(op: str) -> None:
     assert parse_event(raw(op), "shop") is None
+
+
+IMAGES = {"fullDocument", "fullDocumentBeforeChange", "updateDescription"}
+
+
+@pytest.mark.parametrize("op", ["insert", "update", "delete"])
+def test_an_event_that_is_named_only_has_the_rest_when_it_is_whole(op: str) -> None:
+    fields = raw(op, fullDocument={"_id": 7, "a": 1}, fullDocumentBeforeChange={"_id": 7, "a": 0}, wallTime=WALL)
+    fields["updateDescription"] = {"updatedFields": {"a": 1}, "removedFields": ["b"]}
+    document = encode(fields)
+    named = name_event(document, {name: value for name, value in fields.items() if name not in IMAGES}, "shop")
+    expected = parse_event(fields, "shop", len(document))
+    assert named is not None
+    assert expected is not None
+    assert (named.document, named.before, named.updated) == (None, None, ())
+    assert named.raw == document
+    for name in ("op", "collection", "time", "key", "identity", "wall_time", "transaction", "size", "uuid"):
+        assert getattr(named, name) == getattr(expected, name), name
+    assert expected.document == {"_id": 7, "a": 1}
+    assert whole(named) == expected
+    assert whole(expected) is expected
+
+
+def test_what_is_not_served_has_no_name_either() -> None:
+    assert name_event(b"", raw("invalidate"), "shop") is None

@@ -165,3 +165,39 @@ def test_few_of_many_intervals_are_looked_at() -> None:
         intervals.remove(n)
     assert sorted(intervals.overlapping(order(0), order(5000))) == list(range(1990, 2000))
     assert len(intervals) == 10
+
+
+def test_an_empty_in_went_with_another_ones_path_and_could_not_be_taken_out() -> None:
+    """Seen as `{"x": {"$in": []}}` beside `{"x": 1}`: whichever goes first, nothing is left and nothing is raised."""
+    for first in (0, 1):
+        index = filled(equal(x=[1]), equal(x=[]))
+        assert list(index.candidates({"x": 1})) == [0]
+        for item in (first, 1 - first):
+            index.remove(item)
+        assert (len(index), index.candidates({"x": 1}), index._equal) == (0, {}, {})
+
+
+def test_whatever_comes_and_goes_in_any_order_is_found_while_it_is_there_and_leaves_nothing() -> None:
+    dice = random.Random(7)
+    for _ in range(300):
+        index: PredicateIndex[int] = PredicateIndex(probe)
+        there: dict[int, Needs] = {}
+        for number in range(40):
+            if there and dice.random() < 0.5:
+                gone = dice.choice(sorted(there))
+                index.remove(gone)
+                del there[gone]
+            else:
+                paths = dice.sample("xyz", dice.randrange(3))
+                there[number] = equal(**{path: dice.sample(range(4), dice.choice([0, 1, 1, 2])) for path in paths})
+                index.add(number, there[number])
+            document = {path: dice.randrange(4) for path in "xyz"}
+            fits = {
+                item
+                for item, need in there.items()
+                if all(order(document[path]) in values for path, values in need.equal.items())
+            }
+            assert fits <= set(index.candidates(document)) <= set(there)
+        for item in list(there):
+            index.remove(item)
+        assert (len(index), index._equal, index._places) == (0, {}, {})

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace as but
+from typing import Any
+
 import pytest
 
-from realtime.core.live.events import Batch, ChangeEvent
+from realtime.core.bson.stored import encode
+from realtime.core.live.events import Batch, ChangeEvent, to_timestamp
 from realtime.core.live.journal import ENTRY_BYTES, Entry, Journal
 from realtime.core.live.moments import settle
 from tests.core.examples import delete, insert, replace, update
@@ -155,3 +159,41 @@ def test_history_kept_for_no_time_is_none() -> None:
     kept = journal(entry(11), max_seconds=0)
     kept.append(entry(12), 1)
     assert (kept.after(10), times(kept.after(11))) == (None, [12])
+
+
+def test_a_journal_that_begins_anew_knows_nothing_from_before_and_keeps_who_waits() -> None:
+    kept = journal(entry(11), entry(12))
+    kept.hold(12)
+    kept.begin(13)
+    assert (kept.after(12), kept.after(13), kept.size, kept.start) == (None, [], 0, 13)
+    kept.append(entry(14), 1)
+    kept.release(12, 1)
+    assert times(kept.after(13)) == [14]
+
+
+def undecoded(time: int, document: dict[str, Any]) -> ChangeEvent:
+    """An insert of which only what names it was decoded."""
+    fields = {
+        "operationType": "insert",
+        "clusterTime": to_timestamp(time),
+        "ns": {"db": "shop", "coll": "items"},
+        "documentKey": {"_id": document["_id"]},
+        "fullDocument": document,
+    }
+    named = insert(time, document, raw=encode(fields))
+    return but(named, document=None)
+
+
+def test_what_was_left_undecoded_is_whole_to_who_asks_for_its_collection_and_late_documents_stay() -> None:
+    made = Entry(settle(Batch((undecoded(11, {"_id": 1, "a": 5}), update(12, 2, "a")), 12)))
+    made.late["items", "2"] = (13, {"_id": 2})
+    assert made.settled.order[0].document is None
+    assert not made.settled.touches["items"]["1"].exact
+    assert made.whole(lambda name: name == "others") is made
+    found = made.whole(lambda name: name == "items")
+    assert [event.document for event in found.settled.order] == [{"_id": 1, "a": 5}, None]
+    assert found.settled.order[0].raw is None
+    assert found.settled.touches["items"]["1"].document == {"_id": 1, "a": 5}
+    assert found.late is made.late
+    assert (found.time, found.settled.lost) == (12, False)
+    assert found.whole(lambda _: True) is found

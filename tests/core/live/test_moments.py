@@ -229,6 +229,21 @@ def test_drop_and_rename_make_their_collections_other_ones() -> None:
     assert not batch.was_replaced("")
 
 
+def test_what_is_made_as_no_plain_collection_is_another_one_and_a_plain_one_is_empty_as_before() -> None:
+    kinds = {"a": None, "b": "view", "c": "collation", "d": "capped"}
+    batch = settled(*(ChangeEvent("create", name, time, kind=kinds[name]) for time, name in enumerate(kinds, 1)))
+    assert (batch.replaced, batch.remade) == ({"b", "c", "d"}, {"b", "c"})
+
+
+def test_what_was_renamed_onto_a_name_may_be_anything() -> None:
+    batch = settled(ChangeEvent("rename", "a", 1, to="b"), ChangeEvent("drop", "c", 2))
+    assert batch.remade == {"b"}
+
+
+def test_a_touch_names_the_collection_that_the_document_is_in() -> None:
+    assert settled(update(1, 1, "a", uuid="u")).touches["items"]["1"].uuid == "u"
+
+
 def test_drop_database_makes_every_collection_another_one() -> None:
     batch = settled(ChangeEvent("dropDatabase", "", 1))
     assert batch.was_replaced("anything")

@@ -32,6 +32,11 @@ def held(group: QueryGroup) -> dict[str, Any]:
 # ------------------------------------------------------------------------------------------------------- the query
 
 
+def test_people_are_told_what_a_query_is_about_by_name() -> None:
+    named = [query(collections=names).shown_collections for names in ("b", "c a", None)]
+    assert named == ["b", "a,c", "*"]
+
+
 def test_equal_queries_have_equal_keys_and_different_ones_different_keys() -> None:
     same = [query({"a": 1}, {"b": 1}), query({"a": 1}, {"b": 1})]
     others = [
@@ -41,7 +46,6 @@ def test_equal_queries_have_equal_keys_and_different_ones_different_keys() -> No
         query({"a": 1}, {"b": 0}),
         query({"a": 1}),
         query({"a": 1}, {"b": 1}, collections="others"),
-        query({"a": 1}, {"b": 1}, principal="somebody"),
         query({"a": 1}, {"b": 1}, mode="events"),
         query({"a": 1}, {"b": 1}, mode="events", collections=None),
         query({"a": 1}, {"b": 1}, mode="events", operations={"insert"}),

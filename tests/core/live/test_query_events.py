@@ -208,6 +208,32 @@ def test_a_drop_is_told_without_a_key_and_not_filtered() -> None:
     }
 
 
+def test_what_is_created_and_views_that_are_dropped_are_told_to_nobody() -> None:
+    """MongoDB's own words for it, which come since they are needed: to clients nothing was added."""
+    made = [ChangeEvent("create", "items", 11 + n, kind=kind) for n, kind in enumerate([None, "view", "capped"])]
+    batch = settled(*made, ChangeEvent("drop", "items", 15, kind="view"), insert(16, RED))
+    for collections in ("items", "items others", None):
+        group = event_group(collections=collections)
+        assert [entry["op"] for entry in told(group, batch)] == ["insert"]
+        assert group.time == 16
+
+
+def test_all_collections_are_a_users_own() -> None:
+    """What `$out` writes to is MongoDB's; what it is renamed to is the user's, and so is the rename."""
+    temporary = "tmp.agg_out.712a65d8-b325-4287-ba88-ac9948a668d0"
+    batch = settled(
+        insert(11, RED, collection=temporary),
+        insert(12, RED, collection="tmp.mine"),
+        ChangeEvent("rename", temporary, 13, to="items"),
+        ChangeEvent("drop", temporary, 14),
+    )
+    entries = told(event_group(collections=None), batch)
+    assert [(entry["op"], entry.get("to"), entry["collection"]) for entry in entries] == [
+        ("insert", None, "tmp.mine"),
+        ("rename", "items", temporary),
+    ]
+
+
 def test_a_rename_is_told_to_both_sides_with_its_target() -> None:
     batch = settled(ChangeEvent("rename", "items", 11, to="goods"))
     for collections in ("items", "goods", None):

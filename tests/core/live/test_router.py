@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from realtime.core.live.moments import Touch
 from realtime.core.live.query import EventGroup, QueryGroup
 from realtime.core.live.router import Router
 from tests.core.examples import EPOCH, ROOMY, query
@@ -41,7 +42,6 @@ def test_the_same_query_finds_its_group_and_another_one_does_not() -> None:
     held = in_query_mode(router, "a", x=1)
     assert router.find(query({"x": 1}, collections="a")) is held
     assert router.find(query({"x": 2}, collections="a")) is None
-    assert router.find(query({"x": 1}, collections="a", principal="somebody")) is None
     assert router.find(query({"x": 1}, collections="a", mode="events")) is None
 
 
@@ -101,3 +101,30 @@ def test_groups_in_events_mode_are_found_by_collection_and_those_of_all_always()
     for group in groups.values():
         router.remove(group)
     assert (router.hearing(["a", "b"]), router.event_groups()) == ({}, ())
+
+
+def test_who_reads_the_whole_document_needs_every_update() -> None:
+    """`$$ROOT` in an expression: no path tells an update apart."""
+    router = Router()
+    group = QueryGroup(query({"$expr": {"$gt": ["$$ROOT", 1]}}, collections="a"), 1, EPOCH, ROOMY)
+    router.add(group)
+    router.settle(group)
+    touch = Touch(5, "1", 1, None, exact=False, paths=frozenset({"anything"}))
+    assert router.needs("a", touch)
+    router.remove(group)
+    assert not router.needs("a", touch)
+
+
+def test_who_asks_for_what_is_known_by_name_in_either_mode() -> None:
+    router = Router()
+    assert router.asked() == frozenset()
+    held, told = in_query_mode(router, "a"), in_events_mode(router, "b c")
+    assert router.asked() == frozenset("abc")
+    assert [router.hears(name) for name in "abcd"] == [True, True, True, False]
+    everything = in_events_mode(router, None)
+    assert router.asked() is None
+    assert router.hears("d")
+    for group in (held, told, everything):
+        router.remove(group)
+    assert router.asked() == frozenset()
+    assert not router.hears("a")

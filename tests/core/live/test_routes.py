@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from realtime.core.live.events import identity
+from realtime.core.bson.keys import identity
 from realtime.core.live.query import QueryGroup
 from realtime.core.live.router import Router
 from tests.core.examples import EPOCH, ROOMY, brought_up, delete, insert, query, replace, settled, update

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections import Counter
 from heapq import nsmallest
@@ -12,12 +11,13 @@ import orjson
 import pytest
 
 from realtime.core.bson import ejson
-from realtime.core.live.events import identity
+from realtime.core.bson.keys import identity
 from realtime.core.live.query import Query, QueryGroup
 from realtime.core.live.window import SPARES, Window
 from realtime.core.mql.ordering import parse_sort
 from realtime.core.mql.projection import compile_projection
 from realtime.errors import InvalidRequestError
+from tests.chance import fresh_seed
 from tests.core.examples import (
     brought_up,
     delete,
@@ -32,7 +32,7 @@ from tests.core.examples import (
 )
 from tests.core.live.folding import Folded
 
-SEED = int(os.environ.get("REALTIME_TEST_SEED") or random.SystemRandom().randrange(2**32))
+SEED = fresh_seed()
 ROUNDS, STEPS = 2, 120
 TOP = 6
 """Most of what happens, happens to so many of the first."""

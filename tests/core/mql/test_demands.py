@@ -11,15 +11,17 @@ from bson.int64 import Int64
 from bson.max_key import MaxKey
 from bson.regex import Regex
 
+from realtime.core.bson.stored import UNDEFINED_VALUE
 from realtime.core.bson.values import MISSING, NUMBER, order
 from realtime.core.mql.demands import Range, probe
 from realtime.core.mql.filters import compile_filter
-from tests.mongo.grammar import Grammar, fresh_seed
+from tests.chance import fresh_seed
+from tests.mongo.grammar import Grammar
 
 EQUALITIES: dict[str, tuple[dict[str, Any], dict[str, list[Any]]]] = {
     "nothing": ({}, {}),
     "a value": ({"a": 1, "b.c": "x"}, {"a": [1], "b.c": ["x"]}),
-    "$eq and null": ({"a": {"$eq": None}}, {"a": [None]}),
+    "$eq and null, which undefined is as well": ({"a": {"$eq": None}}, {"a": [None, UNDEFINED_VALUE]}),
     "$in": ({"a": {"$in": [1, "x", 1.0]}}, {"a": [1, "x"]}),
     "$in of nothing": ({"a": {"$in": []}}, {"a": []}),
     "$in with a regular expression says nothing": ({"a": {"$in": [1, Regex("x")]}}, {}),
@@ -36,6 +38,16 @@ EQUALITIES: dict[str, tuple[dict[str, Any], dict[str, list[Any]]]] = {
         {},
     ),
     "a comment": ({"$comment": "x"}, {}),
+    "an expression": ({"$expr": {"$eq": ["$a.b", 1]}}, {"a.b": [1]}),
+    "an expression the other way round": ({"$expr": {"$eq": ["x", "$a"]}}, {"a": ["x"]}),
+    "expressions": ({"c": 1, "$expr": {"$and": [{"$eq": ["$a", 1]}, {"$gt": ["$b", 1]}]}}, {"a": [1], "c": [1]}),
+    "what is missing is not null in an expression": ({"$expr": {"$eq": ["$a", None]}}, {}),
+    "an expression of what is made": ({"$expr": {"$eq": ["$a", [1]]}}, {}),
+    "an expression of two paths": ({"$expr": {"$eq": ["$a", "$b"]}}, {}),
+    "an expression of undefined": ({"$expr": {"$eq": ["$a", UNDEFINED_VALUE]}}, {}),
+    "an expression of variables": ({"$expr": {"$eq": ["$$ROOT.a", 1]}}, {}),
+    "an expression in $or": ({"$or": [{"$expr": {"$eq": ["$a", 1]}}, {"a": 2}]}, {"a": [1, 2]}),
+    "expressions of no demand": ({"$and": [{"$expr": True}, {"$expr": {"$eq": ["$a", {"$add": [1, 2]}]}}]}, {}),
 }
 
 
@@ -198,3 +210,10 @@ def test_one_key_never_stands_for_two_results() -> None:
         assert results[0] == results[1], f"seed {seed}: {source}"
         shuffled_apart += list(source) != [next(iter(part)) for part in other["$and"]]
     assert shuffled_apart > 100
+
+
+def test_expressions_have_a_key_of_their_own() -> None:
+    one = compile_filter({"a": 1, "$expr": {"$gt": ["$a", 1]}})
+    other = compile_filter({"$expr": {"$gt": ["$a", 1.0]}, "a": 1})
+    assert one.canonical == compile_filter({"$and": [{"$expr": {"$gt": ["$a", 1]}}, {"a": 1}]}).canonical
+    assert one.canonical != other.canonical

@@ -20,8 +20,9 @@ from bson.min_key import MinKey
 from bson.objectid import ObjectId
 from bson.regex import Regex
 
+from realtime.core.mql.expressions.timezones import UTC
 from realtime.core.mql.filters import Bounds, compile_filter, overlaps, stem
-from realtime.errors import InvalidFilterError, ServiceError, UnsupportedOperatorError
+from realtime.errors import InvalidDocumentError, InvalidFilterError, ServiceError, UnsupportedOperatorError
 
 NAN = float("nan")
 DAY = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
@@ -246,17 +247,11 @@ def test_the_first_component_of_a_path_is_a_name_even_if_numeric() -> None:
 
 UNSUPPORTED: dict[str, tuple[dict[str, Any], str, str]] = {
     "$where": ({"$where": "true"}, "$where", "$where"),
-    "$expr": ({"a": 1, "$expr": {"$eq": [1, 1]}}, "$expr", "$expr"),
     "$function in a branch": ({"$or": [{"a": 1}, {"$function": {}}]}, "$function", "$or.1.$function"),
     "$text": ({"$text": {"$search": "x"}}, "$text", "$text"),
     "$jsonSchema": ({"$jsonSchema": {}}, "$jsonSchema", "$jsonSchema"),
     "$near": ({"a": {"$gt": 1, "$near": []}}, "$near", "a.$near"),
     "$where inside $elemMatch": ({"a": {"$elemMatch": {"$where": "1"}}}, "$where", "a.$elemMatch.$where"),
-    "$expr inside an object's $elemMatch": (
-        {"a": {"$elemMatch": {"b": 1, "$or": [{"$expr": 1}]}}},
-        "$expr",
-        "a.$elemMatch.$or.0.$expr",
-    ),
     "$sampleRate": ({"$sampleRate": 0.5}, "$sampleRate", "$sampleRate"),
     "what MongoDB 9 may bring": ({"a": {"$brandNew": 1}}, "$brandNew", "a.$brandNew"),
     "an internal operator": ({"a": {"$_internalSchemaType": 2}}, "$_internalSchemaType", "a.$_internalSchemaType"),
@@ -359,3 +354,41 @@ def test_a_document_made_to_double_the_ways_of_a_path_stalls_nobody() -> None:
     assert not matches(document)
     assert time.thread_time() - began < 1
     assert compile_filter({".".join("0" * 130): 1}).matches(document)
+
+
+# ------------------------------------------------------------------------------------------------------- expressions
+
+
+def test_an_expression_stands_at_the_top_and_in_branches_alone() -> None:
+    with pytest.raises(UnsupportedOperatorError, match="of a whole document") as refused:
+        compile_filter({"a": {"$elemMatch": {"b": 1, "$or": [{"$expr": 1}]}}})
+    assert refused.value.details == {"operator": "$expr", "path": "a.$elemMatch.$or.0.$expr"}
+    with pytest.raises(InvalidFilterError):
+        compile_filter({"$expr": {"a\0": 1}})
+    both = compile_filter({"$or": [{"$expr": {"$gt": ["$a", "$b.c"]}}, {"d": 1}]})
+    assert [both.matches(one) for one in ({"a": 2}, {"d": 1}, {"b": {"c": 1}})] == [True, True, False]
+    assert both.paths == {"a", "b.c", "d"}
+
+
+def test_an_expression_is_asked_after_what_is_plain() -> None:
+    fails = {"$expr": {"$divide": [1, "$z"]}}
+    for source in (
+        {**fails, "a": 1},
+        {"$and": [fails, {"a": 1}]},
+        {"$nor": [fails, {"a": 2}]},
+        {"$and": [{"$or": [fails]}], "a": 1},
+    ):
+        compiled = compile_filter(source)
+        assert compiled.matches({"a": 2, "z": 0}) is False
+        with pytest.raises(InvalidDocumentError):
+            compiled.matches({"a": 1, "z": 0})
+
+
+def test_a_filter_with_a_zone_is_told_it() -> None:
+    source = {"$expr": {"$eq": [{"$hour": {"date": "$d", "timezone": "Europe/Berlin"}}, 5]}}
+    compiled = compile_filter(source)
+    assert compiled.zones == {"Europe/Berlin"}
+    told = compiled.told({"Europe/Berlin": UTC})
+    assert told.matches({"d": dt.datetime(2020, 1, 1, 5, tzinfo=dt.UTC)})
+    plain = compile_filter({"a": 1})
+    assert plain.told({}) is plain

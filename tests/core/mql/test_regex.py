@@ -157,6 +157,7 @@ def test_a_pattern_that_pcre_refuses_is_refused(pattern: str, options: str, reas
     assert reason in str(refused.value)
 
 
+@pytest.mark.alone("measures time")
 def test_time_is_linear_where_backtracking_would_take_for_ever() -> None:
     """FAULTS 18, the pure half: 50 KB in a fraction of what the loop may be stalled."""
     text = "a" * 50_000 + "!"

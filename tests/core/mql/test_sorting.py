@@ -9,7 +9,6 @@ import itertools
 from typing import Any
 
 import pytest
-from bson.dbref import DBRef
 
 from realtime.core.mql.sorting import UnsortableError, compile_sort
 
@@ -30,7 +29,10 @@ RISING: dict[str, tuple[Pattern, list[dict[str, Any]]]] = {
     ),
     "a numbered element that is an array": ([("a.0", 1)], [{"a": [1]}, {"a": [[1]]}, {"a": [[2], 0]}]),
     "arrays in arrays are values": ([("a", 1)], [{"a": [[1]]}, {"a": [[2]]}]),
-    "a DBRef is an object": ([("a.$id", 1)], [{"a": DBRef("c", 1)}, {"a": [DBRef("c", 2)]}, {"a": DBRef("c", 3)}]),
+    "a DBRef is an object": (
+        [("a.$id", 1)],
+        [{"a": {"$ref": "c", "$id": 1}}, {"a": [{"$id": 2, "$ref": "c"}]}, {"a": {"$ref": "c", "$id": 3}}],
+    ),
     "several paths": ([("a", 1), ("b", -1)], [{"a": 1, "b": 2}, {"a": 1, "b": 1}, {"a": 2, "b": 9}]),
     "several paths through one array, together": (
         [("a.b", 1), ("a.c", 1)],
@@ -39,7 +41,10 @@ RISING: dict[str, tuple[Pattern, list[dict[str, Any]]]] = {
     "an array beside a scalar": ([("a", 1), ("b", 1)], [{"a": [2, 1], "b": 1}, {"a": 1, "b": 2}, {"a": [9], "b": 0}]),
     "a DBRef and a missing path beside an array": (
         [("a.l.$id", 1), ("c.d", 1), ("b", 1)],
-        [{"a": {"l": DBRef("c", 1)}, "c": {}, "b": [1]}, {"a": {"l": DBRef("c", 2)}, "c": {"d": 1}, "b": [1]}],
+        [
+            {"a": {"l": {"$ref": "c", "$id": 1}}, "c": {}, "b": [1]},
+            {"a": {"l": {"$ref": "c", "$id": 2}}, "c": {"d": 1}, "b": [1]},
+        ],
     ),
     "an array after a missing path": ([("x.y", 1), ("a", 1)], [{"a": [0, 5]}, {"a": 1}, {"x": {"y": 1}, "a": [0]}]),
 }

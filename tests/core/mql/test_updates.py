@@ -6,9 +6,16 @@ from typing import Any
 
 import pytest
 
+from realtime.core.bson.keys import KEY_BYTES
 from realtime.core.mql.filters import Bounds
 from realtime.core.mql.updates import OPERATORS, check_document, check_update
-from realtime.errors import InvalidFilterError, InvalidRequestError, InvalidUpdateError, UnsupportedOperatorError
+from realtime.errors import (
+    InvalidFilterError,
+    InvalidRequestError,
+    InvalidUpdateError,
+    TooLargeError,
+    UnsupportedOperatorError,
+)
 
 ACCEPTED: list[dict[str, Any]] = [
     {"$set": {"a": 1, "b.0.c": {"d": [1, {"e": 2}]}}},
@@ -66,6 +73,7 @@ UNSUPPORTED: dict[str, tuple[dict[str, Any], str, str]] = {
     "the positional operator": ({"$set": {"a.$": 1}}, "$", "$set.a.$"),
     "a filtered position": ({"$set": {"a.$[x].b": 1}}, "$[x]", "$set.a.$[x].b"),
     "an unknown modifier": ({"$push": {"a": {"$each": [], "$where": 1}}}, "$where", "$push.a.$where"),
+    "an expression in $pull": ({"$pull": {"a": {"b": 1, "$expr": True}}}, "$expr", "$pull.a.$expr"),
     "an unknown condition in $pull": ({"$pull": {"a": {"$where": "1"}}}, "$where", "element.$where"),
 }
 
@@ -98,6 +106,15 @@ def test_a_stored_value_has_no_operators_in_it(update: dict[str, Any], field: st
     assert refused.value.details == {"field": field}
 
 
+def test_a_document_deeper_than_mongodb_stores_is_refused() -> None:
+    deep: dict[str, Any] = {}
+    for _ in range(179):
+        deep = {"a": deep}
+    check_document(deep)
+    with pytest.raises(InvalidRequestError, match="nested deeper than 180"):
+        check_document({"a": deep})
+
+
 def test_a_plain_document_may_be_stored() -> None:
     document = {"_id": 1, "a.b": 1, "": 2, "c": [{"d": {"e$": 1}}]}
     check_document(document)
@@ -108,7 +125,7 @@ def test_a_plain_document_may_be_stored() -> None:
     ("document", "field"),
     [
         ({"$set": {"a": 1}}, "document.$set"),
-        ({"a": [0, {"b": {"$ref": "c"}}]}, "document.a.1.b.$ref"),
+        ({"a": [0, {"b": {"$where": "c"}}]}, "document.a.1.b.$where"),
         ({"a": {"b\0": 1}}, "document.a.b\0"),
     ],
 )
@@ -116,3 +133,22 @@ def test_a_document_with_operators_or_nul_names_is_refused_at_any_depth(document
     with pytest.raises(InvalidRequestError) as refused:
         check_document(document)
     assert refused.value.details == {"field": field}
+
+
+@pytest.mark.parametrize(
+    "key", ["k" * KEY_BYTES, {"a": "k" * KEY_BYTES}, b"k" * KEY_BYTES, {"a": {"b": ["k"] * 150_000}}], ids=type
+)
+def test_a_key_whose_change_events_could_not_be_sent_is_refused(key: Any) -> None:
+    with pytest.raises(TooLargeError, match=f"at most {KEY_BYTES} bytes of BSON") as raised:
+        check_document({"_id": key})
+    assert raised.value.details is not None
+    assert (raised.value.details["field"], raised.value.details["limit"]) == ("document._id", KEY_BYTES)
+    assert raised.value.details["count"] > KEY_BYTES
+
+
+def test_a_key_of_one_mebibyte_of_bson_is_taken_and_a_byte_more_is_not() -> None:
+    key = "k" * (KEY_BYTES - 15)
+    check_document({"_id": key})
+    check_document({"text": key + "kk"})
+    with pytest.raises(TooLargeError):
+        check_document({"_id": key + "k"})

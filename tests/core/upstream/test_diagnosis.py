@@ -1,4 +1,4 @@
-"""`core.upstream.diagnosis`: every fact has its finding, every finding that is not ok its mend."""
+"""`core.diagnosis`: every fact has its finding, every finding that is not ok its mend."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from realtime.core.bson.stored import Broken
+from realtime.core.mql.dialect import PROBES
 from realtime.core.upstream.diagnosis import EXIT, Facts, Finding, diagnose, worst
 
 HELLO = {"setName": "rs0", "primary": "one:27017"}
@@ -35,6 +37,7 @@ GOOD = Facts(
         {"name": "system.views"},
     ],
     skew=0.2,
+    answers={probe.field: probe.known[0].matched for probe in PROBES},
 )
 VIEW = {"name": "shown", "type": "view"}
 COLLATED = {"name": "names", "type": "collection", "options": {"collation": {"locale": "de"}}}
@@ -52,7 +55,7 @@ def test_a_good_deployment_has_nothing_but_ok() -> None:
     assert {finding.level for finding in found} == {"ok"}
     assert [finding.check for finding in found] == [
         "deployment", "version", "members", "oplog", "journal", "write concern", "change stream", "snapshot read",
-        "collections", "writes", "epoch", "images", "clock",
+        "collections", "writes", "epoch", "images", "decimal bits", "sums", "double texts", "clock",
     ]  # fmt: skip
     assert all(finding.text for finding in found)
     assert worst(found) == "ok"
@@ -84,6 +87,7 @@ CASES: list[tuple[str, str, dict[str, Any], str, str]] = [
     ("collections", "error", {"refused": {"collections": "not authorized"}}, "not authorized", "on shop"),
     ("writes", "warning", {"may_write": False}, "may not write to shop", "--read-only"),
     ("epoch", "error", {"epoch": None}, "replSetGetConfig", "REALTIME_EPOCH"),
+    ("decimal bits", "warning", {"answers": {}}, "it was not asked", "report this line"),
     ("clock", "warning", {"skew": 3.0}, "3.0 s behind", "NTP"),
     ("clock", "warning", {"skew": -3.0}, "3.0 s ahead", "NTP"),
     ("clock", "error", {"skew": 60.0}, "60.0 s behind", "NTP"),
@@ -114,6 +118,8 @@ def test_what_is_well_although_it_is_not_usual() -> None:
     assert "2 days" in of("oplog", window=2 * 86_400).text
     assert of("journal", journal_ms=None).level == "ok"
     assert "as set" in of("epoch", epoch_is_set=True).text
+    assert "another set" in of("oplog", epoch_is_set=True, window=None).text
+    assert "another set" not in of("oplog", window=None).text
     assert "kept by orders" in of("images").text
     assert "kept by none" in of("images", collections=[]).text
 
@@ -125,7 +131,7 @@ def test_what_is_well_although_it_is_not_usual() -> None:
 def test_what_cannot_be_known_is_left_out(changed: dict[str, Any], absent: str) -> None:
     found = diagnose(replace(GOOD, **changed))
     assert absent not in {finding.check for finding in found}
-    assert len(found) == 12
+    assert len(found) == len(diagnose(GOOD)) - 1
     assert worst(found) == "ok"
 
 
@@ -138,6 +144,12 @@ def test_collections_that_cannot_be_served_are_named() -> None:
     (warning,) = [finding for finding in found if finding.level == "warning"]
     assert "shown (view), names (default collation)" in warning.text
     assert worst(found) == "warning"
+
+
+def test_a_name_that_is_no_utf_8_is_shown_and_cannot_be_served() -> None:
+    found = diagnose(replace(GOOD, collections=[{"name": Broken("caf\udce9")}, {"name": "orders"}]))
+    (warning,) = [finding for finding in found if finding.level == "warning"]
+    assert warning.text == "cannot be subscribed to: caf\ufffd (a name that is no UTF-8)"
 
 
 # -------------------------------------------------------------------------------------------------------- no primary
@@ -164,3 +176,16 @@ def test_without_a_primary_the_members_own_words_say_why(seeds: dict[str, Any], 
 def test_the_worst_decides_the_exit_code() -> None:
     ok, warning, error = (Finding(level, "x", "y") for level in ("ok", "warning", "error"))
     assert [EXIT[worst(found)] for found in ([], [ok], [ok, warning], [error, warning, ok])] == [0, 0, 1, 2]
+
+
+def test_what_servers_decide_differently_is_told_as_this_one_does_it() -> None:
+    for probe in PROBES:
+        for known in probe.known:
+            told = of(probe.name, answers={**GOOD.answers, probe.field: known.matched})
+            assert told.level == "ok"
+            assert told.text == f"{known.words} (as MongoDB {known.versions[0]})"
+        for answer in (frozenset({"another"}), "not authorized"):
+            odd = of(probe.name, answers={**GOOD.answers, probe.field: answer})
+            assert odd.level == "warning"
+            assert ", ".join(answer if isinstance(answer, frozenset) else [answer]) in odd.text
+            assert all(name in odd.mend for name in probe.operators)

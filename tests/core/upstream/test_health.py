@@ -1,4 +1,4 @@
-"""`core.upstream.health`: the lag is measured by the cluster's clock, and silence is told from stillness."""
+"""`core.health`: the lag is measured by the cluster's clock, and silence is told from stillness."""
 
 from __future__ import annotations
 
@@ -26,10 +26,38 @@ def test_silence_is_a_clock_that_goes_on_and_a_stream_that_does_not() -> None:
         standing.look(cluster=at(1000 + seconds), stream=at(1000), oldest=None)
         silent.append(standing.silent)
         assert standing.lag == seconds
-    assert silent == [False] * SILENT_SECONDS + [True] * 3
+    assert silent == [False] * (SILENT_SECONDS + 1) + [True] * 2, "at the second look that finds it standing"
     standing.look(cluster=at(1008), stream=at(1001), oldest=None)
     assert standing.lag == 7
     assert not standing.silent, "it moves: behind is not silent"
+
+
+NO_OP_SECONDS, AWAIT_SECONDS = 10, 1.0
+"""MongoDB writes an entry of its own so often where nobody else does, and the stream tells of it within its await."""
+
+
+@pytest.mark.parametrize("phase", range(0, 150, 5))
+def test_an_idle_service_is_never_silent_whenever_its_look_falls(phase: int) -> None:
+    """It was told as silent for 2 s, every 10 s, where the look fell between the entry and the stream's answer."""
+    standing, now, suspected = Standing(), phase / 100, 0
+    while now < 120:
+        cluster = int(now // NO_OP_SECONDS) * NO_OP_SECONDS
+        stream = int(max(0, now - AWAIT_SECONDS) // NO_OP_SECONDS) * NO_OP_SECONDS
+        standing.look(cluster=at(1000 + cluster), stream=at(1000 + stream), oldest=None)
+        assert not standing.silent, now
+        suspected += standing.suspect
+        now += standing.next_look
+    assert suspected < 12
+
+
+@pytest.mark.parametrize("phase", range(0, 150, 5))
+def test_a_stream_that_really_is_silent_is_told_within_8_seconds(phase: int) -> None:
+    standing, now = Standing(), phase / 100
+    standing.look(cluster=at(1000), stream=at(1000), oldest=None)
+    while not standing.silent:
+        now += standing.next_look
+        standing.look(cluster=at(1000 + int(now)), stream=at(1000), oldest=None)
+    assert now <= 8 + phase / 100
 
 
 def rolling() -> Standing:

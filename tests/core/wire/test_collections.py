@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import datetime as dt
+import uuid
 from decimal import Decimal
 from enum import Enum
 from typing import Annotated, Any
 
 import pytest
+from bson.binary import Binary
 from bson.decimal128 import Decimal128
 from bson.int64 import Int64
 from bson.objectid import ObjectId
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, computed_field
 
 from realtime.core.wire.collections import MAX_TOLD, Collection, Collections
+from realtime.core.wire.reserved_names import refusal
 from realtime.errors import ConfigurationError, UnsupportedCollectionError, ValidationFailedError
 
 DAY = dt.date(2026, 11, 22)
@@ -106,6 +109,17 @@ def test_what_the_model_makes_is_stored_as_bson_has_it() -> None:
     }
     assert next(iter(made)) == "_id"
     assert ORDERS.stored(made) == made, "what is stored is valid, and made into itself"
+
+
+def test_a_uuid_is_pythons_for_a_model_and_binary_where_it_is_stored() -> None:
+    class Told(BaseModel):
+        model_config = ConfigDict(arbitrary_types_allowed=True)
+        told: Any
+        known: uuid.UUID
+
+    five = Binary(uuid.UUID(int=5).bytes, 4)
+    made = Collection("told", Told).stored({"told": [five, Binary(b"12345", 4)], "known": five})
+    assert made == {"told": [uuid.UUID(int=5), Binary(b"12345", 4)], "known": uuid.UUID(int=5)}
 
 
 def test_defaults_land() -> None:
@@ -210,6 +224,21 @@ def test_without_configuration_everything_is_served() -> None:
     Collections.of([]).check("anything")
 
 
+def test_a_name_has_as_many_bytes_as_its_database_leaves() -> None:
+    some = Collections.of([], database="shop")
+    assert some.longest == 250
+    some.check("é" * 125)
+    with pytest.raises(UnsupportedCollectionError, match="at most 250 bytes, this one has 252"):
+        some.check("é" * 126)
+
+
+def test_every_name_that_is_refused_has_a_reason_of_its_own() -> None:
+    reasons = [refusal(name) for name in ("", "x" * 201, "realtime_x", "system.x", "*", "a$", "\0", ".a", "a.", "a..b")]
+    assert None not in reasons
+    assert len(set(reasons)) == 6
+    assert [refusal(name) for name in ("x" * 200, "a/b", "a b", "Ж", "a.b", "\n", "**")] == [None] * 7
+
+
 def test_what_is_configured_is_served_and_nothing_else() -> None:
     some = Collections.of([ORDERS], ["orders", "customers"])
     assert some.names == frozenset({"orders", "customers"})
@@ -233,7 +262,7 @@ def test_two_models_of_one_collection_are_refused() -> None:
         Collections.of([ORDERS, Collection("orders", Strict)])
 
 
-@pytest.mark.parametrize("name", ["", "realtime_x", "system.users", ".x", "a$b", "a\0b", "x" * 201])
+@pytest.mark.parametrize("name", ["", "realtime_x", "system.users", ".x", "a$b", "a\0b", "x" * 201, "tmp.agg_out.1"])
 def test_a_name_that_cannot_be_served_is_refused_at_once(name: str) -> None:
     with pytest.raises(ConfigurationError):
         Collection(name)

@@ -15,6 +15,7 @@ from bson.max_key import MaxKey
 from bson.objectid import ObjectId
 from bson.regex import Regex
 
+from realtime.core.bson.stored import UNDEFINED_VALUE, Broken, OddRegex, Symbol
 from realtime.core.wire.cursor import MAX_CHARACTERS, MAX_KEYS, check, cursor, following, sort_keys, values_of
 from realtime.errors import InvalidRequestError
 
@@ -25,6 +26,9 @@ SCALARS: list[Any] = [
     0, -1, 1.5, Int64(2**62), Decimal128("1.50"), "", "x\x00\u2028", ObjectId(b"x" * 12), NOW, True, b"bytes",
 ]  # fmt: skip
 USELESS: list[tuple[Any, str]] = [
+    ({"a": Symbol("x")}, "what JSON cannot say exactly"),
+    ({"a": UNDEFINED_VALUE}, "null or missing"),
+    ({"a": OddRegex("a", "xi")}, "no scalar"),
     ({}, "null or missing"),
     ({"a": None}, "null or missing"),
     ({"a": [1]}, "a list"),
@@ -63,6 +67,13 @@ def test_a_sort_key_that_cannot_be_gone_on_from_is_named_when_the_cursor_is_used
 @pytest.mark.parametrize("key", [None, {"a": 1}, MaxKey(), float("inf"), "x"])
 def test_a_documents_key_may_be_of_any_type(key: Any) -> None:
     assert values_of(cursor(QUERY, {"_id": 1}, [{"_id": key}]), QUERY, {"_id": 1}) == [key]
+
+
+def test_a_page_cannot_be_gone_on_from_a_key_that_json_cannot_say() -> None:
+    text = cursor(QUERY, {"_id": 1}, [{"_id": Broken("\udcff")}])
+    with pytest.raises(InvalidRequestError, match="what JSON cannot say exactly") as refused:
+        values_of(text, QUERY, {"_id": 1})
+    assert refused.value.details == {"field": "after", "path": "_id"}
 
 
 def test_a_path_is_followed_and_a_list_on_the_way_is_seen() -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections import Counter
+from collections.abc import Callable
 
 import pytest
 
-from tests.serving import Service
+from tests.replica_set import ReplicaSet
+from tests.serving import Service, serving
 from tests.wire import wired
 
 
@@ -45,6 +49,38 @@ async def test_a_bug_in_a_read_is_internal_for_those_who_wait(
         service.database.orders.insert_one({"_id": 1})
         await wire.when(lambda: "1" in good.documents)
         await wire.subscribe("orders", id="bad", filter={"a": 1})
+
+
+async def test_a_bug_in_a_frame_is_answered_under_its_id(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    async with wired(service.url) as wire:
+        with monkeypatch.context() as patched:
+            patched.setattr("realtime.core.connection.session.Session.receive", broken)
+            answer = await wire.ask(type="subscribe", id="mine", collection="orders")
+        assert (answer["id"], answer["code"]) == ("mine", "internal")
+        await wire.subscribe("orders", id="mine")
+
+
+async def test_a_bug_in_what_beats_and_watches_ends_neither(
+    replica_set: ReplicaSet, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    failed: Counter[str] = Counter()
+
+    def failing(name: str) -> Callable[..., None]:
+        def broken(*_: object) -> None:
+            failed[name] += 1
+            raise ZeroDivisionError
+
+        return broken
+
+    monkeypatch.setattr("realtime.hub.hub.Hub.heartbeat", failing("heartbeat"))
+    monkeypatch.setattr("realtime.operations.health.Health.tick", failing("tick"))
+    async with serving(replica_set, heartbeat_seconds=0.2), asyncio.timeout(20):
+        while failed["heartbeat"] < 2 or failed["tick"] < 2:
+            await asyncio.sleep(0.05)  # they have clocks of their own
+    assert {"heartbeat failed", "health failed"} <= {one.getMessage().split(",")[0] for one in caplog.records}
 
 
 async def test_uuids_in_filters_and_keys_are_served(service: Service) -> None:

@@ -166,6 +166,7 @@ async def own_set() -> AsyncIterator[ReplicaSet]:
             yield ReplicaSet(uri=uri, lane="embedded", can_fail_commands=True)
 
 
+@pytest.mark.long("a million documents, read twice")
 async def test_a_million_documents_leave_the_process_below_30_mb_more(own_set: ReplicaSet, tmp_path: Path) -> None:
     """Read twice: at once, and by somebody who takes nothing for a while. The process grows by less than 30 MB."""
     name = f"t_{uuid.uuid4().hex[:12]}"
@@ -216,6 +217,7 @@ async def test_a_reader_that_is_gone_takes_its_cursor_along_at_once(service: Ser
     assert (await service.http.get(service.documents, params={"limit": "1"})).status_code == 200
 
 
+@pytest.mark.alone("compares waits, which a busy machine makes longer")
 async def test_slow_readers_take_no_turn_of_other_requests(service: Service) -> None:
     fill(service.database, 200_000, "x" * 100)
     readers = [await stalled(service.url) for _ in range(2 * (os.cpu_count() or 1) + 20)]

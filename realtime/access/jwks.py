@@ -1,0 +1,164 @@
+"""The keys of an identity provider by their address, a JWK Set: fetched off the loop, kept, and not too often.
+
+A set that was fetched once is used until a newer one is there, also while the address is away. A token whose `kid` is
+in no set waits for a fetch; where none may begin it cannot be decided, and it is told to come again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import urllib.request
+from collections import deque
+from collections.abc import Callable, Sequence
+from http.client import HTTPException
+from typing import Any
+
+import orjson
+
+from realtime.access.verifying import PUBLIC, VerifyingKey, of_set
+from realtime.bugs import bug
+from realtime.errors import UnavailableError
+
+log = logging.getLogger("realtime.access")
+
+MOST_FETCHES, WINDOW_SECONDS = 5, 30.0
+AT_ONCE, APART_SECONDS = 2, 6.0
+"""So many may follow each other at once; then they keep apart, so that a flood does not use up the window's."""
+WAIT_SECONDS = 2.0
+STALE_SECONDS = 300.0
+FETCH_SECONDS = 5.0
+MAX_BYTES = 256 * 1024
+_CHUNK = 16384
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """The address that was configured is the one that is believed."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+def fetch(url: str) -> Sequence[VerifyingKey]:
+    """Get the set, for a thread. `OSError` or `ValueError` where there is none; takes about `FETCH_SECONDS` at most."""
+    until = time.monotonic() + FETCH_SECONDS
+    request = urllib.request.Request(url, headers={"Accept": "application/json"})  # noqa: S310 - checked by Settings
+    with urllib.request.build_opener(_NoRedirects).open(request, timeout=FETCH_SECONDS) as reply:
+        body = b""
+        while chunk := reply.read1(_CHUNK):
+            body += chunk
+            if len(body) > MAX_BYTES:
+                raise ValueError(f"over {MAX_BYTES} bytes")
+            if time.monotonic() > until:
+                raise TimeoutError(f"not whole in {FETCH_SECONDS:g} s")
+    return of_set(orjson.loads(body))
+
+
+class Pacer:
+    """When a fetch may begin: at most `MOST_FETCHES` in any `WINDOW_SECONDS`. Times of one clock."""
+
+    def __init__(self) -> None:
+        self._begun: deque[float] = deque(maxlen=MOST_FETCHES)
+
+    def wait(self, now: float) -> float:
+        """Seconds until one may begin; 0.0: now."""
+        recent = [begun for begun in self._begun if now - begun < WINDOW_SECONDS]
+        if len(recent) < AT_ONCE:
+            return 0.0
+        apart = recent[-1] + APART_SECONDS
+        full = recent[0] + WINDOW_SECONDS if len(recent) == MOST_FETCHES else now
+        return max(apart, full, now) - now
+
+    def began(self, now: float) -> None:
+        """One begins."""
+        self._begun.append(now)
+
+
+class KeySet:
+    """The set at an address. Asked on one event loop; `close` ends what is under way."""
+
+    def __init__(self, url: str, get: Callable[[str], Sequence[VerifyingKey]] = fetch) -> None:
+        self._url = url
+        self._get = get
+        self._keys: Sequence[VerifyingKey] | None = None
+        self._pacer = Pacer()
+        self._fetching: asyncio.Task[None] | None = None
+        self._fetched_at = float("-inf")
+        self._failed = False
+        self.fetches = 0
+
+    async def find(self, algorithm: str, kid: str | None) -> Sequence[VerifyingKey]:
+        """The keys that a token with this header may be signed by; empty where the newest set has none.
+
+        `UnavailableError` where that cannot be told for now.
+        """
+        if algorithm not in PUBLIC:
+            return ()  # no set will ever have a key for it, so nobody needs to look
+        came = time.monotonic()
+        if came - self._fetched_at > STALE_SECONDS:
+            self._begin(came)
+        while not (found := self._among(algorithm, kid)):
+            if self._fetched_at >= came:
+                return ()  # asked for after the token was there, so its key would be in it
+            await self._fetched(until=came + WAIT_SECONDS)
+        return found
+
+    def begin(self) -> None:
+        """Fetch ahead, so that the first token need not wait."""
+        self._begin(time.monotonic())
+
+    async def close(self) -> None:
+        """Nobody waits any longer; the thread of a fetch ends by its own time."""
+        if self._fetching is not None:
+            self._fetching.cancel()
+            await asyncio.gather(self._fetching, return_exceptions=True)
+
+    def _among(self, algorithm: str, kid: str | None) -> list[VerifyingKey]:
+        fit = [one for one in self._keys or () if one.algorithm == algorithm]
+        return fit if kid is None else [one for one in fit if one.kid == kid]
+
+    async def _fetched(self, until: float) -> None:
+        """Wait for the fetch under way, or a new one. `UnavailableError` where that comes to nothing."""
+        now = time.monotonic()
+        wait, before = self._begin(now), self._fetched_at
+        if self._fetching is None:
+            raise _later(wait)
+        ended, _ = await asyncio.wait({self._fetching}, timeout=max(until - now, 0.0))
+        if not ended or self._fetched_at == before:
+            raise _later(APART_SECONDS if ended else 1.0)
+
+    def _begin(self, now: float) -> float:
+        """Begin a fetch unless one is under way, or may not begin yet: then the seconds until it may."""
+        wait = 0.0 if self._fetching is not None else self._pacer.wait(now)
+        if self._fetching is None and not wait:
+            self._pacer.began(now)
+            self.fetches += 1
+            self._fetching = asyncio.create_task(self._fetch(now), name="jwks")
+        return wait
+
+    async def _fetch(self, began: float) -> None:
+        try:
+            keys = await asyncio.to_thread(self._get, self._url)
+        except (OSError, ValueError, HTTPException) as error:
+            if not self._failed:
+                # Once: tokens that nobody can verify must not fill the log.
+                kept = "none was fetched yet" if self._keys is None else "the last one is used on"
+                log.warning("the key set at %s cannot be had (%s): %s", self._url, error, kept)
+            self._failed = True
+        except Exception as error:
+            bug("jwks", error)
+        else:
+            if self._failed:
+                log.info("the key set at %s is there again", self._url)
+            if not keys:
+                log.warning("the key set at %s has no key that tokens can be verified by here", self._url)
+            self._keys, self._failed, self._fetched_at = keys, False, began
+        finally:
+            self._fetching = None
+
+
+def _later(wait: float) -> UnavailableError:
+    return UnavailableError(
+        "the keys that tokens are signed by cannot be had just now", retry_after=round(max(wait, 0.1), 2)
+    )

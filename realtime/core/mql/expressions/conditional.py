@@ -1,0 +1,72 @@
+"""Conditional: only what is chosen is evaluated."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from realtime.core.mql.expressions.compiling import Compiler, Node, Shape, form
+from realtime.core.mql.expressions.numbers import nullish, truthy
+from realtime.core.mql.expressions.outcomes import fail
+from realtime.core.mql.expressions.scope import Scope
+from realtime.core.mql.language import invalid
+
+HEADING = "Conditional"
+_PARTS = ("if", "then", "else")
+
+
+@form(HEADING, "$cond")
+def cond(compiler: Compiler, name: str, operand: Any, here: str) -> Node:
+    """`[if, then, else]`, or an object of them."""
+    if isinstance(operand, dict):
+        given = compiler.fields(name, operand, here, needs=_PARTS, takes=())
+        operand = [given[one] for one in _PARTS]
+    parts = compiler.arguments(name, operand, here, Shape(3, 3))
+    condition, then, otherwise = (part.evaluate for part in parts)
+    node = Node(
+        lambda scope: then(scope) if truthy(condition(scope)) else otherwise(scope),
+        nodes=1 + sum(part.nodes for part in parts),
+    )
+    return compiler.folded(node, parts, here)
+
+
+@form(HEADING, "$ifNull")
+def if_null(compiler: Compiler, name: str, operand: Any, here: str) -> Node:
+    """The first that is not null, undefined or missing; else the last."""
+    parts = compiler.arguments(name, operand, here, Shape(2, None))
+    *tried, last = (part.evaluate for part in parts)
+
+    def first(scope: Scope) -> Any:
+        for evaluate in tried:
+            value = evaluate(scope)
+            if not nullish(value):
+                return value
+        return last(scope)
+
+    return compiler.folded(Node(first, nodes=1 + sum(part.nodes for part in parts)), parts, here)
+
+
+@form(HEADING, "$switch")
+def switch(compiler: Compiler, name: str, operand: Any, here: str) -> Node:
+    """The first branch whose case is true, or the default; without one it fails."""
+    given = compiler.fields(name, operand, here, needs=("branches",), takes=("default",))
+    branches = given["branches"]
+    if not isinstance(branches, list) or not branches:
+        invalid(here, "$switch takes a list of at least one branch")
+    parts: list[Node] = []
+    for index, branch in enumerate(branches):
+        where = f"{here}.branches.{index}"
+        one = compiler.fields(name, branch, where, needs=("case", "then"), takes=())
+        parts += [compiler.compile(one["case"], f"{where}.case"), compiler.compile(one["then"], f"{where}.then")]
+    default = compiler.compile(given["default"], f"{here}.default") if "default" in given else None
+    pairs = [(parts[at].evaluate, parts[at + 1].evaluate) for at in range(0, len(parts), 2)]
+
+    def choose(scope: Scope) -> Any:
+        for case, then in pairs:
+            if truthy(case(scope)):
+                return then(scope)
+        if default is None:
+            fail("$switch", "has no branch for it, and no default")
+        return default.evaluate(scope)
+
+    everything = [*parts, *([default] if default is not None else [])]
+    return compiler.folded(Node(choose, nodes=1 + sum(part.nodes for part in everything)), everything, here)

@@ -1,0 +1,95 @@
+"""Sets: arrays in which order and repetition do not count; unions and intersections are made in BSON's order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from realtime.core.bson.values import Order
+from realtime.core.mql.expressions.arrays import array
+from realtime.core.mql.expressions.compiling import Compiler, Node, Shape, applied, compared, form, function
+from realtime.core.mql.expressions.numbers import nullish, truthy
+
+HEADING = "Set"
+_ANY = Shape(0, None, makes=True, folds="any order", lazy=True)
+
+
+def _set(elements: list[Any]) -> dict[Order, Any]:
+    """By their order the first of equal elements."""
+    found: dict[Order, Any] = {}
+    for one in elements:
+        found.setdefault(compared(one), one)
+    return found
+
+
+def _sorted(found: dict[Order, Any]) -> list[Any]:
+    return [found[key] for key in sorted(found)]
+
+
+@function(HEADING, "$setUnion", _ANY)
+def union(values: Iterator[Any]) -> Any:
+    """What is in any of them."""
+    found: dict[Order, Any] = {}
+    for value in values:
+        if nullish(value):
+            return None
+        found = {**_set(array("$setUnion", value)), **found}
+    return _sorted(found)
+
+
+@function(HEADING, "$setIntersection", _ANY)
+def intersection(values: Iterator[Any]) -> Any:
+    """What is in all of them, as the shortest has it."""
+    found: dict[Order, Any] = {}
+    for index, value in enumerate(values):
+        if nullish(value):
+            return None
+        elements = _set(array("$setIntersection", value))
+        if index == 0:
+            found = elements
+        else:
+            if len(found) > len(elements):
+                found, elements = elements, found
+            found = {key: one for key, one in found.items() if key in elements}
+    return _sorted(found)
+
+
+@function(HEADING, "$setDifference", Shape(2, 2))
+def difference(one: Any, other: Any) -> Any:
+    """What is in the first and not in the second, once, in the first one's order."""
+    if nullish(one) or nullish(other):
+        return None
+    elements, without = array("$setDifference", one), set(map(compared, array("$setDifference", other)))
+    return [value for key, value in _set(elements).items() if key not in without]
+
+
+@form(HEADING, "$setEquals")
+def set_equals(compiler: Compiler, name: str, operand: Any, here: str) -> Node:
+    """Whether they have the same elements; a constant is compared with first, as MongoDB keeps its set."""
+    shape = Shape(2, None, lazy=True)
+    parts = compiler.arguments(name, operand, here, shape)
+    first = next((part for part in parts if part.constant), parts[0])
+    return applied(compiler, name, _equal, [first, *(part for part in parts if part is not first)], here, shape)
+
+
+def _equal(values: Iterator[Any]) -> bool:
+    first = set(map(compared, array("$setEquals", next(values))))
+    return all(set(map(compared, array("$setEquals", value))) == first for value in values)
+
+
+@function(HEADING, "$setIsSubset", Shape(2, 2))
+def is_subset(one: Any, other: Any) -> bool:
+    """Whether all of the first is in the second."""
+    return set(map(compared, array("$setIsSubset", one))) <= set(map(compared, array("$setIsSubset", other)))
+
+
+@function(HEADING, "$allElementsTrue")
+def all_true(value: Any) -> bool:
+    """Whether every element is true."""
+    return all(map(truthy, array("$allElementsTrue", value)))
+
+
+@function(HEADING, "$anyElementTrue")
+def any_true(value: Any) -> bool:
+    """Whether an element is true."""
+    return any(map(truthy, array("$anyElementTrue", value)))

@@ -1,0 +1,177 @@
+"""What becomes of a subscription: taken in, brought to live from a snapshot or a position, caught up, ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from realtime import metrics
+from realtime.bugs import break_off, bug, tell
+from realtime.core.connection import cutting
+from realtime.core.live.query import EventGroup, Group, GroupBounds, QueryGroup
+from realtime.core.live.router import Router
+from realtime.core.mql.dialect import Dialect
+from realtime.core.wire import protocol
+from realtime.errors import ServiceError, TooLargeError
+from realtime.hub.groups import Groups
+from realtime.hub.history import History
+from realtime.hub.progress import Progress
+from realtime.hub.resume import Resumer
+from realtime.hub.roster import Owner, Roster, Subscription, farewell
+from realtime.hub.slow import SlowConsumers
+from realtime.ports import SnapshotReader
+
+
+class Subscriptions:
+    """All subscriptions of the process, and the groups that they are in. Synchronous."""
+
+    def __init__(
+        self,
+        reader: SnapshotReader,
+        history: History,
+        dialect: Dialect,
+        *,
+        progress: Progress,
+        router: Router,
+        roster: Roster,
+        bounds: GroupBounds,
+    ) -> None:
+        self._progress = progress
+        self._roster = roster
+        self.groups = Groups(
+            reader,
+            dialect,
+            progress=progress,
+            router=router,
+            roster=roster,
+            bounds=bounds,
+            welcome=self.welcome,
+            end=self.end,
+        )
+        self._walls = self.groups.walls
+        self._rereads = self.groups.rereads
+        self._resumer = Resumer(
+            progress=progress,
+            reader=reader,
+            history=history,
+            dialects=self.groups.dialects,
+            walls=self._walls,
+            frame_bytes=bounds.frame_bytes,
+            welcome=self.welcome,
+            accept=lambda group, subscription: self.accept(group, subscription, recovered=True),
+            listen=self.listen,
+            end=self.end,
+        )
+        self.slow = SlowConsumers(
+            progress=progress,
+            history=history,
+            roster=roster,
+            walls=self._walls,
+            frame_bytes=bounds.frame_bytes,
+            welcome=self.welcome,
+            end=self.end,
+        )
+
+    def attach(self, subscription: Subscription) -> None:
+        """Take a subscription in. `subscribed` or `error` follows, at once where the group is live."""
+        try:
+            self._attach(subscription)
+        except Exception as error:
+            self._walls.subscription_failed(subscription, error)
+
+    def _attach(self, subscription: Subscription) -> None:
+        group = self.groups.wanted(subscription.query)
+        members = self._roster.join(subscription, group)
+        metrics.SUBSCRIPTIONS.set(self._roster.count)
+        if group.live:
+            self.welcome(group, subscription)
+        elif members.task is None:
+            self.groups.start(group)
+
+    def detach(self, owner: Owner, subscription_id: str) -> None:
+        """Let a subscription go; its group goes some time after the last one."""
+        subscription = self._roster.find(owner, subscription_id)
+        if subscription is not None:
+            self._leave(subscription)
+
+    def drop(self, owner: Owner) -> None:
+        """The connection is gone, and everything of it."""
+        for subscription in self._roster.of(owner):
+            try:
+                self._leave(subscription)
+            except Exception as error:
+                bug("subscription", error)
+        self._roster.forget(owner)
+
+    def _leave(self, subscription: Subscription) -> None:
+        empty = self._roster.leave(subscription)
+        if empty is not None:
+            self.groups.emptied(empty)
+        metrics.SUBSCRIPTIONS.set(self._roster.count)
+
+    # ---------------------------------------------------------------------------------------------------- towards live
+
+    def welcome(self, group: Group, subscription: Subscription) -> None:
+        """Bring one subscription to live: from its position where it has one, else from what the group holds."""
+        if isinstance(group, QueryGroup) and not group.keeps:
+            self._rereads.join(group, subscription)
+            return
+        # A live group is exact at every time dispatched, also where nothing concerned it.
+        group.advance(self._progress.time)
+        if subscription.after is not None and not subscription.accepted:
+            after, subscription.after = subscription.after, None
+            self.groups.tasks.begin(self._resumer.resume(group, subscription, after))
+            return
+        sink, frames = subscription.owner.sink, None
+        if isinstance(group, QueryGroup):
+            try:
+                frames = cutting.snapshot(subscription.id, group, sink.max_frame)
+            except TooLargeError as error:
+                self.end(subscription, error, group.position)
+                return
+        if not subscription.accepted:
+            self.accept(group, subscription, recovered=False)
+        if frames is not None:
+            sink.send_run(self._walls.run(subscription, frames))
+        self.listen(group, subscription)
+
+    def accept(self, group: Group, subscription: Subscription, *, recovered: bool) -> None:
+        """Say `subscribed`."""
+        subscription.accepted = True
+        frame = protocol.Subscribed(
+            id=subscription.id,
+            channel=group.channel,
+            recovered=recovered,
+            query=group.query.key,
+            deletes=group.deletes if isinstance(group, EventGroup) else None,
+        )
+        subscription.owner.sink.send(frame.encode())
+
+    def listen(self, group: Group, subscription: Subscription, say: Callable[[bytes], None] | None = None) -> None:
+        """Say `live`, by `say` where it has to come after others; from now on the subscription hears the channel.
+
+        Unless it has ended meanwhile.
+        """
+        if subscription.group is not group:
+            return
+        reader, home = group, self._rereads.home(group)
+        if home is not None:
+            self._roster.move(subscription, home)
+            group = home
+        members = self._roster.members(group)
+        if members is not None:
+            group.advance(self._progress.time)
+            (say or subscription.owner.sink.send)(protocol.Live(id=subscription.id, position=group.position).encode())
+            self._roster.unmute(subscription, members)
+        if home is not None and not self._roster.has(reader):
+            self._rereads.over(reader)
+
+    def end(self, subscription: Subscription, error: ServiceError, position: str) -> None:
+        """End a subscription by the service."""
+        owner = subscription.owner
+        if self._roster.find(owner, subscription.id) is subscription:
+            self._leave(subscription)
+        try:
+            owner.subscription_ended(subscription.id)
+        except Exception as bad:
+            break_off(owner.sink, bad)
+        tell(owner.sink, cutting.answer(farewell(subscription, error, position), owner.sink.max_frame))

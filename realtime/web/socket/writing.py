@@ -1,0 +1,36 @@
+"""Writes of a socket's frames: carried out by their type, and answered."""
+
+from __future__ import annotations
+
+from realtime.core.live.events import format_position
+from realtime.core.wire import protocol
+from realtime.ports import Writer, Written
+
+
+async def carry_out(writer: Writer, request: protocol.Write) -> Written:
+    """A checked write, by its type."""
+    match request:
+        case protocol.Insert():
+            return await writer.insert(request.collection, request.document)
+        case protocol.Replace():
+            return await writer.replace(
+                request.collection, request.key, request.document, where=request.where, upsert=request.upsert
+            )
+        case protocol.Update():
+            return await writer.update(
+                request.collection, request.key, request.update, where=request.where, upsert=request.upsert
+            )
+        case protocol.Delete():
+            return await writer.delete(request.collection, request.key, where=request.where)
+
+
+def result(request: protocol.Write, written: Written, epoch: str) -> protocol.Result:
+    """The answer to a write that is majority-committed."""
+    return protocol.Result(
+        id=request.id,
+        position=format_position(epoch, written.time),
+        key=written.key,
+        matched=written.matched,
+        modified=written.modified,
+        upserted=written.upserted,
+    )

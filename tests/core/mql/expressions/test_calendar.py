@@ -1,0 +1,98 @@
+"""The calendar against Python's own over all its years, and time zones around their changes."""
+
+from __future__ import annotations
+
+import datetime as dt
+import random
+
+import pytest
+
+from realtime.core.mql.expressions.calendar import (
+    DAY,
+    day_of,
+    day_of_year,
+    days_of,
+    iso_text,
+    iso_week,
+    length_of,
+    parts_of,
+    stamp_text,
+    sunday_week,
+    weekday,
+)
+from realtime.core.mql.expressions.outcomes import UnsupportedError
+from realtime.core.mql.expressions.parsing import iso_millis
+from realtime.core.mql.expressions.timezones import LAST, UTC, UnknownTimeError, fixed_zone, is_name, zone_of
+
+EPOCH = dt.date(1970, 1, 1)
+
+
+def test_days_are_pythons() -> None:
+    chance = random.Random(1)
+    first, last = (dt.date.min - EPOCH).days, (dt.date.max - EPOCH).days
+    for days in [first, last, 0, -1, *(chance.randint(first, last) for _ in range(3000))]:
+        date = EPOCH + dt.timedelta(days)
+        assert day_of(days) == (date.year, date.month, date.day)
+        assert days_of(date.year, date.month, date.day) == days
+        assert (weekday(days), iso_week(days)) == (date.isoweekday(), date.isocalendar()[:2])
+        assert day_of_year(days) == date.timetuple().tm_yday
+        assert sunday_week(days) == int(date.strftime("%U"))
+        assert iso_text(days * DAY + 1) == f"{date.year:04}-{date:%m-%d}T00:00:00.001Z"
+
+
+def test_months_go_on_beyond_their_year_and_far_years_are_no_text() -> None:
+    assert days_of(2020, 14, 1) == days_of(2021, 2, 1)
+    assert days_of(2020, 0, 1) == days_of(2019, 12, 1)
+    assert [length_of(year, 2) for year in (1900, 2000, 2023, 2024)] == [28, 29, 28, 29]
+    assert length_of(2023, 4) == 30
+    assert iso_text(253_402_300_800_000) is None
+    assert parts_of(-1).millisecond == 999
+    assert stamp_text(1, 26) == "Jan  1 00:00:01:1a"
+
+
+def test_fixed_zones_and_names() -> None:
+    assert fixed_zone("UTC") is fixed_zone("GMT") is UTC
+    offsets = [zone.offset(-(10**15)) for name in ("+05:30", "-0330", "+05") if (zone := fixed_zone(name))]
+    assert offsets == [19_800, -12_600, 18_000]
+    assert [fixed_zone(name) for name in ("-5", "Z", "Europe/Berlin", "")] == [None] * 4
+    assert [is_name(name) for name in ("Europe/Berlin", "Etc/GMT+5", "a b", "")] == [True, True, False, False]
+    fixed = fixed_zone("+01")
+    assert fixed is not None
+    assert fixed.utc(fixed.local(5)) == 5
+
+
+def test_a_zone_around_its_changes() -> None:
+    """Berlin in 2021: at 1:00 in Greenwich the clock goes to 3:00 in March, and back to 2:00 in October."""
+    march, october = 1_616_893_200_000, 1_635_642_000_000
+    berlin = zone_of([(0, 3600), (5, 3600), (march, 7200), (october, 3600)])
+    assert berlin.starts == (0, march, october)
+    assert [berlin.offset(time) for time in (march - 1, march, october - 1, october)] == [3600, 7200, 7200, 3600]
+    half = 1_800_000
+    skipped, twice = march + 3_600_000 + half, october + 3_600_000 + half
+    assert berlin.utc(skipped) == march + half
+    assert berlin.utc(twice) == october + half
+    for local in (march - DAY, march + DAY * 5, october + 3 * DAY):
+        assert berlin.local(berlin.utc(local)) == local
+    for time in (-1, LAST):
+        with pytest.raises(UnknownTimeError):
+            berlin.offset(time)
+
+
+@pytest.mark.parametrize(
+    ("text", "millis"),
+    [
+        ("1970-01-01", 0),
+        ("1970-01-01T00:00:01Z", 1000),
+        ("1970-01-01T01:00:00+01:00", 0),
+        ("1970-01-01T00:00:00.5", 500 - 3_600_000),
+        ("1969-12-31T23:30:00-0030", 0),
+    ],
+)
+def test_dates_of_iso_8601(text: str, millis: int) -> None:
+    assert iso_millis("$toDate", text, 3600 if text.endswith(".5") else 0) == millis
+
+
+@pytest.mark.parametrize("text", ["", "Jan 5 2021", "2021W05", "@1234567", "2021-02-30", "2021-01-01T25:00:00", "2021"])
+def test_other_texts_are_not_guessed(text: str) -> None:
+    with pytest.raises(UnsupportedError):
+        iso_millis("$toDate", text, 0)

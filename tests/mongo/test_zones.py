@@ -1,0 +1,52 @@
+"""Time zones asked of the server: its own offsets, minute by minute around each change."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+from bson.int64 import Int64
+from motor.motor_asyncio import AsyncIOMotorClient
+from pymongo import MongoClient
+
+from realtime.core.mql.expressions.timezones import LAST
+from realtime.errors import InvalidFilterError
+from realtime.mongo.zones import asked_zone
+from tests.chance import fresh_seed
+from tests.replica_set import ReplicaSet
+
+ZONES = ["Europe/Berlin", "America/New_York", "Asia/Kathmandu", "Australia/Lord_Howe", "America/Mexico_City", "Etc/UTC"]
+
+
+@pytest.mark.parametrize("name", ZONES)
+async def test_the_offsets_are_the_servers_at_any_time_and_around_each_change(
+    replica_set: ReplicaSet, name: str
+) -> None:
+    client: Any = AsyncIOMotorClient(replica_set.uri)
+    zone = await asked_zone(client["coretest_zones"], name, 30_000)
+    client.close()
+    chance = random.Random(fresh_seed())
+    times = [chance.randrange(LAST) for _ in range(2000)]
+    times += [start + by for start in zone.starts for by in (-60_000, -1, 0, 1, 60_000) if 0 <= start + by < LAST]
+    shown = {"date": {"$toDate": "$t"}, "timezone": name}
+    plain: MongoClient[dict[str, Any]] = MongoClient(replica_set.uri)
+    with plain:
+        rows = plain["coretest_zones"].aggregate(
+            [
+                {"$documents": {"$literal": [{"t": Int64(time)} for time in times]}},
+                {"$project": {"t": 1, "text": {"$dateToString": {**shown, "format": "%Y-%m-%dT%H:%M:%S.%LZ"}}}},
+                {"$project": {"t": 1, "offset": {"$subtract": [{"$toLong": {"$toDate": "$text"}}, "$t"]}}},
+            ]
+        )
+        found = [(int(row["t"]), int(row["offset"])) for row in rows]
+    assert len(found) == len(times)
+    assert [(time, offset) for time, offset in found if zone.offset(time) * 1000 != offset] == []
+    assert len(zone.starts) >= (1 if name == "Etc/UTC" else 2)
+
+
+async def test_a_zone_that_the_server_does_not_know_is_refused_by_name(replica_set: ReplicaSet) -> None:
+    client: Any = AsyncIOMotorClient(replica_set.uri)
+    with pytest.raises(InvalidFilterError, match="Nowhere/Atall"):
+        await asked_zone(client["coretest_zones"], "Nowhere/Atall", 30_000)
+    client.close()

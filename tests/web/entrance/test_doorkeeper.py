@@ -1,0 +1,281 @@
+"""Who is let in and for how long, by the ports alone: expiry, revocation, who shows no token, who is asked again."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from starlette.requests import HTTPConnection
+
+from realtime.core.access.principal import ANONYMOUS, Ended, Principal
+from realtime.errors import ServiceError, UnauthenticatedError, UnavailableError
+from realtime.web.entrance.doorkeeper import Doorkeeper
+
+SOON = 0.15
+PATIENCE = 10.0
+
+
+class Guest:
+    """A connection that notes how it was ended."""
+
+    def __init__(self) -> None:
+        self.ended: list[tuple[int, str]] = []
+        self.error: ServiceError | None = None
+        self.heard = asyncio.Event()
+
+    def over(self, code: int, reason: str, error: ServiceError | None = None) -> None:
+        self.ended.append((code, reason))
+        self.error = error
+        self.heard.set()
+
+    async def until_over(self) -> tuple[int, str]:
+        async with asyncio.timeout(PATIENCE):
+            await self.heard.wait()
+        (only,) = self.ended
+        return only
+
+
+class Tokens:
+    """An `Authenticator` for which a token is the name of who asks."""
+
+    async def authenticate(self, token: str) -> Principal:
+        if token == "broken":
+            raise ZeroDivisionError
+        if token == "bad":
+            raise UnauthenticatedError("a bad token", reason="bad_signature")
+        return Principal(token)
+
+
+class Revoked:
+    """`Revocations` by name."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+        self.known = True
+        self.tell: Callable[[Ended], None] = lambda _ended: None
+
+    def refused(self, principal: Principal) -> str | None:
+        if not self.known:
+            raise UnavailableError("revocations cannot be read just now")
+        return "revoked" if principal.sub in self.names else None
+
+    def on_revoked(self, tell: Callable[[Ended], None]) -> None:
+        self.tell = tell
+
+
+def connection(*headers: tuple[str, str], subprotocols: list[str] | None = None) -> HTTPConnection:
+    raw = [(name.encode(), value.encode()) for name, value in headers]
+    return HTTPConnection({"type": "http", "headers": raw, "subprotocols": subprotocols or []})
+
+
+# -------------------------------------------------------------------------------------------------------- who it is
+
+
+async def test_where_nobody_is_asked_everybody_is_anonymous_whatever_they_show() -> None:
+    keeper = Doorkeeper()
+    assert not keeper.takes_tokens
+    assert await keeper.who(connection(("authorization", "Bearer a"))) is ANONYMOUS
+
+
+async def test_a_token_says_who_asks_and_none_says_nobody_yet() -> None:
+    keeper = Doorkeeper(Tokens())
+    assert keeper.takes_tokens
+    assert await keeper.who(connection()) is None
+    assert await keeper.who(connection(("authorization", "Bearer ann"))) == Principal("ann")
+    assert await keeper.who(connection(subprotocols=["realtime.v1", "bearer.YW5u"])) == Principal("ann")
+    with pytest.raises(UnauthenticatedError):
+        await keeper.who(connection(("authorization", "Bearer bad")))
+
+
+async def test_who_is_revoked_or_not_known_not_to_be_is_not_let_in() -> None:
+    revoked = Revoked()
+    keeper = Doorkeeper(Tokens(), revocations=revoked)
+    revoked.names.add("ann")
+    with pytest.raises(UnauthenticatedError) as refused:
+        await keeper.whose("ann")
+    assert refused.value.reason == "revoked"
+    revoked.known = False
+    with pytest.raises(UnavailableError):
+        await keeper.whose("bob")
+
+
+async def test_a_bug_in_an_authenticator_is_told_by_its_reference(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(ServiceError, match="a bug; it is logged under") as told:
+        await Doorkeeper(Tokens()).whose("broken")
+    assert told.value.code == "internal"
+    assert told.value.message.split()[-1] in caplog.text
+
+
+async def test_the_applications_own_way_is_asked_where_no_token_is_shown() -> None:
+    async def own(connection: Any) -> Principal:
+        name = connection.cookies.get("session")
+        if name is None:
+            raise UnauthenticatedError("nobody is signed in")
+        return Principal(name)
+
+    keeper = Doorkeeper(Tokens(), own=own)
+    assert await keeper.who(connection(("cookie", "session=eve"))) == Principal("eve")
+    assert await keeper.who(connection(("cookie", "session=eve"), ("authorization", "Bearer ann"))) == Principal("ann")
+    assert await keeper.who(connection(("cookie", "session=eve"), ("authorization", "Basic x"))) == Principal("eve")
+    with pytest.raises(UnauthenticatedError, match="signed in"):
+        await keeper.who(connection())
+
+
+# --------------------------------------------------------------------------------------------------------- how long
+
+
+async def test_who_shows_no_token_in_time_hears_of_it_and_who_does_stays() -> None:
+    keeper, late, good = Doorkeeper(Tokens(), patience_seconds=SOON), Guest(), Guest()
+    keeper.expect(late)
+    keeper.expect(good)
+    keeper.watch(good, Principal("ann"))
+    assert await late.until_over() == (4501, "unauthenticated")
+    assert isinstance(late.error, UnauthenticatedError)
+    assert good.ended == []
+    keeper.close()
+
+
+async def test_each_is_ended_when_its_time_is_over_and_not_before_whoever_came_first() -> None:
+    keeper, now = Doorkeeper(Tokens()), time.time()
+    ends = {seconds: Guest() for seconds in (0.3, 0.1, 0.2)}
+    for seconds, guest in ends.items():
+        keeper.watch(guest, Principal("x", expires=now + seconds))
+    ended = [(await ends[seconds].until_over(), time.time() - now) for seconds in (0.1, 0.2, 0.3)]
+    assert [how for how, _ in ended] == [(4002, "expired")] * 3
+    assert all(after >= seconds for (_, after), seconds in zip(ended, (0.1, 0.2, 0.3), strict=True))
+    keeper.close()
+
+
+async def test_a_renewal_moves_the_end_and_who_is_gone_hears_nothing() -> None:
+    keeper, now = Doorkeeper(Tokens()), time.time()
+    renewed, gone, last = Guest(), Guest(), Guest()
+    for guest in (renewed, gone):
+        keeper.watch(guest, Principal("x", expires=now + SOON))
+    keeper.watch(renewed, Principal("x", expires=now + 60))
+    keeper.forget(gone)
+    keeper.watch(last, Principal("x", expires=now + 2 * SOON))
+    assert await last.until_over() == (4002, "expired")
+    assert (renewed.ended, gone.ended) == ([], [])
+    assert (keeper.knows(renewed), keeper.knows(gone), keeper.knows(last)) == (True, False, False)
+    keeper.close()
+
+
+async def test_one_timer_serves_a_thousand() -> None:
+    keeper, now = Doorkeeper(Tokens()), time.time()
+    guests = [Guest() for _ in range(1000)]
+    loop = asyncio.get_running_loop()
+    before = len(loop._scheduled)  # type: ignore[attr-defined]  # reason: asyncio's own, which names no timers
+    for number, guest in enumerate(guests):
+        keeper.watch(guest, Principal("x", expires=now + 60 + number))
+    assert len(loop._scheduled) == before + 1  # type: ignore[attr-defined]  # reason: as above
+    keeper.close()
+
+
+async def test_a_revocation_ends_those_it_is_about_at_once_and_a_fault_in_one_keeps_it_from_none() -> None:
+    class Broken(Guest):
+        def over(self, code: int, reason: str, error: ServiceError | None = None) -> None:
+            raise ZeroDivisionError
+
+    revoked = Revoked()
+    keeper = Doorkeeper(Tokens(), revocations=revoked)
+    guests = {name: Guest() for name in ("ann", "bob")}
+    keeper.watch(Broken(), Principal("ann"))
+    for name, guest in guests.items():
+        keeper.watch(guest, Principal(name))
+    revoked.tell(lambda principal: principal.sub == "ann")
+    assert (guests["ann"].ended, guests["bob"].ended) == ([(4504, "revoked")], [])
+    keeper.close()
+
+
+async def test_a_revocation_between_the_question_and_the_watch_is_not_missed() -> None:
+    revoked, guest = Revoked(), Guest()
+    keeper = Doorkeeper(Tokens(), revocations=revoked)
+    principal = await keeper.whose("ann")
+    revoked.names.add("ann")
+    keeper.watch(guest, principal)
+    assert guest.ended == [(4504, "revoked")]
+
+
+async def test_while_revocations_cannot_be_read_nobody_who_is_in_is_sent_away() -> None:
+    revoked, guest = Revoked(), Guest()
+    keeper = Doorkeeper(Tokens(), revocations=revoked)
+    revoked.known = False
+    keeper.watch(guest, Principal("ann", expires=time.time() + 60))
+    assert guest.ended == []
+    keeper.close()
+
+
+# ------------------------------------------------------------------------------------------------------ asked again
+
+
+async def test_the_application_is_asked_again_and_ends_who_is_signed_out_or_somebody_else() -> None:
+    answers: dict[str, Principal | ServiceError] = {"ann": Principal("ann"), "bob": Principal("bob")}
+    asked: dict[str, int] = {}
+
+    async def own(connection: Any) -> Principal:
+        name = connection.cookies["session"]
+        asked[name] = asked.get(name, 0) + 1
+        answer = answers[name]
+        if isinstance(answer, ServiceError):
+            raise answer
+        return answer
+
+    keeper = Doorkeeper(own=own, recheck_seconds=0.05)
+    guests = {name: Guest() for name in answers}
+    for name, guest in guests.items():
+        asks = connection(("cookie", f"session={name}"))
+        principal = await keeper.who(asks)
+        assert principal is not None
+        keeper.watch(guest, principal, asks)
+    answers["ann"] = UnavailableError("the store of sessions is away")
+    async with asyncio.timeout(PATIENCE):
+        while min(asked.values()) < 3:
+            await asyncio.sleep(0.01)
+    assert [guest.ended for guest in guests.values()] == [[], []]
+    answers |= {"ann": UnauthenticatedError("signed out"), "bob": Principal("mallory")}
+    assert await guests["ann"].until_over() == (4504, "revoked")
+    assert await guests["bob"].until_over() == (4504, "revoked")
+    keeper.close()
+
+
+async def test_of_who_came_by_a_token_the_application_is_not_asked_again() -> None:
+    """The cookie's principal took the place of the token's, which so outlived its end."""
+    asked: Counter[str] = Counter()
+
+    async def own(connection: Any) -> Principal:
+        asked[connection.headers.get("authorization") or connection.cookies["session"]] += 1
+        return Principal("ann")
+
+    async def often(name: str) -> None:
+        wanted = asked[name] + 3
+        async with asyncio.timeout(PATIENCE):
+            while asked[name] < wanted:
+                await asyncio.sleep(0.01)
+
+    keeper = Doorkeeper(Tokens(), own=own, recheck_seconds=0.05)
+    guests = {name: Guest() for name in ("token", "one", "two")}
+    for name, guest in guests.items():
+        header = ("authorization", "Bearer ann") if name == "token" else ("cookie", f"session={name}")
+        principal = await keeper.who(asks := connection(header))
+        assert principal is not None
+        keeper.watch(guest, principal, asks)
+    await often("one")
+    # Who renews by a token is known by that from then on.
+    keeper.watch(guests["one"], Principal("ann", expires=time.time() + 60))
+    await asyncio.sleep(0)
+    before = asked["one"]
+    await often("two")
+    assert set(asked) == {"one", "two"}
+    assert asked["one"] <= before + 1
+    keeper.close()
+
+
+async def test_who_is_let_in_no_longer_writes_nothing_however_long_the_body_was_in_coming() -> None:
+    keeper = Doorkeeper(Tokens())
+    keeper.writes(Principal("ann", expires=time.time() + 60), None)
+    with pytest.raises(UnauthenticatedError):
+        keeper.writes(Principal("ann", expires=time.time() - 1), None)

@@ -1,0 +1,158 @@
+"""An application with sessions of its own embeds the service: its cookie opens every door, its logout closes them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import pymongo
+import pytest
+from fastapi import Depends, FastAPI, HTTPException, Request, Response
+from fastapi.requests import HTTPConnection
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
+from realtime import Principal, Realtime
+from realtime.settings import load
+from tests.embedding import listening
+from tests.replica_set import ReplicaSet
+
+LIST = "/live/v1/collections/orders/documents"
+EVENTS = "/live/v1/collections/orders/events"
+LISTED, FOREIGN = "https://shop.example", "https://evil.example"
+
+
+@dataclass(slots=True)
+class Shop:
+    """The application: who is signed in by which cookie, and where it listens."""
+
+    sessions: dict[str, str] = field(default_factory=dict)
+    rt: Realtime | None = None
+    url: str = ""
+    database: Any = None
+
+    def sign_in(self, name: str) -> dict[str, str]:
+        """A new session; the header that carries its cookie."""
+        session = uuid.uuid4().hex
+        self.sessions[session] = name
+        return {"Cookie": f"session={session}"}
+
+    async def who(self, connection: HTTPConnection) -> Principal:
+        """As an application knows its users."""
+        name = self.sessions.get(connection.cookies.get("session", ""))
+        if name is None:
+            raise HTTPException(401, "sign in first")
+        return Principal(name)
+
+
+@asynccontextmanager
+async def open_shop(replica_set: ReplicaSet, **settings: Any) -> AsyncIterator[Shop]:
+    shop = Shop()
+    name = f"t_{uuid.uuid4().hex[:12]}"
+    chosen = load(mongodb_uri=replica_set.uri, database=name, feed_await_ms=100, allowed_origins=LISTED, **settings)
+    rt = shop.rt = Realtime(chosen, authenticate=shop.who)
+    app = FastAPI(lifespan=rt.lifespan)
+    app.include_router(rt.router, prefix="/live")
+
+    @app.post("/logout")
+    async def logout(request: Request) -> Response:
+        user = shop.sessions.pop(request.cookies["session"])
+        await rt.revoke(sub=user)
+        return Response(status_code=204)
+
+    @app.get("/me")
+    async def me(principal: Principal = Depends(rt.principal)) -> str:  # noqa: B008 - FastAPI's own way
+        return principal.sub
+
+    client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(replica_set.uri)
+    shop.database = client[name]
+    try:
+        async with listening(app) as shop.url:
+            yield shop
+    finally:
+        client.drop_database(name)
+        client.close()
+
+
+@pytest.fixture
+async def shop(replica_set: ReplicaSet) -> AsyncIterator[Shop]:
+    async with open_shop(replica_set) as running:
+        yield running
+
+
+async def test_the_cookie_opens_every_door_and_without_it_none(shop: Shop) -> None:
+    cookie, url = shop.sign_in("ann"), shop.url.replace("http", "ws") + "/live/v1/ws"
+    async with httpx.AsyncClient(base_url=shop.url) as http:
+        assert (await http.get("/me", headers=cookie)).json() == "ann"
+        assert (await http.get(LIST, headers=cookie)).status_code == 200
+        assert (await http.post(LIST, headers=cookie, json={"_id": 1})).status_code == 201
+        for path in (LIST, EVENTS, "/me"):
+            answer = await http.get(path)
+            assert answer.status_code == 401, path
+        assert (await http.get(LIST)).json()["detail"] == "sign in first"
+    async with connect(url, additional_headers=cookie) as socket:
+        assert json.loads(await socket.recv())["principal"] == "ann"
+    async with connect(url) as socket, asyncio.timeout(20):
+        assert json.loads(await socket.recv())["code"] == "unauthenticated"
+        await socket.wait_closed()
+        assert socket.close_code == 4501
+
+
+async def test_a_logout_ends_the_sockets_and_streams_of_a_user_and_of_nobody_else(shop: Shop) -> None:
+    ann, bob = shop.sign_in("ann"), shop.sign_in("bob")
+    url = shop.url.replace("http", "ws") + "/live/v1/ws"
+    async with (
+        connect(url, additional_headers=ann) as hers,
+        connect(url, additional_headers=bob) as his,
+        httpx.AsyncClient(base_url=shop.url, timeout=30) as http,
+        http.stream("GET", EVENTS, headers=ann) as stream,
+    ):
+        lines = stream.aiter_lines()
+        await anext(lines)
+        assert (await http.post("/logout", headers=ann)).status_code == 204
+        async with asyncio.timeout(20):
+            await hers.wait_closed()
+            told = [json.loads(line[5:]) async for line in lines if line.startswith("data:")]
+        assert (hers.close_code, hers.close_reason) == (4504, "revoked")
+        assert (told[-1]["type"], told[-1]["code"]) == ("closing", 4504)
+        await his.send('{"type":"ping","id":"p"}')
+        async with asyncio.timeout(20):
+            while json.loads(await his.recv()).get("id") != "p":
+                pass
+        assert (await http.get(LIST, headers=ann)).status_code == 401
+        assert (await http.get(LIST, headers=shop.sign_in("ann"))).status_code == 200
+
+
+async def test_a_session_that_ended_by_itself_is_found_out(replica_set: ReplicaSet) -> None:
+    async with open_shop(replica_set, recheck_seconds=1) as shop:
+        cookie = shop.sign_in("ann")
+        async with connect(shop.url.replace("http", "ws") + "/live/v1/ws", additional_headers=cookie) as socket:
+            await socket.recv()
+            shop.sessions.clear()
+            async with asyncio.timeout(20):
+                await socket.wait_closed()
+            assert (socket.close_code, socket.close_reason) == (4504, "revoked")
+
+
+async def test_a_page_of_another_origin_does_nothing_with_the_cookie(shop: Shop) -> None:
+    """The check of the origin is never off: a browser sends the cookie along, whoever's page asks."""
+    cookie = shop.sign_in("ann")
+    forged = {**cookie, "Origin": FOREIGN}
+    async with httpx.AsyncClient(base_url=shop.url) as http:
+        for answer in (
+            await http.post(LIST, headers={**forged, "Content-Type": "text/plain"}, content='{"_id": "forged"}'),
+            await http.get(LIST, headers=forged),
+            await http.post("/live/v1/tickets", headers=forged),
+        ):
+            assert answer.status_code == 403
+            assert "access-control-allow-origin" not in answer.headers
+    with pytest.raises(InvalidStatus) as refused:
+        await connect(shop.url.replace("http", "ws") + "/live/v1/ws", additional_headers=cookie, origin=FOREIGN)  # type: ignore[arg-type]  # reason: a NewType of str
+    assert refused.value.response.status_code == 403
+    assert shop.database.orders.find_one({}) is None
