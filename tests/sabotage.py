@@ -25,6 +25,7 @@ from tests.access.sabotages import ACCESS
 from tests.adversity.sabotages import FAULTS
 from tests.adversity.sabotages_operations import OPERATIONS
 from tests.client.sabotages import CLIENTS
+from tests.client.sabotages_tokens import TOKENS
 from tests.exact.sabotages import SHOWN
 from tests.exact.sabotages_exact import EXACT
 from tests.exact.sabotages_names import NAMES
@@ -45,7 +46,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 ROWS = (
     *(WALLS_ROWS, OPERATIONS, EXACT, CLIENTS, HTTP, FILTERS, DOORS, EXPRESSIONS, EVENTS),
-    *(LARGE, WINDOWS, SHOWN, GROUPS, FAULTS, STORED, NAMES, READERS, ANSWERS, SOCKETS, ACCESS),
+    *(LARGE, WINDOWS, SHOWN, GROUPS, FAULTS, STORED, NAMES, READERS, ANSWERS, SOCKETS, ACCESS, TOKENS),
 )
 TABLE = [Sabotage(*row) for rows in ROWS for row in rows]
 

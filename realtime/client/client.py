@@ -11,18 +11,24 @@ from typing import Any, Self
 
 from bson import ObjectId
 
+from realtime.client.bearer import Token
 from realtime.client.failures import failure
 from realtime.client.folds import EventFold, Frame, ViewFold
 from realtime.client.link import Link
-from realtime.client.options import Options, Token
+from realtime.client.options import LEAST_FRAME, MAX_FRAME, Options
 from realtime.client.records import Backoff, Document, Event, Moment, State, Status, Written
 from realtime.client.subscriber import Subscriber
-from realtime.errors import DuplicateKeyError
+from realtime.errors import DuplicateKeyError, InvalidRequestError, TimedOutError
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 TURN = 64
 """Events or moments handed out between two turns of the loop, so that a busy consumer does not hold it."""
+MAX_READS = 32
+"""Reads of one client on the service at once; the others wait here, in order."""
+EPOCH = 8
+"""Characters of a position that name its history (PROTOCOL 1)."""
 Filter = Mapping[str, Any]
+Sort = Sequence[tuple[str, int]] | Mapping[str, int]
 
 
 def _given(**fields: Any) -> Frame:
@@ -107,6 +113,16 @@ class View(_Iteration):
         """The document with this `_id`, or None. The number 1 and the double 1.0 are two keys here."""
         return self._fold.get(key)
 
+    async def once(self, written: str | None) -> list[Document]:
+        """The documents when it is live, and at or after a position of the same history; then it is closed."""
+        async with self:
+            reached = self.position
+            if written is not None and reached is not None and reached[:EPOCH] == written[:EPOCH] and reached < written:
+                await self._link.settle(written, [self._subscriber])
+            if self._subscriber.error is not None:
+                raise self._subscriber.error
+            return self.documents
+
     @property
     def position(self) -> str | None:
         """The position at which `documents` is exact; None before the first snapshot."""
@@ -161,6 +177,8 @@ class Client:
 
     def __init__(self, link: Link) -> None:
         self._link = link
+        self._newest: str | None = None
+        self._reads = asyncio.Semaphore(MAX_READS)
 
     @property
     def status(self) -> Status:
@@ -178,7 +196,7 @@ class Client:
         *,
         filter: Filter | None = None,  # noqa: A002 - MongoDB's word
         projection: Mapping[str, Any] | None = None,
-        sort: Sequence[tuple[str, int]] | Mapping[str, int] | None = None,
+        sort: Sort | None = None,
         limit: int | None = None,
         throttle: int | None = None,
         group: Mapping[str, Any] | None = None,
@@ -214,6 +232,48 @@ class Client:
         fields = _given(filter=filter, operations=chosen, projection=projection, since=when, position=position)
         return Events(self._link, {"mode": "events", "collection": names, **fields})
 
+    # ------------------------------------------------------------------------------------------------- reads, once
+
+    async def get(self, collection: str, key: Any, *, projection: Mapping[str, Any] | None = None) -> Document | None:
+        """The document with this `_id`, or None. Errors, and what it has, as for `find`."""
+        if isinstance(key, Mapping) and "$opaque" in key:
+            raise InvalidRequestError(
+                "this key has no form in JSON: read by a filter on other fields, or with a driver"
+            )
+        found = await self.find(collection, filter={"_id": {"$eq": key}}, projection=projection)
+        return found[0] if found else None
+
+    async def find(
+        self,
+        collection: str,
+        *,
+        filter: Filter | None = None,  # noqa: A002 - MongoDB's word
+        projection: Mapping[str, Any] | None = None,
+        sort: Sort | None = None,
+        limit: int | None = None,
+    ) -> list[Document]:
+        """The documents that match, as of one position, once: over this connection, without a view that stays.
+
+        They have every write of this client that was answered. `TooLargeError` over `limits.documents` (10,000): give
+        a `limit`, or read NDJSON over HTTP. `TimedOutError` after `request_timeout`, waiting for the connection
+        included.
+        """
+        return await self._once(self.query(collection, filter=filter, projection=projection, sort=sort, limit=limit))
+
+    async def count(self, collection: str, filter: Filter | None = None) -> int:  # noqa: A002 - MongoDB's word
+        """How many documents match, at most 100,000. Errors as for `find`."""
+        rows = await self._once(self.query(collection, filter=filter, group={"by": [], "count": True}))
+        return int(rows[0]["count"]) if rows else 0
+
+    async def _once(self, view: View) -> list[Document]:
+        seconds = self._link.options.request_timeout
+        try:
+            async with asyncio.timeout(seconds), self._reads:
+                return await view.once(self._newest)
+        except TimeoutError:
+            reason = self._link.status.reason
+            raise TimedOutError(f"no answer in {seconds:g} s" + (f": {reason}" if reason else "")) from None
+
     # ------------------------------------------------------------------------------------------------------ writes
 
     async def insert(self, collection: str, document: Document) -> Written:
@@ -229,7 +289,7 @@ class Client:
         async with self._link.writes:
             answer, sent = await self._link.ask(frame, repeat=True)
             if answer["type"] != "error":
-                return _written(answer)
+                return self._written(answer)
             error = failure(answer)
             on_key = (error.details or {}).get("fields") in (None, ["_id"])
             if not isinstance(error, DuplicateKeyError) or sent < 2 or not on_key:
@@ -237,7 +297,8 @@ class Client:
             if not made:
                 error.details = {**(error.details or {}), "maybe_written": True}
                 raise error
-            return Written(await self._position_of(collection, whole["_id"]), whole["_id"])
+            position = await self._position_of(collection, whole["_id"])
+            return self._written({"position": position, "key": whole["_id"]})
 
     async def _position_of(self, collection: str, key: Any) -> str:
         """A position at or after that of an insert whose answer was lost: that of an update that changes nothing."""
@@ -291,7 +352,16 @@ class Client:
             answer, _ = await self._link.ask(frame, repeat=False)
         if answer["type"] == "error":
             raise failure(answer)
-        return _written(answer)
+        return self._written(answer)
+
+    def _written(self, answer: Frame) -> Written:
+        newest = self._newest
+        # A later write of another history counts whatever its position says.
+        if newest is None or answer["position"][:EPOCH] != newest[:EPOCH] or answer["position"] > newest:
+            self._newest = answer["position"]
+        return Written(
+            answer["position"], answer["key"], answer.get("matched"), answer.get("modified"), answer.get("upserted")
+        )
 
     async def settled(self, position: str) -> None:
         """Until every open view and events of this client are at or after a position, such as that of a write.
@@ -299,12 +369,6 @@ class Client:
         `TimedOutError` after `request_timeout`.
         """
         await self._link.settle(position)
-
-
-def _written(answer: Frame) -> Written:
-    return Written(
-        answer["position"], answer["key"], answer.get("matched"), answer.get("modified"), answer.get("upserted")
-    )
 
 
 @asynccontextmanager
@@ -316,14 +380,19 @@ async def connect(
     connect_timeout: float | None = 10.0,
     request_timeout: float = 30.0,
     buffer_bytes: int = 8 * 1024 * 1024,
+    max_frame: int = MAX_FRAME,
 ) -> AsyncIterator[Client]:
     """A client of the service at `url` (http, https, ws or wss; with its path prefix where it has one).
 
-    `token`: text, or an async function that is asked for one at each connection. `connect_timeout`: seconds until the
-    first connection, None waits for ever; later the client goes on trying. `request_timeout`: seconds for a write or
-    a fence, waiting for the connection included. `buffer_bytes`: JSON text kept for one slow consumer of events.
+    `token`: text, or a function, async or not, that is asked for one at each connection, and for a newer one before
+    that ends. `connect_timeout`: seconds until the first connection, None waits for ever; later the client goes on
+    trying. `request_timeout`: seconds for a write or a fence, waiting for the connection included. `buffer_bytes`: JSON
+    text kept for one slow consumer of events. `max_frame`: bytes of the largest frame that is taken, at least 4096; a
+    document beyond it ends its subscription.
     """
-    link = Link(Options(url, token, backoff, connect_timeout, request_timeout, buffer_bytes))
+    if max_frame < LEAST_FRAME:
+        raise InvalidRequestError(f"max_frame: at least {LEAST_FRAME} bytes", details={"field": "max_frame"})
+    link = Link(Options(url, token, backoff, connect_timeout, request_timeout, buffer_bytes, max_frame))
     await link.start()
     try:
         yield Client(link)

@@ -47,6 +47,8 @@ FINAL: dict[int, tuple[type[ServiceError], str]] = {
     4503: (errors.ForbiddenError, "the service refuses this client: see its log for the reason"),
     4504: (errors.ForbiddenError, "this client's access was revoked"),
 }
+ABOUT_TOKENS = frozenset({4501, 4503, 4504})
+"""Close codes by which the service refuses who asks: another token may be taken."""
 REFUSED: dict[int, tuple[type[ServiceError], str]] = {
     401: (errors.UnauthenticatedError, "the service wants a token: give one to connect(token=…)"),
     403: (errors.ForbiddenError, "the service refuses this host name or origin: see its --allowed-hosts"),
@@ -55,11 +57,11 @@ REFUSED: dict[int, tuple[type[ServiceError], str]] = {
 """Answers to the handshake that another try does not change."""
 
 
-def final_close(code: int, reason: str) -> ServiceError | None:
-    """Why there is no use in reconnecting after this close code; None where there is."""
+def final_close(code: int, reason: str, told: str = "") -> ServiceError | None:
+    """Why there is no use in reconnecting after this close code; None where there is. `told`: by an `error` before."""
     kind, text = FINAL.get(code, (errors.ForbiddenError, "the service ended this connection for good"))
     if code in FINAL or 4500 <= code <= 4999:
-        return kind(f"closed with {code} {reason}".strip() + f": {text}")
+        return kind(f"closed with {code} {reason}".strip() + f": {text}" + (f" ({told})" if told else ""))
     return None
 
 
@@ -69,3 +71,12 @@ def refused_handshake(status: int, address: str) -> ServiceError | None:
         return None
     kind, text = REFUSED[status]
     return kind(f"{address} answered {status}: {text}")
+
+
+def asked_for(token: str | None) -> ServiceError:
+    """The service knows nobody on this connection, which was made with this token, or without one."""
+    if token is None:
+        return errors.UnauthenticatedError("the service wants a token: give one to connect(token=…)")
+    return errors.UnauthenticatedError(
+        "the service got no token, though one was sent: a proxy, or a redirect to another host, took it away"
+    )

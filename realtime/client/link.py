@@ -7,34 +7,40 @@ import itertools
 import logging
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI, WebSocketException
 
-from realtime.client.failures import failure, final_close, refused_handshake
+from realtime.client.bearer import Bearer
+from realtime.client.failures import ABOUT_TOKENS, asked_for, failure, final_close, refused_handshake
 from realtime.client.folds import Frame
 from realtime.client.options import Options, address_of
+from realtime.client.reading import UNREADABLE, named_by, unreadable, whom
 from realtime.client.records import Status
+from realtime.client.renewal import renewing
 from realtime.client.subscriber import Request, Subscriber
-from realtime.core.bson.ejson import decode_frame, encode
+from realtime.core.bson.ejson import decode_frame, encode_strictly
 from realtime.errors import (
     InternalError,
     InvalidRequestError,
     ServiceError,
     TimedOutError,
     TooLargeError,
+    UnauthenticatedError,
     UnavailableError,
 )
 
 log = logging.getLogger("realtime.client")
 
-MAX_FRAME = 64 * 1024 * 1024
-"""A frame that holds one document of MongoDB's largest size as JSON fits in by far."""
-ANSWERS = frozenset({"result", "pong", "error"})
+SETTLED_SECONDS = 5.0
+"""A connection that lived this long has proved itself: the next delay is the first again."""
+ANSWERS = frozenset({"result", "pong", "error", "authenticated"})
 DEFAULT_HEARTBEAT = 20.0
+TOLD = 300
+"""Characters of what the service said before it closed."""
 MAX_WRITES = 32
 """Writes of one client on their way at once; the others wait here, in order."""
 
@@ -48,6 +54,9 @@ class Link:
         self.status = Status()
         self.listeners: list[Callable[[Status], None]] = []
         self.writes = asyncio.Semaphore(MAX_WRITES)
+        self._bearer = Bearer(options.token)
+        self._renewing: asyncio.Task[None] | None = None
+        self._told = ""
         self.ready = asyncio.Event()
         self.ended: ServiceError | None = None
         self._names = itertools.count(1)
@@ -62,6 +71,7 @@ class Link:
         self._least_delay = 0.0
         self._attempts = 0
         self._up = False
+        self._up_at = 0.0
         self._timers: set[asyncio.TimerHandle] = set()
         self._task: asyncio.Task[None] | None = None
 
@@ -91,6 +101,7 @@ class Link:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        self._bearer.close()
         self._finish(self.ended)
 
     def open(self, subscriber: Subscriber) -> None:
@@ -139,21 +150,23 @@ class Link:
             self._requests.pop(name, None)
         return answer, request.sent
 
-    async def settle(self, position: str) -> None:
-        """Until every subscription is live and at or after a position. `TimedOutError` after `request_timeout`."""
+    async def settle(self, position: str, among: Collection[Subscriber] | None = None) -> None:
+        """Until these subscriptions, or all, are live and at or after a position. `TimedOutError` after
+        `request_timeout`."""
         try:
             async with asyncio.timeout(self.options.request_timeout):
-                while not await self._fence(position):
+                while not await self._fence(position, among):
                     pass
         except TimeoutError:
             raise TimedOutError(f"not there in {self.options.request_timeout:g} s: {position}") from None
 
-    async def _fence(self, position: str) -> bool:
+    async def _fence(self, position: str, among: Collection[Subscriber] | None) -> bool:
         """One fence; False where a subscription was brought up anew meanwhile, which no fence waits for."""
-        for subscriber in list(self._all):
+        for subscriber in list(self._all if among is None else among):
             while not subscriber.settled:
                 await subscriber.news()
-        lives = {one: one.fold.live_from for one in self._all if one.fold.live_from is not None}
+        chosen = self._all if among is None else among
+        lives = {one: one.fold.live_from for one in chosen if one.fold.live_from is not None}
         answer, _ = await self.ask({"type": "ping", "position": position}, repeat=True)
         if answer["type"] == "error":
             raise failure(answer)
@@ -197,16 +210,18 @@ class Link:
     async def _connection(self) -> ServiceError | None:
         """One connection, to its end: why there is no use in another, or None."""
         try:
-            headers = await self._headers()
+            token = await self._bearer.ask()
         except Exception as error:  # noqa: BLE001 - the application's own code, which may fail in any way
             self.say(reason=f"no token: {error!r}")
             return error if isinstance(error, ServiceError) and not error.retry else None
+        if (refused := self._bearer.use(token)) is not None:
+            return refused
         try:
             async with connect(
-                self.address,
-                additional_headers=headers,
+                f"{self.address}?max_frame={self.options.max_frame}",
+                additional_headers={} if token is None else {"Authorization": f"Bearer {token}"},
                 compression=None,
-                max_size=MAX_FRAME,
+                max_size=self.options.max_frame,
                 ping_interval=None,
                 open_timeout=self.options.connect_timeout or 10,
                 close_timeout=1,
@@ -215,21 +230,17 @@ class Link:
         except InvalidURI as error:
             return InvalidRequestError(f"{self.options.url!r} is no address of a service: {error}")
         except InvalidStatus as error:
-            self.say(reason=f"HTTP status {error.response.status_code}")
-            return refused_handshake(error.response.status_code, self.options.url)
+            status = error.response.status_code
+            self.say(reason=f"HTTP status {status}")
+            refusal = refused_handshake(status, self.options.url)
+            return self._bearer.refuse(refusal) if status == 401 and refusal is not None else refusal
         except (OSError, EOFError, TimeoutError, WebSocketException) as error:
             self.say(reason=str(error) or type(error).__name__)
         return None
 
-    async def _headers(self) -> dict[str, str]:
-        token = self.options.token
-        if token is None:
-            return {}
-        return {"Authorization": f"Bearer {token if isinstance(token, str) else await token()}"}
-
     async def _serve(self, socket: ClientConnection) -> ServiceError | None:
         sending = asyncio.create_task(self._sender(socket))
-        why = None
+        why, self._told = None, ""
         try:
             await self._listen(socket)
         except ConnectionClosed:
@@ -237,17 +248,25 @@ class Link:
         except TimeoutError:
             why = f"the service was silent for {self._silence:g} s"
             socket.transport.abort()
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            log.warning("a frame that cannot be read (%r): connecting again", error)
-            why = "a frame could not be read"
+        except UnauthenticatedError as error:
+            return self._bearer.refuse(error)
+        except UNREADABLE as error:
+            log.warning("a frame that cannot be read (%r), and that names nobody: connecting again", error)
+            why, self._up = "a frame could not be read", False
         finally:
-            sending.cancel()
-            await asyncio.gather(sending, return_exceptions=True)
+            if self._up and asyncio.get_running_loop().time() - self._up_at >= SETTLED_SECONDS:
+                self._attempts = 0
+            tasks = [sending] if self._renewing is None else [sending, self._renewing]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self._renewing = None
             self._lost()
         code, reason = socket.close_code or 1006, socket.close_reason or ""
         if self.status.link == "connected":
             self.say(link="connecting", reason=why or f"closed with {code} {reason}".strip())
-        return final_close(code, reason)
+        final = final_close(code, reason, self._told)
+        return self._bearer.refuse(final) if code in ABOUT_TOKENS and final is not None else final
 
     @property
     def _silence(self) -> float:
@@ -257,8 +276,7 @@ class Link:
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(self._silence) as patience:
             async for text in socket:
-                frame = decode_frame(text)
-                self._take(frame, len(text))
+                self._hear(text)
                 patience.reschedule(loop.time() + self._silence)
 
     async def _sender(self, socket: ClientConnection) -> None:
@@ -278,7 +296,7 @@ class Link:
 
     def _text(self, frame: Frame) -> str:
         """A frame's text; `TooLargeError` where the service would end the whole connection for it."""
-        text = encode(frame)
+        text = encode_strictly(frame)
         if self._frame_bytes is not None and len(text) > self._frame_bytes:
             raise TooLargeError(
                 f"{len(text)} bytes, the service takes {self._frame_bytes} in a frame: write large documents over HTTP",
@@ -295,14 +313,25 @@ class Link:
         self._frame_bytes = frame.get("limits", {}).get("frame_bytes")
         if self._up:
             return
-        self._up, self._attempts = True, 0
+        if frame.get("requires_auth"):
+            raise asked_for(self._bearer.used)
+        self._bearer.taken()
+        self._up, self._up_at = True, asyncio.get_running_loop().time()
         for subscriber in self._all:
             if not subscriber.paused:
                 self._subscribe(subscriber)
         for request in self._requests.values():
             self._send(request.text, request)
         self.ready.set()
-        self.say(link="connected", feed="up", since=None, reason=None, attempts=0)
+        expires = frame.get("expires")
+        if self._bearer.renewable and expires is not None:
+            self._renewing = asyncio.create_task(renewing(self._bearer, self.ask, self._identified, expires))
+        who = {"principal": frame.get("principal"), "expires": expires}
+        self.say(link="connected", feed="up", since=None, reason=None, attempts=0, **who)
+
+    def _identified(self, frame: Frame) -> None:
+        """`authenticated`: who asks, and until when."""
+        self.say(principal=frame.get("principal"), expires=frame.get("expires"))
 
     def _lost(self) -> None:
         self._up = False
@@ -335,6 +364,41 @@ class Link:
 
     # ------------------------------------------------------------------------------------------------------ frames
 
+    def _hear(self, text: str | bytes) -> None:
+        """Take a frame. One that cannot be read ends whom it concerns alone; raises where nobody knows who that is."""
+        try:
+            frame = decode_frame(text)
+        except UNREADABLE as error:
+            if not self._spoil(named_by(text), error):
+                raise
+            return
+        try:
+            self._take(frame, len(text))
+        except UNREADABLE as error:
+            if not self._spoil(frame, error):
+                raise
+
+    def _spoil(self, named: Any, error: Exception) -> bool:
+        """End the subscriptions, or the request, that a frame names; False where it names nobody."""
+        name, channel = whom(named)
+        if name is None and channel is None:
+            return False
+        request = self._requests.get(name or "")
+        if request is not None and not request.answer.done():
+            details = {} if request.kind == "ping" else {"maybe_written": True}
+            request.answer.set_exception(unreadable(error, **details))
+        found = list(self._channels.get(channel, ())) if channel is not None else []
+        if name in self._subscribers:
+            found.append(self._subscribers[name])
+        # None of them: it has ended, and this was on its way.
+        for subscriber in found:
+            told = unreadable(error)
+            log.warning("a subscription ends: %s", told.message)
+            self._drop(subscriber, tell=True)
+            self._all.pop(subscriber, None)
+            subscriber.end(told)
+        return True
+
     def _take(self, frame: Frame, size: int) -> None:
         kind, name = frame.get("type"), frame.get("id")
         if name in self._requests and kind in ANSWERS:
@@ -346,16 +410,24 @@ class Link:
         elif name is None and "channel" in frame:
             for subscriber in list(self._channels.get(frame["channel"], ())):
                 self._fold(subscriber, frame, size)
-        elif kind == "heartbeat":
+        elif name is None:
+            self._take_of_all(frame)
+
+    def _take_of_all(self, frame: Frame) -> None:
+        """A frame of the whole connection."""
+        kind = frame.get("type")
+        if kind == "heartbeat":
             behind = frame.get("behind", ())
-            for name_, subscriber in self._subscribers.items():
-                if name_ not in behind:
+            for name, subscriber in self._subscribers.items():
+                if name not in behind:
                     subscriber.fold.reach(frame["position"])
                     subscriber.wake()
         elif kind == "welcome":
             self._welcomed(frame)
         elif kind == "status":
             self.say(feed=frame["feed"], since=frame.get("since"), reason=frame.get("reason"))
+        elif kind == "error":
+            self._told = str(frame.get("message", ""))[:TOLD]
         elif kind == "closing":
             self._least_delay = float(frame.get("retry_after") or 0)
 
@@ -392,7 +464,7 @@ class Link:
         # A name for each time, so that late frames of the time before concern nobody.
         subscriber.id = f"s{next(self._names)}"
         self._subscribers[subscriber.id] = subscriber
-        self._send(encode({"type": "subscribe", "id": subscriber.id, **subscriber.fold.request()}).decode())
+        self._send(encode_strictly({"type": "subscribe", "id": subscriber.id, **subscriber.fold.request()}).decode())
 
     def _drop(self, subscriber: Subscriber, *, tell: bool) -> None:
         """Take it off the connection; it may come again."""
@@ -402,7 +474,7 @@ class Link:
         if subscriber.fold.channel is not None:
             self._channels.get(subscriber.fold.channel, {}).pop(subscriber, None)
         if tell and self._up:
-            self._send(encode({"type": "unsubscribe", "id": subscriber.id}).decode())
+            self._send(encode_strictly({"type": "unsubscribe", "id": subscriber.id}).decode())
         subscriber.id = None
         subscriber.fold.lost()
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit, urlunsplit
 
+from realtime.client.bearer import Token
 from realtime.client.records import Backoff
 from realtime.errors import InvalidRequestError
 
-Token = str | Callable[[], Awaitable[str]] | None
+MAX_FRAME = 128 * 1024 * 1024
+"""A frame that holds two documents of MongoDB's largest size as JSON, both images of an update, fits in by far."""
+LEAST_FRAME = 4096
+"""The least that a service is content with."""
 SCHEMES = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
 
 
@@ -18,11 +21,12 @@ class Options:
     """How a client behaves; seconds and bytes. Described at `realtime.client.connect`."""
 
     url: str
-    token: Token
+    token: Token = field(repr=False)
     backoff: Backoff
     connect_timeout: float | None
     request_timeout: float
     buffer_bytes: int
+    max_frame: int
 
 
 def address_of(url: str) -> str:

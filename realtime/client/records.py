@@ -88,6 +88,7 @@ class Status:
     """The connection, and what the service said of its own reading of MongoDB.
 
     `attempts`: tries since the last connection. `reason`: why it is not connected, or why the feed is degraded.
+    `principal`, `expires`: who asks by the newest connection, and until when, where that ends.
     """
 
     link: Literal["connecting", "connected", "closed"] = "connecting"
@@ -95,6 +96,8 @@ class Status:
     since: dt.datetime | None = None
     reason: str | None = None
     attempts: int = 0
+    principal: str | None = None
+    expires: dt.datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,8 +67,8 @@ CLIENTS: list[tuple[str, str, str, str, str]] = [
     (
         "client: comes back after any close",
         LINK,
-        "return final_close(code, reason)",
-        "return None",
+        "final = final_close(code, reason, self._told)",
+        "final = None",
         f"{LINK_TEST}::test_a_final_close_ends_everything_with_its_error",
     ),
     (

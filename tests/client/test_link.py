@@ -3,96 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import datetime as dt
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Any
 
 import pytest
-from websockets.asyncio.server import ServerConnection, serve
+from websockets.asyncio.server import ServerConnection
 from websockets.http11 import Request, Response
 
 from realtime import errors
-from realtime.client import Backoff, Client, Status, connect
-
-QUICK = Backoff(first=0.01, limit=0.02)
-PATIENCE = 15.0
-WELCOME = {"type": "welcome", "protocol": 1, "session": "x", "position": "P0", "heartbeat": 20.0, "limits": {}}
-
-
-class Line:
-    """One connection, from the service's side."""
-
-    def __init__(self, socket: ServerConnection, number: int) -> None:
-        self.socket = socket
-        self.number = number
-
-    async def say(self, **frame: Any) -> None:
-        await self.socket.send(json.dumps(frame))
-
-    async def hear(self, kind: str) -> dict[str, Any]:
-        """The next frame, which is of this type."""
-        async with asyncio.timeout(PATIENCE):
-            frame: dict[str, Any] = json.loads(await self.socket.recv())
-        assert frame["type"] == kind, frame
-        return frame
-
-    async def take_up(self, *, recovered: bool = False, position: str = "P1") -> dict[str, Any]:
-        """Answer a subscription with an empty snapshot, or as recovered."""
-        asked = await self.hear("subscribe")
-        name = asked["id"]
-        more = {} if asked.get("mode") == "events" else {"query": "hash"}
-        await self.say(type="subscribed", id=name, channel=self.number, recovered=recovered, **more)
-        if more and not recovered:
-            await self.say(type="snapshot", id=name, documents=[], first=True, last=True, position=position)
-        await self.say(type="live", id=name, position=position)
-        return asked
-
-
-Script = Callable[[Line], Awaitable[None]]
-
-
-@asynccontextmanager
-async def service(script: Script, **options: Any) -> AsyncIterator[str]:
-    """Follow the script on every connection, whose number it knows; then close. Its failures are the test's."""
-    count = 0
-    failures: list[BaseException] = []
-
-    async def handle(socket: ServerConnection) -> None:
-        nonlocal count
-        count += 1
-        await socket.send(json.dumps(WELCOME))
-        try:
-            await script(Line(socket, count))
-        except (AssertionError, TimeoutError) as failure:
-            failures.append(failure)
-
-    async with serve(handle, "127.0.0.1", 0, **options) as server:
-        yield f"http://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
-    assert failures == []
-
-
-def quick(url: str, **options: Any) -> contextlib.AbstractAsyncContextManager[Client]:
-    return connect(url, **{"backoff": QUICK, **options})
-
-
-async def idle(line: Line) -> None:
-    """Until the client leaves."""
-    await line.socket.wait_closed()
-
-
-async def until(rt: Client, wanted: Callable[[Status], bool]) -> Status:
-    """A status, now or later."""
-    found: asyncio.Future[Status] = asyncio.get_running_loop().create_future()
-    remove = rt.on_status(lambda status: found.set_result(status) if wanted(status) and not found.done() else None)
-    try:
-        async with asyncio.timeout(PATIENCE):
-            return rt.status if wanted(rt.status) else await found
-    finally:
-        remove()
+from realtime.client import Status
+from tests.client.scripted import PATIENCE, WELCOME, Line, idle, quick, service, until
 
 
 async def test_nobody_there_is_unavailable_and_says_what_to_start() -> None:
@@ -244,6 +166,51 @@ async def test_lost_history_is_raised_by_the_iterator_after_what_had_come() -> N
         assert events.position == "P2"
     assert raised.value.details is not None
     assert raised.value.details["oldest"].year == 2026
+
+
+ENDED = {"code": "internal", "message": "a bug; it is logged under 1a2b3c4d", "retry": True}
+
+
+async def test_events_that_end_by_a_bug_go_on_after_the_last_whole_moment() -> None:
+    async def script(line: Line) -> None:
+        asked = await line.take_up()
+        event = {"op": "insert", "collection": "c", "key": 1, "position": "P2"}
+        await line.say(type="events", channel=1, events=[event], position="P2")
+        await line.say(type="events", channel=1, events=[event], more=True)
+        await line.say(type="unsubscribed", id=asked["id"], position="P2", **ENDED)
+        again = await line.hear("subscribe")
+        assert (again["id"] != asked["id"], again["position"]) == (True, "P2")
+        await line.say(type="subscribed", id=again["id"], channel=1, recovered=True, query="q", deletes="all")
+        event = {"op": "insert", "collection": "c", "key": 2, "position": "P3"}
+        await line.say(type="events", id=again["id"], events=[event], position="P3")
+        await line.say(type="live", id=again["id"], position="P3")
+        await idle(line)
+
+    async with service(script) as url, quick(url) as rt:
+        events = rt.events("c")
+        assert [(await anext(events)).key for _ in range(2)] == [1, 2]
+        assert events.position == "P3"
+
+
+async def test_a_view_that_ends_by_a_bug_is_subscribed_to_afresh() -> None:
+    done = asyncio.Event()
+
+    async def script(line: Line) -> None:
+        asked = await line.take_up()
+        await line.say(type="resync", id=asked["id"], reason="internal")
+        await line.say(type="unsubscribed", id=asked["id"], position="P2", **ENDED)
+        again = await line.take_up(position="P3")
+        assert again["id"] != asked["id"]
+        assert "position" not in again
+        done.set()
+        await idle(line)
+
+    async with service(script) as url, quick(url) as rt, rt.query("orders") as view:
+        async with asyncio.timeout(5):
+            await done.wait()
+            while view.state != "live":
+                await asyncio.sleep(0.001)  # the frame is on its way
+        assert view.position == "P3"
 
 
 async def test_an_unknown_op_ends_the_subscription_and_begins_it_afresh() -> None:
