@@ -26,12 +26,14 @@ from tests.adversity.sabotages import FAULTS
 from tests.adversity.sabotages_operations import OPERATIONS
 from tests.client.sabotages import CLIENTS
 from tests.client.sabotages_tokens import TOKENS
+from tests.e2e.sabotages import NEWCOMERS
 from tests.exact.sabotages import SHOWN
 from tests.exact.sabotages_exact import EXACT
 from tests.exact.sabotages_names import NAMES
 from tests.exact.sabotages_stored import STORED
 from tests.hub.sabotages import GROUPS, WINDOWS
 from tests.hub.sabotages_walls import WALLS_ROWS
+from tests.js.sabotages import BROWSER
 from tests.mongo.sabotages import FILTERS, LARGE
 from tests.mongo.sabotages_events import EVENTS
 from tests.mongo.sabotages_expressions import EXPRESSIONS
@@ -45,8 +47,8 @@ from tests.web.sabotages_sockets import SOCKETS
 ROOT = Path(__file__).resolve().parent.parent
 
 ROWS = (
-    *(WALLS_ROWS, OPERATIONS, EXACT, CLIENTS, HTTP, FILTERS, DOORS, EXPRESSIONS, EVENTS),
-    *(LARGE, WINDOWS, SHOWN, GROUPS, FAULTS, STORED, NAMES, READERS, ANSWERS, SOCKETS, ACCESS, TOKENS),
+    *(WALLS_ROWS, OPERATIONS, EXACT, CLIENTS, BROWSER, HTTP, FILTERS, DOORS, EXPRESSIONS, EVENTS),
+    *(LARGE, WINDOWS, SHOWN, GROUPS, FAULTS, STORED, NEWCOMERS, NAMES, READERS, ANSWERS, SOCKETS, ACCESS, TOKENS),
 )
 TABLE = [Sabotage(*row) for rows in ROWS for row in rows]
 

@@ -23,9 +23,10 @@ from tests.serving import Service, process, service, serving
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 __all__ = ["browser", "service"]
 
-OFFLINE_SECONDS = 30.0
-ASLEEP_SECONDS = 30.0
-CHANGES = 50_000
+LONG = pytest.mark.long("the same for half a minute")
+AWAY = pytest.mark.parametrize("seconds", [pytest.param(3, id="3 s"), pytest.param(30, id="half a minute", marks=LONG)])
+"""How long a page hears of nothing: in the first case no longer than it takes to notice."""
+MANY = pytest.mark.long("five times as many")
 GROWTH_BYTES = 500_000
 WATCH = """async (options) => {
     const { connect } = await import(new URL("realtime.js", document.baseURI));
@@ -92,6 +93,7 @@ def write(collection: Any, *documents: str) -> None:
         collection.insert_one({"_id": key})
 
 
+@pytest.mark.alone("measures time")
 async def test_two_pages_are_live_within_a_second_of_a_write(browser: Browser, service: Service) -> None:
     pages = [await watching(browser, f"{service.url}/") for _ in range(2)]
     slowest = 0.0
@@ -156,9 +158,8 @@ FOREIGN = """async (root) => {
     window.query = client.query("orders");
     const frames = [];
     client.onframe(({ frame }) => frames.push(frame.type));
-    const refused = new Promise((done) => client.subscribe(({ state }) => state === "reconnecting" && done()));
-    await Promise.race([query.ready, refused]);
-    return [client.state, query.documents.length, frames[0] ?? null];
+    const refused = await window.query.ready.then(() => null, ({ code, message }) => [code, message]);
+    return [client.state, query.documents.length, frames[0] ?? null, refused];
 }"""
 
 
@@ -173,11 +174,35 @@ async def test_a_page_of_another_origin_loads_it_under_a_prefix_and_connects_whe
     ):
         service.database.orders.insert_one({"_id": 1})
         page, _ = await opened(browser, origin)
-        assert await page.evaluate(FOREIGN, root) == ["live", 1, "welcome"]
+        assert await page.evaluate(FOREIGN, root) == ["live", 1, "welcome", None]
         other, _ = await opened(browser, stranger)
-        assert await other.evaluate(FOREIGN, root) == ["reconnecting", 0, None]
+        *told, (code, why) = await other.evaluate(FOREIGN, root)
+        assert [*told, code] == ["closed", 0, None, "forbidden"]
+        assert f"origin '{stranger}' is not allowed: add it to REALTIME_ALLOWED_ORIGINS" in why
         await page.close()
         await other.close()
+
+
+LOST = """async ([module, root]) => {
+    const { connect } = await import(`${module}/realtime.js`);
+    const client = connect(root);
+    const told = [];
+    for (const wait of [client.query("orders").ready, client.insert("orders", { a: 1 }), client.find("orders")]) {
+        told.push(await wait.then(() => "came", ({ code }) => code));
+    }
+    return [client.state, ...told, client.getSnapshot().reason];
+}"""
+
+
+async def test_a_page_that_asks_at_a_wrong_path_is_told_so_and_asks_no_more(browser: Browser, service: Service) -> None:
+    async with elsewhere() as stranger:
+        for origin in (service.url, stranger):
+            page, _ = await opened(browser, origin)
+            *told, reason = await page.evaluate(LOST, [service.url, f"{service.url}/wrong"])
+            assert told == ["closed", "not_found", "not_found", "not_found"]
+            assert reason.startswith(f"{service.url}/wrong/v1/ws answered 404")
+            assert "check its path prefix" in reason
+            await page.close()
 
 
 async def test_a_killed_and_restarted_service_is_healed_from(
@@ -216,7 +241,8 @@ async def offline(devtools: CDPSession, *, on: bool) -> None:
     await devtools.send("Network.emulateNetworkConditions", conditions)
 
 
-async def test_half_a_minute_offline_is_healed_from(browser: Browser, service: Service) -> None:
+@AWAY
+async def test_a_page_that_was_offline_is_healed(browser: Browser, service: Service, seconds: float) -> None:
     orders = service.database.orders
     page, other = [await watching(browser, f"{service.url}/") for _ in range(2)]
     devtools = await page.context.new_cdp_session(page)
@@ -230,7 +256,7 @@ async def test_half_a_minute_offline_is_healed_from(browser: Browser, service: S
     went = time.monotonic()
     await asyncio.to_thread(write, orders, "meanwhile 1", "meanwhile 2")
     await shows(other, "meanwhile 2", seconds=5)
-    await asyncio.sleep(OFFLINE_SECONDS - (time.monotonic() - went))
+    await asyncio.sleep(seconds - (time.monotonic() - went))
     assert await page.evaluate("() => query.state") == "stale"
     assert await keys(page) == ["before"]
     await offline(devtools, on=False)
@@ -281,7 +307,8 @@ async def raw_tab(browser: Browser, url: str) -> Tab:
     return tab
 
 
-async def test_a_page_that_slept_is_healed_from(browser: Browser, service: Service) -> None:
+@AWAY
+async def test_a_page_that_slept_is_healed_from(browser: Browser, service: Service, seconds: float) -> None:
     orders = service.database.orders
     url = f"{service.url}/"
     other = await watching(browser, url)
@@ -295,7 +322,7 @@ async def test_a_page_that_slept_is_healed_from(browser: Browser, service: Servi
     slept = time.monotonic()
     await asyncio.to_thread(write, orders, "meanwhile 1", "meanwhile 2")
     await shows(other, "meanwhile 2", seconds=5)
-    await asyncio.sleep(ASLEEP_SECONDS - (time.monotonic() - slept))
+    await asyncio.sleep(seconds - (time.monotonic() - slept))
     ticks, documents = await tab.run("[ticks, query.documents.length]")
     assert ticks <= 5  # it really slept
     assert documents == 1
@@ -316,7 +343,8 @@ async def heap(devtools: CDPSession) -> int:
     return int(used["usedSize"])
 
 
-async def test_50_000_changes_leave_the_heap_flat(browser: Browser, service: Service) -> None:
+@pytest.mark.parametrize("count", [10_000, pytest.param(50_000, marks=MANY)])
+async def test_thousands_of_changes_leave_the_heap_flat(browser: Browser, service: Service, count: int) -> None:
     orders = service.database.orders
     orders.insert_many([{"_id": f"k{number}", "n": 0} for number in range(100)])
     page = await watching(browser, f"{service.url}/")
@@ -343,10 +371,10 @@ async def test_50_000_changes_leave_the_heap_flat(browser: Browser, service: Ser
 
     await change(range(1, 51))
     first = await heap(devtools)
-    await change(range(51, 51 + CHANGES // 100))
+    await change(range(51, 51 + count // 100))
     last = await heap(devtools)
     told = await page.evaluate("() => told")
-    assert told >= CHANGES
-    assert await page.evaluate("() => changes") > CHANGES / 100
+    assert told >= count
+    assert await page.evaluate("() => changes") > count / 100
     assert await page.evaluate("() => query.documents.length") in {100, 101}
     assert last - first < GROWTH_BYTES, f"{first} bytes before, {last} after"

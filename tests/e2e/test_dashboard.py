@@ -121,6 +121,33 @@ async def test_an_edit_touches_only_what_was_edited_and_tells_of_others_meanwhil
     assert complaints == []
 
 
+async def test_documents_that_differ_in_the_order_of_names_like_numbers_are_edited_and_deleted_apart(
+    browser: Browser, service: Service
+) -> None:
+    orders = service.database.orders
+    counts = {"2": 2, "x": {"7": 7, "3": 3}, "1": 1, "__proto__": 1}
+    orders.insert_many([{"_id": {"1": 1, "2": 2}, "counts": counts}, {"_id": {"2": 2, "1": 1}, "counts": counts}])
+    page, complaints = await opened(browser, f"{service.url}/#/collections?collection=orders")
+    await expect(page.locator("[data-key]")).to_have_count(2)
+    await page.locator('[data-key=\'{"2":2,"1":1}\'] button').click()
+    text = page.locator("#editor-text")
+    typed = await text.input_value()
+    assert json.dumps(json.loads(typed)) == json.dumps({"_id": {"2": 2, "1": 1}, "counts": counts})
+    await text.fill(typed.replace('"7": 7', '"7": 8').replace('"__proto__": 1', '"__proto__": {"1": 1, "0": 0}'))
+    await page.locator("#editor-save").click()
+    await expect(page.get_by_test_id("editor")).to_be_hidden()
+    edited = await asyncio.to_thread(orders.find_one, {"_id": {"2": 2, "1": 1}})
+    wanted = {"2": 2, "x": {"7": 8, "3": 3}, "1": 1, "__proto__": {"1": 1, "0": 0}}
+    assert json.dumps(edited) == json.dumps({"_id": {"2": 2, "1": 1}, "counts": wanted})
+    await page.locator('[data-key=\'{"2":2,"1":1}\'] button').click()
+    await page.locator("#editor-delete").click()
+    await page.locator("#editor-delete").click()
+    await expect(page.locator("[data-key]")).to_have_count(1)
+    (left,) = await asyncio.to_thread(lambda: list(orders.find()))
+    assert json.dumps(left) == json.dumps({"_id": {"1": 1, "2": 2}, "counts": counts})
+    assert complaints == []
+
+
 async def test_collections_count_along(browser: Browser, service: Service) -> None:
     database = service.database
     database.orders.insert_many({"_id": n} for n in range(3))
@@ -196,7 +223,8 @@ async def test_events_heal_without_gap_or_repeat(browser: Browser, tmp_path: Pat
     async with process(*arguments, "--port", "0", home=tmp_path) as first:
         page, complaints = await opened(browser, f"{first.url}#/events?collection=orders")
         lines = page.get_by_test_id("events-list").locator("li")
-        await expect(page.get_by_test_id("connection")).to_have_attribute("data-state", "live")
+        # The connection may be live before the events are, and they begin where they are.
+        await expect(page.locator("#events-empty")).to_contain_text("Nothing has happened")
         await asyncio.to_thread(orders.insert_many, [{"_id": n} for n in range(5)])
         await expect(lines).to_have_count(5)
         first.process.kill()
@@ -321,8 +349,8 @@ PLACES = [
 ]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.long("the same, dark"))])
+@pytest.mark.parametrize("width", [1280, pytest.param(390, marks=pytest.mark.long("the same, narrow"))])
 async def test_axe_finds_nothing_serious(browser: Browser, service: Service, scheme: Any, width: int) -> None:
     service.database.orders.insert_many({"_id": n, "status": f"s{n % 3}", "total": n} for n in range(20))
     axe = (installed() / "axe-core" / "axe.min.js").read_text()
@@ -342,7 +370,14 @@ async def test_axe_finds_nothing_serious(browser: Browser, service: Service, sch
             await expect(page.locator("[data-key='1']")).to_be_visible()
             for mark in ("entered", "changed"):
                 await expect(page.locator(f"[data-mark={mark}]")).to_have_count(0)
-        await page.wait_for_function("document.getAnimations().length === 0")
+        # `wait_for_function` evaluates text again and again, which the page's own policy forbids from the second on.
+        await page.evaluate(
+            """async () => {
+                for (let all = document.getAnimations(); all.length > 0; all = document.getAnimations()) {
+                    await Promise.allSettled(all.map((one) => one.finished));
+                }
+            }"""
+        )
         violations, passes = await page.evaluate(AXE)
         assert [one for one in violations if one[1] in {"serious", "critical"}] == [], place
         looked += passes

@@ -4,39 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 
 import pytest
 
+from tests.kept import kept
 from tests.serving import service
 
 __all__ = ["service"]
 
 HERE = Path(__file__).parent
 CLIENT = HERE.parents[1] / "realtime" / "web" / "static" / "realtime"
-CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "realtime-tests"
 
 
 def installed() -> Path:
     """`node_modules` of package.json, installed once a machine."""
     wanted = HERE / "package.json"
-    kept = CACHE / f"node-{hashlib.sha256(wanted.read_bytes()).hexdigest()[:12]}"
-    if not kept.exists():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        # Beside it and then renamed: a run that is interrupted, or another one, never sees half of it.
-        making = Path(tempfile.mkdtemp(dir=CACHE))
-        shutil.copy(wanted, making)
-        run(["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts"], making)
-        try:
-            making.rename(kept)
-        except OSError:
-            shutil.rmtree(making)
-            assert kept.exists()
-    return kept / "node_modules"
+
+    def install(folder: Path) -> None:
+        folder.mkdir()
+        shutil.copy(wanted, folder)
+        run(["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts"], folder)
+
+    return kept(f"node-{hashlib.sha256(wanted.read_bytes()).hexdigest()[:12]}", install) / "node_modules"
 
 
 def run(command: list[str], folder: Path, *, seconds: float = 120) -> str:
@@ -62,6 +54,10 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (modules / package.name).symlink_to(package)
     run(["tar", "-xzf", str(packed(folder))], folder)
     (folder / "package").rename(modules / "mongo-realtime")
+    # The page's own modules too, with the client as it was packed.
+    shutil.copytree(CLIENT.parent, folder / "page", ignore=shutil.ignore_patterns("realtime"))
+    (folder / "page" / "package.json").write_text('{"type": "module"}')
+    (folder / "page" / "realtime").symlink_to(modules / "mongo-realtime")
     for file in [*HERE.glob("*.mjs"), *HERE.glob("*.mts")]:
         shutil.copy(file, folder)
     return folder

@@ -105,13 +105,34 @@ describe("what is sent", () => {
     circle.circle = circle;
     assert.throws(() => encode(circle), /in a circle/);
     assert.throws(() => encode({ a: () => 1 }), /a function has no form/);
-    assert.throws(() => encode(new Map()), /a Map has no form/);
+    assert.throws(() => encode(new Set()), /a Set has no form/);
+    assert.throws(() => encode(new Map([[1, 1]])), /a name in a document is a string/);
+    for (const half of ["\ud800", { a: ["x\udfff"] }, { "\ud800": 1 }]) assert.throws(() => encode(half), /lone surrogate/);
+    assert.equal(encode("\ud83d\ude00"), "\ud83d\ude00");
+  });
+
+  test("180 levels of a document are sent and read", () => {
+    let deep = 1;
+    for (let level = 0; level < 180; level += 1) deep = { a: deep };
+    assert.deepEqual(decode(JSON.parse(stringify({ type: "insert", document: deep }))), { type: "insert", document: deep });
   });
 
   test("JSON that was typed keeps all digits and all wrappers", () => {
     assert.deepEqual(parse('{"a": 9007199254740993, "b": "9007199254740993", "c": {"$numberDouble": "1"}, "d": 1e3, "e": 12}'),
       { a: { $numberLong: "9007199254740993" }, b: "9007199254740993", c: { $numberDouble: "1" }, d: 1000, e: 12 });
     assert.throws(() => parse("{"), SyntaxError);
+  });
+
+  test("a number of twenty digits and more was rounded without a word", () => {
+    for (const text of ["18446744073709551617", "-18446744073709551617", "9223372036854775809", "12345678901234567890123", "1e400"]) {
+      assert.throws(() => parse(`{"a": [${text}]}`), { name: "RangeError", message: /\$numberDecimal/ }, text);
+    }
+    assert.deepEqual(parse('["18446744073709551617", -9223372036854775808, 9223372036854775808, 10000000000000000000]'), [
+      "18446744073709551617",
+      { $numberLong: "-9223372036854775808" },
+      { $numberDouble: "9223372036854775808" },
+      { $numberDouble: "10000000000000000000" },
+    ]);
   });
 });
 

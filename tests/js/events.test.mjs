@@ -117,6 +117,22 @@ describe("the iterator", () => {
   }
 });
 
+describe("ended by a bug of the service", () => {
+  test("it goes on by itself after the last whole moment", () => scene({}, async (service, client, connection) => {
+    const { events, id } = await live(client, connection);
+    const iterator = events[Symbol.asyncIterator]();
+    tell(connection, 11, event(1, 11));
+    connection.send({ type: "unsubscribed", id, code: "internal", message: "a bug; it is logged under 1a2b3c4d", retry: true, position: at(11) });
+    const again = await connection.next("subscribe");
+    assert.notEqual(again.id, id);
+    assert.equal(again.position, at(11));
+    assert.equal(events.error.code, "internal");
+    connection.send({ type: "subscribed", id: again.id, channel: 8, recovered: true, query: "h", deletes: "all" }, { type: "events", id: again.id, events: [event(2, 12)], position: at(12) }, { type: "live", id: again.id, position: at(12) });
+    assert.deepEqual((await take(iterator, 2)).map(({ key }) => key), [1, 2]);
+    assert.equal(events.error, null);
+  }));
+});
+
 describe("a link that was lost", () => {
   test("goes on after the last whole moment that came", () => scene({}, async (service, client, connection) => {
     const { events } = await live(client, connection);

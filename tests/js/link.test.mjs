@@ -1,6 +1,7 @@
 // The link: when it is made again and when not, what it asks for a token, and how it notices that it is dead.
 
 import assert from "node:assert/strict";
+import http from "node:http";
 import { afterEach, describe, test } from "node:test";
 import { at, caughtUp, connect, scene, Service, until, WebSocket } from "./service.mjs";
 import { backoff, isFinal, socketUrl } from "./node_modules/mongo-realtime/link.js";
@@ -112,44 +113,79 @@ describe("a link that is lost", () => {
   }));
 });
 
-describe("the token", () => {
-  test("is asked for at each connection and sent before all else", async () => {
-    let asked = 0;
-    await scene({ connect: { getToken: async () => `token ${(asked += 1)}` } }, async (service, client, connection) => {
-      client.query("orders");
-      await connection.next("subscribe");
-      assert.deepEqual(connection.frames.map(({ type, token }) => [type, token]), [["auth", "token 1"], ["subscribe", undefined]]);
-      connection.send({ type: "error", id: "auth", code: "invalid_request", message: "no authentication yet", retry: false });
-      connection.cut();
-      const second = (await service.connection()).welcome();
-      assert.equal((await second.next("auth")).token, "token 2");
-      await until(() => client.state === "live", client);
+describe("a handshake that is refused", () => {
+  const PROBLEM = { code: "forbidden", detail: "origin 'https://a.example' is not allowed: add it to REALTIME_ALLOWED_ORIGINS" };
+
+  /** A server that refuses every handshake, and answers over HTTP as `answers` says, one after another, the last for ever. */
+  async function refusing(answers, body, options = {}) {
+    const asked = [];
+    const server = http.createServer((request, response) => {
+      asked.push(request.url);
+      const [status, text] = answers[Math.min(asked.length, answers.length) - 1];
+      response.writeHead(status, { "Content-Type": "application/problem+json" }).end(text);
     });
-  });
+    let handshakes = 0;
+    server.on("upgrade", (request, socket) => {
+      handshakes += 1;
+      socket.end("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n");
+    });
+    await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const url = `http://127.0.0.1:${server.address().port}`;
+    const client = connect(url, { WebSocket, backoff: { first: 5, longest: 20 }, ...options });
+    let timer = null;
+    try {
+      const late = new Promise((resolve, reject) => { timer = setTimeout(() => reject(new Error("something waits for ever")), 15_000); });
+      await Promise.race([body(client, { url, asked, handshakes: () => handshakes }), late]);
+    } finally {
+      clearTimeout(timer);
+      client.close();
+      server.closeAllConnections();
+      server.close();
+    }
+  }
 
-  test("that there is none of is not sent", () => scene({ connect: { getToken: () => null } }, async (service, client, connection) => {
-    client.query("orders");
-    await connection.next("subscribe");
-    assert.equal(connection.frames.length, 1);
+  for (const [status, text, code, told] of [
+    [403, JSON.stringify(PROBLEM), "forbidden", /add it to REALTIME_ALLOWED_ORIGINS/],
+    [403, "<html>", "forbidden", /REALTIME_ALLOWED_HOSTS/],
+    [404, JSON.stringify({ detail: "no path" }), "not_found", /check its path prefix/],
+    [401, "", "unauthenticated", /getToken/],
+  ]) {
+    test(`for good (${status} ${code}, ${text.slice(0, 6) || "nothing"}) ends everything that waits, and says why`, () => refusing([[status, text]], async (client, server) => {
+      const query = client.query("orders");
+      const waiting = [query.ready, client.insert("orders", {}), client.settled(at(1)), client.find("orders"), client.events("orders").ready];
+      const ends = waiting.map((one) => assert.rejects(one, ({ code: got, details }) => got === code && details.status === status));
+      await until(() => client.state === "closed", client);
+      await Promise.all(ends);
+      assert.match(client.getSnapshot().reason, told);
+      assert.ok(client.getSnapshot().reason.startsWith(`${server.url}/v1/ws answered ${status}`));
+      await assert.rejects(client.delete("orders", 1), { code });
+      await assert.rejects(client.query("orders").ready, { code });
+      await new Promise((resolve) => setTimeout(resolve, 100)); // one may be on its way
+      const before = server.handshakes();
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      assert.equal(server.handshakes(), before);
+      client.retryNow();
+      await until(() => client.state === "connecting", client);
+      await until(() => client.state === "closed", client);
+      assert.ok(server.handshakes() > before);
+    }));
+  }
+
+  for (const [name, status] of [["would be taken now", 204], ["cannot be served yet", 503], ["is asked of a busy proxy", 502], ["wants something else", 422]]) {
+    test(`that ${name} (${status}) is tried again`, () => refusing([[status, ""]], async (client, server) => {
+      const query = client.query("orders");
+      await until(() => server.handshakes() > 3, { subscribe: (listener) => client.subscribe(listener) });
+      assert.notEqual(client.state, "closed");
+      assert.equal(query.error, null);
+      assert.ok(server.asked.length >= 1);
+    }));
+  }
+
+  test("is asked about once at a time, and ends when the answer becomes final", () => refusing([[503, ""], [503, ""], [403, ""]], async (client, server) => {
+    await until(() => client.state === "closed", client);
+    assert.equal(server.asked.length, 3);
+    assert.ok(server.asked.every((path) => path === "/v1/ws"));
   }));
-
-  test("that could not be had is asked for again", async () => {
-    let asked = 0;
-    const getToken = async () => {
-      asked += 1;
-      if (asked < 3) throw new Error("offline");
-      return "t";
-    };
-    const reasons = [];
-    const service = await Service.start();
-    const client = connect(service.url, { WebSocket, getToken, backoff: { first: 2, longest: 5 } });
-    client.subscribe(({ reason }) => reasons.push(reason));
-    const connection = (await service.connection()).welcome();
-    assert.equal((await connection.next("auth")).token, "t");
-    assert.ok(reasons.includes("getToken failed: offline"));
-    client.close();
-    service.stop();
-  });
 });
 
 describe("when the page comes back", () => {

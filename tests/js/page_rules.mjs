@@ -5,8 +5,10 @@ import { test } from "node:test";
 
 import { at, describe, numberOf, pathsOf, show, timeOf } from "./page/display.js";
 import { changesBetween } from "./page/editor.js";
-import { optionsOf } from "./page/explorer.js";
-import { amount, bars, grouping, nameOf, pathsIn } from "./page/groups.js";
+import { clock, moment } from "./page/format.js";
+import { optionsOf, windowOf } from "./page/explorer.js";
+import { amount, bars, grouping, nameOf, numbersIn, pathsIn } from "./page/groups.js";
+import { refusesWho, rolesIn, why } from "./page/identity.js";
 import { gist } from "./page/inspector.js";
 import { MEASURES, axis, grouped } from "./page/plots.js";
 import { decode, parse } from "./page/realtime/realtime.js";
@@ -31,6 +33,13 @@ test("every type of BSON is shown for what it is", () => {
 test("a long value is cut where the room ends", () => {
   assert.equal(show("x".repeat(200), 10), `${"x".repeat(9)}…`);
   assert.ok(describe(Array.from({ length: 1000 }, (_, n) => n), 40).text.length < 60);
+});
+
+test("a time has its day where that is another one", () => {
+  const now = new Date(2026, 10, 22, 12, 0, 5).getTime();
+  assert.equal(moment(now - 3000, now), "12:00:02");
+  assert.equal(moment(now - 24 * 3600_000, now), `21 Nov 2026, ${clock(now)}`);
+  assert.equal(moment(new Date(2025, 10, 22, 12, 0, 5).getTime(), now), "22 Nov 2025, 12:00:05");
 });
 
 test("numbers and dates are found in all their forms, and in no others", () => {
@@ -90,6 +99,20 @@ test("an aggregate is asked for by its paths, and its rows are bars with the gre
   assert.deepEqual(bars(rows, { by: ["s"], measure: "count", field: "" }).map(({ text }) => text), ["3", "2", "1", "1"]);
 });
 
+test("whether any document has a field is told by the row of everything", () => {
+  assert.equal(numbersIn({ count: 2, sum: { n: 0 }, avg: { n: 0 } }, "sum", "n"), true);
+  assert.equal(numbersIn({ count: 2, sum: { n: 0 }, avg: { n: null } }, "sum", "n"), false);
+  assert.equal(numbersIn({ count: 2, max: { n: "text" }, avg: { n: null } }, "greatest", "n"), true);
+  assert.equal(numbersIn({ count: 2, min: { n: null } }, "least", "n"), false);
+  assert.equal(numbersIn({ count: 0 }, "sum", "n"), null);
+  assert.equal(numbersIn(undefined, "sum", "n"), null);
+});
+
+test("a window has the newest by _id, or the order that was asked for", () => {
+  assert.deepEqual(windowOf({ filter: { a: 1 } }, 100), { filter: { a: 1 }, sort: [["_id", -1]], limit: 100 });
+  assert.deepEqual(windowOf({ sort: { total: 1 } }, 300), { sort: { total: 1 }, limit: 300 });
+});
+
 test("amounts are written for people", () => {
   const cases = [["1234567", "1,234,567"], ["12345.678", "12,345.68"], ["0.012345", "0.01235"], ['{"$numberDecimal": "9.50"}', "9.50"], ["null", "–"],
     ['"text"', "text"], ['{"$date": "2026-11-22T10:00:00Z"}', "2026-11-22T10:00:00.000Z"]];
@@ -107,4 +130,22 @@ test("an axis holds what is drawn", () => {
 test("a frame is told in a few words", () => {
   assert.equal(gist({ type: "changes", channel: 3, changes: [1, 2], more: true }), "channel 3 · 2 changes · more follows");
   assert.equal(gist({ type: "error", id: "w1", code: "duplicate_key" }), "w1 · duplicate_key");
+});
+
+test("a form asks who somebody is where that may mend it, and says why", () => {
+  const error = (code, close, message = "") => ({ code, details: { close }, message });
+  for (const asks of [error("unauthenticated", 4501), error("unauthenticated"), error("forbidden", 4503), error("forbidden", 4504)]) assert.ok(refusesWho(asks));
+  for (const other of [null, error("forbidden"), error("not_found"), error("too_large", 1009)]) assert.ok(!refusesWho(other));
+  assert.equal(why(error("unauthenticated", 4501, "the service closed the connection for good: the token has expired: get a new one (4501)"), true),
+    "Refused: the token has expired: get a new one.");
+  assert.match(why(error("unauthenticated", 4501), false), /asks who you are/);
+  assert.match(why(error("forbidden", 4504), true), /revoked/);
+});
+
+test("roles are those that the token of this principal says", () => {
+  const token = (claims) => `x.${Buffer.from(JSON.stringify(claims)).toString("base64url")}.y`;
+  assert.deepEqual(rolesIn(token({ sub: "änn", roles: ["a", 7, "ü"] }), "änn"), ["a", "ü"]);
+  for (const none of [token({ sub: "bob", roles: ["a"] }), token({ sub: "änn" }), token({ sub: "änn", roles: "a" }), "rtk_key", "", "..", token(null)]) {
+    assert.deepEqual(rolesIn(none, "änn"), []);
+  }
 });

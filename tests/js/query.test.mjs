@@ -273,6 +273,21 @@ describe("what goes wrong", () => {
     assert.deepEqual(ids(query), [1, 2, 3]);
   }));
 
+  test("read again and then ended by a bug it keeps what it showed and comes back by itself, with a snapshot", () => scene({}, async (service, client, connection) => {
+    const { query, id } = await live(client, connection);
+    connection.send({ type: "resync", id, reason: "internal" });
+    await until(() => query.state === "stale", query);
+    connection.send({ type: "unsubscribed", id, code: "internal", message: "a bug; it is logged under 1a2b3c4d", retry: true, position: at(11) });
+    await until(() => query.error !== null, query);
+    assert.deepEqual([query.state, query.error.code, ids(query)], ["stale", "internal", [1, 2, 3]]);
+    const again = await connection.next("subscribe");
+    assert.notEqual(again.id, id);
+    assert.equal("position" in again, false);
+    connection.send({ type: "subscribed", id: again.id, channel: 9, recovered: false, query: "hash" }, { type: "snapshot", id: again.id, documents: [document(9)], first: true, last: true, position: at(12) }, { type: "live", id: again.id, position: at(12) });
+    await until(() => query.state === "live", query);
+    assert.deepEqual([ids(query), query.error], [[9], null]);
+  }));
+
   test("an op of a later version makes it subscribe afresh, showing the old view as stale", () => scene({}, async (service, client, connection) => {
     const { query, id } = await live(client, connection);
     connection.changes(11, { op: "novelty", key: 1 }, { op: "leave", key: 2 });

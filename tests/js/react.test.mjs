@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { createElement, memo, StrictMode, useSyncExternalStore } from "react";
 import { act, create } from "react-test-renderer";
-import { useQuery } from "mongo-realtime/react";
+import { useEvents, useQuery, useStatus } from "mongo-realtime/react";
 import { at, caughtUp, scene } from "./service.mjs";
 
 globalThis.IS_REACT_ACT_ENVIRONMENT = true;
@@ -106,5 +106,134 @@ describe("useQuery", () => {
     const open = connection.frames.reduce((ids, { type, id }) => (type === "subscribe" ? [...ids, id] : ids.filter((each) => each !== id)), []);
     assert.ok(connection.frames.length >= 2);
     assert.deepEqual(open, []);
+  }));
+});
+
+describe("useEvents", () => {
+  const event = (n, time) => ({ op: "insert", collection: "orders", key: n, document: { _id: n }, position: at(time) });
+  const Feed = ({ client, ...options }) => {
+    const { events, state } = useEvents(client, "orders", options);
+    return `${state}: ${events.map(({ key }) => key).join(" ")}`;
+  };
+
+  async function takeUp(client, connection) {
+    const { id, operations } = await connection.next("subscribe");
+    connection.send({ type: "subscribed", id, channel: 7, recovered: false, query: "h" }, { type: "live", id, position: at(10) });
+    await caughtUp(client, connection);
+    return operations;
+  }
+
+  test("shows the newest, calls for each once, and unsubscribes after", () => scene({}, async (service, client, connection) => {
+    const called = [[], []];
+    const props = (index) => ({ client, operations: ["insert"], keep: 2, onEvent: ({ key }) => called[index].push(key) });
+    let page;
+    await acted(async () => {
+      page = create(createElement(Feed, props(0)));
+    });
+    assert.equal(page.toJSON(), "syncing: ");
+    await acted(async () => assert.deepEqual(await takeUp(client, connection), ["insert"]));
+    assert.equal(page.toJSON(), "live: ");
+    await acted(async () => {
+      connection.send({ type: "events", channel: 7, events: [event(1, 11), event(2, 12), event(3, 13)], position: at(13) });
+      await caughtUp(client, connection);
+    });
+    assert.equal(page.toJSON(), "live: 2 3");
+    await acted(() => page.update(createElement(Feed, props(1))));
+    await acted(async () => {
+      connection.send({ type: "events", channel: 7, events: [event(4, 14)], position: at(14) });
+      await caughtUp(client, connection);
+    });
+    assert.deepEqual([page.toJSON(), called], ["live: 3 4", [[1, 2, 3], [4]]]);
+    assert.equal(connection.frames.length, 1);
+    await acted(() => page.unmount());
+    await connection.next("unsubscribe");
+  }));
+
+  test("of other options begins anew, with nothing of before", () => scene({}, async (service, client, connection) => {
+    let page;
+    await acted(() => {
+      page = create(createElement(Feed, { client, filter: { a: 1 } }));
+    });
+    await acted(async () => {
+      await takeUp(client, connection);
+      connection.send({ type: "events", channel: 7, events: [event(1, 11)], position: at(11) });
+      await caughtUp(client, connection);
+    });
+    assert.equal(page.toJSON(), "live: 1");
+    await acted(() => page.update(createElement(Feed, { client, filter: { a: 2 } })));
+    assert.equal(page.toJSON(), "syncing: ");
+    assert.deepEqual((await connection.next("subscribe")).filter, { a: 2 });
+    await acted(() => page.unmount());
+  }));
+
+  test("says why no more can come, and leaves nothing behind in StrictMode", () => scene({}, async (service, client, connection) => {
+    const Failing = () => {
+      const { state, error } = useEvents(client, "orders", { position: at(1), keep: 0 });
+      return `${state}: ${error?.code}`;
+    };
+    let page;
+    await acted(() => {
+      page = create(createElement(StrictMode, null, createElement(Failing)));
+    });
+    await acted(async () => {
+      await caughtUp(client, connection);
+      const { id } = connection.frames.findLast(({ type }) => type === "subscribe");
+      connection.send({ type: "error", id, code: "history_lost", message: "gone", retry: false });
+      await caughtUp(client, connection);
+    });
+    assert.equal(page.toJSON(), "closed: history_lost");
+    await acted(() => page.unmount());
+    await caughtUp(client, connection);
+    const left = connection.frames.reduce((count, { type }) => count + (type === "subscribe" ? 1 : -1), 0);
+    assert.equal(left, 1); // the one that the service has ended itself
+  }));
+});
+
+describe("useStatus", () => {
+  test("follows connection and feed, and renders for nothing else", () => scene({ connect: { backoff: { first: 60_000, longest: 60_000 } } }, async (service, client, connection) => {
+    let renders = 0;
+    const Line = () => {
+      renders += 1;
+      const { state, feed } = useStatus(client);
+      return `${state} ${feed}`;
+    };
+    let page;
+    await acted(() => {
+      page = create(createElement(Line));
+    });
+    assert.equal(page.toJSON(), "live up");
+    await acted(async () => {
+      connection.send({ type: "heartbeat", position: at(20) });
+      await caughtUp(client, connection);
+    });
+    assert.equal(renders, 1);
+    await acted(async () => {
+      connection.send({ type: "status", feed: "degraded", since: { $date: "2026-11-22T19:38:20.711Z" }, reason: "away" });
+      await caughtUp(client, connection);
+    });
+    assert.equal(page.toJSON(), "live degraded");
+    await acted(async () => {
+      const lost = new Promise((resolve) => client.subscribe(({ state }) => state === "reconnecting" && resolve()));
+      connection.cut();
+      await lost;
+    });
+    assert.equal(page.toJSON(), "reconnecting degraded");
+    await acted(() => page.unmount());
+  }));
+});
+
+describe("useQuery of groups", () => {
+  test("gives rows", () => scene({}, async (service, client, connection) => {
+    const Sales = () => useQuery(client, "orders", { group: { by: ["s"], count: true } }).documents.map(({ key, document }) => `${key.s}=${document.count}`).join(" ");
+    let page;
+    await acted(() => {
+      page = create(createElement(Sales));
+    });
+    await acted(async () => {
+      await connection.serve([{ _id: { s: "open" }, count: 3 }, { _id: { s: "paid" }, count: 1 }]);
+      await caughtUp(client, connection);
+    });
+    assert.equal(page.toJSON(), "open=3 paid=1");
+    await acted(() => page.unmount());
   }));
 });

@@ -111,6 +111,7 @@ def frames_of(lines: Sequence[Line], start: str) -> Iterator[Frame]:
         yield {"type": "events", "id": "events", "events": list(moment), "position": position}
 
 
+@pytest.mark.long("500 cuts; shorter runs of both clients are beside it")
 @pytest.mark.timeout(180)
 async def test_500_cuts_show_nothing_that_was_not_so_and_lose_no_event(
     workshop: Path, replica_set: ReplicaSet, record_property: Any

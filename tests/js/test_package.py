@@ -7,6 +7,7 @@ import re
 import tomllib
 from pathlib import Path
 
+from realtime.errors import every_kind
 from tests.js.conftest import CLIENT, HERE, packed, run
 from tests.serving import Service
 
@@ -19,7 +20,7 @@ def test_the_tarball_holds_the_modules_their_types_and_what_to_read(tmp_path: Pa
     modules = {f"package/{file.name}" for file in CLIENT.iterdir() if file.suffix in {".js", ".ts"}}
     assert len(modules) >= 14
     assert set(names) == modules | {"package/package.json", "package/README.md"}
-    assert tarball.stat().st_size < 40_000
+    assert tarball.stat().st_size < 45_000
 
 
 def test_the_package_says_of_itself_what_the_project_does() -> None:
@@ -39,17 +40,38 @@ def test_only_what_is_exported_can_be_had(workshop: Path) -> None:
     told = json.loads(run(["node", "--input-type=module", "-e", script], workshop))
     assert told == {
         "names": "Binary Code Decimal128 Long LongDate MaxKey MinKey ObjectId RealtimeError RegularExpression "
-        "Timestamp Value connect decode encode equal idOf parse stringify",
+        "Timestamp Value connect decode encode entries equal idOf parse stringify",
         "inner": "ERR_PACKAGE_PATH_NOT_EXPORTED",
     }
+
+
+SAMPLES = {"sample.mts": 5, "sample_typed.mts": 52}
+"""How often each expects to be refused."""
 
 
 def test_the_types_take_what_is_right_and_refuse_what_is_wrong(workshop: Path) -> None:
     compiler = workshop / "node_modules" / "typescript" / "bin" / "tsc"
     options = ["--noEmit", "--strict", "--module", "nodenext", "--target", "es2022", "--lib", "es2022,dom"]
-    run(["node", str(compiler), *options, "sample.mts"], workshop)
-    marks = (HERE / "sample.mts").read_text().count("@ts-expect-error")
-    assert marks == 5
+    run(["node", str(compiler), *options, *SAMPLES], workshop)
+    assert {name: (HERE / name).read_text().count("@ts-expect-error") for name in SAMPLES} == SAMPLES
+
+
+def test_the_codes_of_the_types_are_those_of_the_protocol() -> None:
+    types = (CLIENT / "realtime.d.ts").read_text()
+
+    def union(name: str) -> list[str]:
+        declared = re.search(rf"export type {name} =([^;]+);", types)
+        assert declared is not None
+        return re.findall(r'"(\w+)"', declared[1])
+
+    told = union("ProtocolCode")
+    assert sorted(told) == sorted(kind.code for kind in every_kind())
+    assert len(told) >= 20
+    own = union("ClientCode")
+    assert not set(own) & set(told)
+    said = {code for file in CLIENT.glob("*.js") for code in re.findall(r'code: "(\w+)"', file.read_text())}
+    assert said >= set(own)
+    assert said <= {*own, *told}
 
 
 def test_every_export_has_a_type() -> None:

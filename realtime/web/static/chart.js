@@ -231,7 +231,7 @@ export function stretch(bar, part) {
   bar.style.transform = `scaleX(${Math.min(1, Math.max(0, part || 0)).toFixed(3)})`;
 }
 
-/** One bar each for `{key, name, note, value, text, extra}`, in the order given; those that move slide to their place. */
+/** One bar each for `{key, name, note, value, text, extra}`, in the order given; those that move fade in at their place. */
 export class BarList {
   #list;
   #rows = new Map();
@@ -252,7 +252,7 @@ export class BarList {
     rows.forEach((row, index) => {
       if (this.#list.children[index] !== row) this.#list.insertBefore(row, this.#list.children[index] ?? null);
     });
-    if (!calm()) rows.forEach((row, index) => slide(row, before.get(row), index));
+    if (!calm()) rows.forEach((row, index) => appear(row, before.get(row), index));
   }
 
   #row(item, top) {
@@ -275,8 +275,7 @@ function barRow() {
   return element("li", {}, name, element("span", { class: "bar-extra" }), element("span", { class: "bar-value" }), track);
 }
 
-function slide(row, before, now) {
-  if (before === undefined || before === now) return;
-  const distance = (before - now) * row.offsetHeight;
-  row.animate([{ transform: `translateY(${distance}px)` }, { transform: "none" }], { duration: 260, easing: "ease-out" });
+// A row that slides to its place lies on top of those that it passes, and nobody can read either.
+function appear(row, before, now) {
+  if (before !== undefined && before !== now) row.animate([{ opacity: 0.25 }, { opacity: 1 }], { duration: 260, easing: "ease-out" });
 }

@@ -8,14 +8,16 @@ const OPERATIONS = ["insert", "delete", "drop", "rename", "dropDatabase"]; // up
 export class CollectionCounts {
   #client;
   #told;
-  #counts = null; // name → count, or null before the first answer
+  #token;
+  #counts = null; // name → {count, position}, or null before the first answer
   #events = null;
   #reading = false;
   #timer = null;
 
-  /** `told(collections, problem)`: [{name, count}] by name, or null before there are any; why they cannot be had. */
-  constructor(client, told) {
+  /** `token()`: whose list it is, or null; `told(collections, problem)`: [{name, count}] by name, or null before there are any; why they cannot be had. */
+  constructor(client, token, told) {
     this.#client = client;
+    this.#token = token;
     this.#told = told;
     setInterval(() => !document.hidden && this.read(), READ_EVERY);
   }
@@ -26,10 +28,12 @@ export class CollectionCounts {
     this.#reading = true;
     let problem = null;
     try {
-      const response = await fetch(new URL("v1/collections", document.baseURI), { cache: "no-store" });
+      const token = this.#token();
+      const headers = token === null ? {} : { Authorization: `Bearer ${token}` };
+      const response = await fetch(new URL("v1/collections", document.baseURI), { cache: "no-store", headers });
       const body = await response.json();
       if (!response.ok) throw new Error(body.detail ?? body.title ?? `the service answered ${response.status}`);
-      this.#counts = new Map(body.collections.map(({ name, count }) => [name, count]));
+      this.#counts = new Map(body.collections.map(({ name, count, position }) => [name, { count, position }]));
       this.#listen();
     } catch (error) {
       problem = `The list of collections cannot be read: ${error.message}. A name can be typed below.`;
@@ -44,13 +48,15 @@ export class CollectionCounts {
     this.#events.subscribe((event) => this.#take(event), () => this.#soon(READ_EVERY));
   }
 
-  #take({ op, collection }) {
+  #take({ op, collection, position }) {
     const step = op === "insert" ? 1 : op === "delete" ? -1 : 0;
-    if (step === 0 || !this.#counts.has(collection)) {
+    const counted = this.#counts.get(collection);
+    if (step === 0 || counted === undefined) {
       this.#soon(500); // another collection, or one that is gone
       return;
     }
-    this.#counts.set(collection, Math.max(0, this.#counts.get(collection) + step));
+    if (position <= counted.position) return; // it was told late, and is in the count already
+    counted.count = Math.max(0, counted.count + step);
     this.#soonTold();
   }
 
@@ -65,7 +71,7 @@ export class CollectionCounts {
   #soonTold = onceAFrame(() => this.#tell(null));
 
   #tell(problem) {
-    const all = this.#counts === null ? null : [...this.#counts].map(([name, count]) => ({ name, count }));
+    const all = this.#counts === null ? null : [...this.#counts].map(([name, { count }]) => ({ name, count }));
     all?.sort((one, other) => (one.name < other.name ? -1 : 1));
     this.#told(all, problem);
   }

@@ -1,6 +1,6 @@
 // Values for people: what a value is, in as few characters as it takes. Pure.
 
-import { Binary, Decimal128, Long, LongDate, ObjectId, Value } from "./realtime/realtime.js";
+import { Binary, Decimal128, Long, LongDate, ObjectId, Value, entries } from "./realtime/realtime.js";
 
 const hex = (bytes) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 
@@ -22,8 +22,8 @@ function typed(value) {
 function nested(value, room) {
   const parts = [];
   let used = 2;
-  const entries = Array.isArray(value) ? value.map((item) => [null, item]) : Object.entries(value);
-  for (const [name, item] of entries) {
+  const fields = Array.isArray(value) ? value.map((item) => [null, item]) : entries(value);
+  for (const [name, item] of fields) {
     if (used > room) {
       parts.push("…");
       break;

@@ -2,7 +2,7 @@
 
 import { find, put, say } from "./dom.js";
 import { show } from "./display.js";
-import { equal, parse, stringify } from "./realtime/realtime.js";
+import { entries, equal, parse, stringify } from "./realtime/realtime.js";
 
 const EMPTY = "{\n  \n}";
 const plain = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
@@ -12,18 +12,15 @@ const plain = (value) => typeof value === "object" && value !== null && !Array.i
  * are removed, and nothing else is touched. Null where nothing differs; `{problem}` where no update can do it.
  */
 export function changesBetween(before, after) {
-  const set = {};
-  const unset = {};
-  for (const [name, value] of Object.entries(after)) {
-    if (!Object.hasOwn(before, name) || !equal(before[name], value)) set[name] = value;
-  }
-  for (const name of Object.keys(before)) if (!Object.hasOwn(after, name)) unset[name] = "";
-  if ("_id" in set || "_id" in unset) return { problem: "The _id of a document cannot change: insert another one and delete this.", field: "_id" };
-  const names = [...Object.keys(set), ...Object.keys(unset)];
+  const set = entries(after).filter(([name, value]) => !Object.hasOwn(before, name) || !equal(before[name], value));
+  const unset = Object.keys(before).filter((name) => !Object.hasOwn(after, name)).map((name) => [name, ""]);
+  const names = [...set, ...unset].map(([name]) => name);
+  if (names.includes("_id")) return { problem: "The _id of a document cannot change: insert another one and delete this.", field: "_id" };
   const odd = names.find((name) => name === "" || name.includes(".") || name.startsWith("$"));
   if (odd !== undefined) return { problem: `A field named ${JSON.stringify(odd)} cannot be set from here.`, field: odd };
   if (names.length === 0) return null;
-  return { ...(Object.keys(set).length > 0 && { $set: set }), ...(Object.keys(unset).length > 0 && { $unset: unset }) };
+  // `fromEntries`, because `__proto__` is a name like all others here.
+  return { ...(set.length > 0 && { $set: Object.fromEntries(set) }), ...(unset.length > 0 && { $unset: Object.fromEntries(unset) }) };
 }
 
 export class Editor {

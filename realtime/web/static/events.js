@@ -3,6 +3,7 @@
 import { show } from "./display.js";
 import { element, find, onceAFrame, put, say } from "./dom.js";
 import { clock, count, plural } from "./format.js";
+import { Problem } from "./problem.js";
 import { parse, stringify } from "./realtime/realtime.js";
 
 const MOST_KEPT = 500;
@@ -18,6 +19,8 @@ export class EventsPanel {
   #client;
   #host;
   #events = null;
+  #collection = null; // whose events are kept
+  #problem = new Problem(find("events-form"), "events-problem", ["events-collection", "events-filter"]);
   #kept = []; // {number, event, text}, newest first
   #drawn = new Map(); // number → node
   #open = new Set(); // numbers of those that are unfolded
@@ -56,21 +59,31 @@ export class EventsPanel {
     return this.#kept.length > 0;
   }
 
-  /** `{collection, filter}` as typed; collection "*" is all of them. */
+  /** What is open, for the window's title. */
+  get title() {
+    return this.#collection === "*" ? "all collections" : this.#collection ?? "";
+  }
+
+  /** `{collection, filter}` as typed; collection "*" is all of them. What is kept of another collection goes. */
   watch({ collection, filter = "" }) {
     find("events-collection").value = collection;
     find("events-filter").value = filter;
+    if (this.#collection !== (collection || "*")) {
+      this.stop();
+      this.#clear();
+      this.#collection = collection || "*";
+    }
     const options = { operations: [...OPERATIONS, "drop", "rename", "dropDatabase"] };
     const chosen = OPERATIONS.filter((name) => find(`events-${name}`).checked);
     if (chosen.length < OPERATIONS.length) options.operations = chosen;
-    if (chosen.length === 0) return this.#complain("Choose at least one operation.", "events-operations");
+    if (chosen.length === 0) return this.#problem.tell("Choose at least one operation.");
     try {
       if (filter !== "") options.filter = parse(filter);
     } catch (error) {
-      return this.#complain(`Not valid JSON: ${error.message}`, "events-filter");
+      return this.#problem.tell(`Not valid JSON: ${error.message}`, "events-filter");
     }
     this.stop();
-    this.#complain(null);
+    this.#problem.clear();
     this.#events = this.#client.events(collection || "*", options);
     this.#events.subscribe((event) => this.#take(event), (error) => this.#fail(error));
     this.#host.chosen({ collection: collection || "*", filter });
@@ -94,14 +107,8 @@ export class EventsPanel {
 
   #fail(error) {
     if (error === null || error.code === "closed") return;
-    this.#complain(`${error.code}: ${error.message}`, "events-filter");
+    this.#problem.tell(`${error.code}: ${error.message}`, "events-filter");
     this.#host.sign();
-  }
-
-  #complain(text, field) {
-    find("events-problem").hidden = text === null;
-    say(find("events-problem"), text ?? "");
-    for (const id of ["events-collection", "events-filter"]) put(find(id), "aria-invalid", String(text !== null && id === field));
   }
 
   #pause(paused) {

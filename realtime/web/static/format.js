@@ -27,6 +27,12 @@ export const plural = (value, one, many) => `${count(value)} ${value === 1 ? one
 /** Local wall-clock time, 24 hours. */
 export const clock = (milliseconds) => new Date(milliseconds).toLocaleTimeString("en-GB");
 
+/** The same, with the day where that is not today's. */
+export function moment(milliseconds, now = Date.now()) {
+  const day = (time) => new Date(time).toLocaleDateString("en-GB", { day: "numeric", month: "short", year: "numeric" });
+  return day(milliseconds) === day(now) ? clock(milliseconds) : `${day(milliseconds)}, ${clock(milliseconds)}`;
+}
+
 /** The smallest of 1, 2, 5 × 10^n at or above `value`. */
 export function niceCeiling(value) {
   if (!(value > 0)) return 1;

@@ -54,7 +54,16 @@ export function bars(rows, { by, measure, field, unit = ["document", "documents"
   return items.sort((one, other) => rank(other) - rank(one) || (one.name < other.name ? -1 : 1));
 }
 
-/** `host.counted(changes)`, `host.sign()`; `host.complain(text or null)`: where something is wrong with what was asked. */
+const MEANT = { least: "value", greatest: "value" }; // of any type, where the others are of numbers
+
+/** Whether any document has what is measured at a field, by the row of everything; null where there is no document. */
+export function numbersIn(all, measure, field) {
+  if (all === undefined || numberOf(all.count) === 0) return null;
+  const found = all[measure in MEANT ? ASKED[measure] : "avg"]?.[field];
+  return found !== null && found !== undefined;
+}
+
+/** `host.counted(changes)`, `host.sign()`; `host.problem`: the form's, where something is wrong with what was asked. */
 export class GroupBars {
   #client;
   #host;
@@ -86,9 +95,11 @@ export class GroupBars {
   watch(collection, options, { by, measure, fields }) {
     this.stop();
     this.#asked = { by, measure, fields: measure === "count" ? [""] : fields };
-    const ask = (paths) => this.#client.query(collection, { ...options, group: grouping(paths, measure, fields) });
-    this.#queries = by.length === 0 ? [ask([])] : [ask(by), ask([])];
-    this.#begin();
+    const ask = (group) => this.#client.query(collection, { ...options, group });
+    // A sum of nothing is 0, and so is one of zeros: the average alone says whether there was a number.
+    const all = { ...grouping([], measure, fields), ...(measure === "count" ? {} : { avg: fields }) };
+    this.#queries = by.length === 0 ? [ask(all)] : [ask(grouping(by, measure, fields)), ask(all)];
+    this.#begin(collection);
     for (const query of this.#queries) query.subscribe((changes) => this.#hear(query, changes));
   }
 
@@ -98,11 +109,11 @@ export class GroupBars {
     find("bars-board").hidden = true;
   }
 
-  #begin() {
+  #begin(collection) {
     const { measure, fields } = this.#asked;
     this.#cards = fields.map((field) => {
       const list = element("ol", { class: "bars" });
-      const title = measure === "count" ? "count" : `${measure} of ${field}`;
+      const title = `${collection}: ${measure === "count" ? "count" : `${measure} of ${field}`}`;
       const note = element("p", { class: "aside" });
       const card = element("section", { class: "card", "data-field": field }, element("header", {}, element("h2", {}, title), note), list);
       return { field, card, note, bars: new BarList(list) };
@@ -114,22 +125,24 @@ export class GroupBars {
   #hear(query, changes) {
     if (!this.#queries.includes(query)) return;
     this.#host.counted(changes);
-    if (query.error !== null) this.#host.complain(`${query.error.code}: ${query.error.message}`);
+    if (query.error !== null) this.#host.problem.tell(`${query.error.code}: ${query.error.message}`, "plot-group", query);
+    else if (query.state === "live") this.#host.problem.well(query);
     this.#schedule();
     this.#host.sign();
   }
 
   #draw() {
     const [groups, all] = [this.#queries[0].documents, this.#queries.at(-1).documents[0]?.document];
+    const { measure } = this.#asked;
     find("bars-board").hidden = false;
-    this.#host.complain(null);
     this.#drawTiles(groups.length, all ?? { count: 0 });
     for (const { field, note, bars: list } of this.#cards) {
-      const items = bars(groups, { ...this.#asked, field });
+      const absent = measure !== "count" && numbersIn(all, measure, field) === false;
+      const items = absent ? [] : bars(groups, { ...this.#asked, field });
       const most = items.reduce((greatest, { value }) => Math.max(greatest, Math.abs(value) || 0), 0);
       list.draw(items.slice(0, MOST_BARS).map((item) => ({ ...item, value: Math.abs(item.value) })), most || 1);
       const left = items.length - MOST_BARS;
-      say(note, items.length === 0 ? "No documents." : left > 0 ? `${count(left)} smaller ones are not drawn` : "");
+      say(note, absent ? `No document has a ${MEANT[measure] ?? "number"} at ${field}.` : items.length === 0 ? "No documents." : left > 0 ? `${count(left)} smaller ones are not drawn` : "");
     }
   }
 
@@ -137,7 +150,9 @@ export class GroupBars {
     const { by, measure, fields } = this.#asked;
     const told = [["documents", all.count]];
     if (by.length > 0) told.unshift(["groups", groups]);
-    if (measure !== "count") for (const field of fields) told.push([`${measure} of ${field}`, valueIn(all, measure, field)]);
+    if (measure !== "count") for (const field of fields) {
+      told.push([`${measure} of ${field}`, numbersIn(all, measure, field) === false ? null : valueIn(all, measure, field)]);
+    }
     const list = find("bars-tiles");
     while (list.children.length < told.length) list.append(element("li", { class: "tile" }, element("span", { class: "label" }), element("strong")));
     told.forEach(([name, value], index) => {

@@ -2,6 +2,7 @@
 
 import { show } from "./display.js";
 import { element, find, onceAFrame, put, say } from "./dom.js";
+import { write } from "./realtime/names.js";
 import { clock, count, plural } from "./format.js";
 
 const MOST_KEPT = 300;
@@ -84,7 +85,7 @@ export class Inspector {
       element("span", { class: "op" }, frame.type), element("span", { class: "about" }, gist(frame)));
     const details = element("details", {}, summary);
     details.addEventListener("toggle", () => {
-      if (details.open && details.children.length === 1) details.append(element("pre", { tabindex: "0" }, JSON.stringify(frame, null, 2)));
+      if (details.open && details.children.length === 1) details.append(element("pre", { tabindex: "0" }, write(frame, 2)));
     });
     return element("li", { "data-direction": direction, "data-type": frame.type }, details);
   }

@@ -3,7 +3,7 @@
 import { BarList, ChartCard, WINDOW, stretch } from "./chart.js";
 import { element, find, onceAFrame, put, say } from "./dom.js";
 import { numberOf, show, timeOf } from "./display.js";
-import { byteCeiling, byteTick, bytes, percent, perSecond, plural } from "./format.js";
+import { byteCeiling, byteTick, bytes, moment, percent, perSecond, plural } from "./format.js";
 
 const SILENT = 3_000; // ms without a new sample after which the writer counts as stopped
 const CORES_DRAWN = 16; // more lines than that are a blur, and more bars a wall
@@ -157,18 +157,18 @@ export class MachinePanel {
     if (this.#arrival === null || newest.at !== this.#arrival.at) {
       this.#arrival = { at: newest.at, here: performance.now() };
     }
-    this.#tellNewest(new Date(newest.at).toISOString());
+    this.#tellNewest(newest.at);
     for (const { key, fields } of CARDS) this.#cards.get(key).tell(fields.map((field) => newest[field]), NOTES[key](newest));
     this.#schedule();
     this.#tellSilence();
   }
 
-  #tellNewest(time) {
+  #tellNewest(at) {
     const label = find("newest-at");
-    say(label, time ?? "–");
-    for (const name of ["datetime", "data-at"]) {
-      if (time === null) label.removeAttribute(name);
-      else put(label, name, time);
+    say(label, at === null ? "–" : moment(at));
+    for (const name of ["datetime", "data-at", "title"]) {
+      if (at === null) label.removeAttribute(name);
+      else put(label, name, new Date(at).toISOString());
     }
   }
 

@@ -5,6 +5,7 @@ import { find, put } from "./dom.js";
 import { Editor } from "./editor.js";
 import { EventsPanel } from "./events.js";
 import { ExplorerPanel } from "./explorer.js";
+import { Credentials, Identity } from "./identity.js";
 import { Inspector } from "./inspector.js";
 import { MachinePanel } from "./machine.js";
 import { PlotsPanel } from "./plots.js";
@@ -14,8 +15,10 @@ import { StatusLine } from "./status.js";
 
 const PATHS = { machine: "machine", shop: "shop", collections: "explorer", events: "events", charts: "plots", frames: "frames" };
 
+const credentials = new Credentials(); // first of all: the address may hold one
 // The service that served this page, whatever prefix it lives under.
-const client = connect(document.baseURI);
+const client = connect(document.baseURI, { getToken: () => credentials.token });
+const identity = new Identity(client, credentials);
 const status = new StatusLine(client);
 const inspector = new Inspector(client);
 const editor = new Editor(client, decode);
@@ -38,13 +41,15 @@ const panels = {
 };
 let shown = null; // the name of a panel, or null while it is not known
 let listed = null; // the collections as last read
+const remembered = new Map(); // panel → the address of what it shows
 
-const counts = new CollectionCounts(client, (collections, problem) => {
+const counts = new CollectionCounts(client, () => credentials.token, (collections, problem) => {
   listed = collections ?? listed;
   find("tab-machine").hidden = !hasMachine() && shown !== "machine";
   find("tab-shop").hidden = !hasShop() && shown !== "shop";
-  panels.explorer.offer(listed ?? [], problem);
+  panels.explorer.offer(listed, problem);
   if (listed !== null || problem !== null) settle();
+  tabInSight(); // others have come to its left
 });
 
 client.subscribe(({ state }) => {
@@ -53,8 +58,30 @@ client.subscribe(({ state }) => {
 });
 
 function refresh() {
+  identity.refresh();
   const panel = shown === null || shown === "frames" ? null : panels[shown];
   status.refresh({ silent: panel?.silentFor ?? null, news: shown === "shop" ? "order" : "sample", panel });
+  const parts = shown === null ? [] : [panels[shown].title, find(`tab-${shown}`).textContent];
+  document.title = [...parts, "realtime"].filter((part) => part).join(" – ");
+}
+
+// Tabs that have no room scroll, as on a phone; the page itself stays where it is.
+function tabInSight() {
+  const tab = shown === null ? null : find(`tab-${shown}`);
+  const bar = find("tabs");
+  tellMoreTabs();
+  if (tab === null || bar.scrollWidth <= bar.clientWidth) return;
+  const [left, right] = [tab.offsetLeft - bar.offsetLeft, tab.offsetLeft - bar.offsetLeft + tab.offsetWidth];
+  if (left < bar.scrollLeft || right > bar.scrollLeft + bar.clientWidth) bar.scrollLeft = (left + right - bar.clientWidth) / 2;
+}
+
+// At which sides there are more of them than are to be seen.
+function tellMoreTabs() {
+  const bar = find("tabs");
+  const hidden = bar.scrollWidth - bar.clientWidth;
+  const sides = [bar.scrollLeft > 1 ? "left" : "", bar.scrollLeft < hidden - 1 ? "right" : ""].filter((side) => side);
+  if (sides.length > 0) put(bar, "data-more", sides.join(" "));
+  else bar.removeAttribute("data-more");
 }
 
 // --- which panel: the address says so, or what there is ---------------------------------------------------------
@@ -80,6 +107,7 @@ function show(name) {
     else find(`tab-${each}`).removeAttribute("aria-current");
   }
   panels[name].start?.();
+  tabInSight();
   refresh();
 }
 
@@ -91,15 +119,17 @@ function follow() {
   }
   const { panel, asked } = wanted;
   show(panel);
-  if (panel === "explorer" && asked.collection && !panels.explorer.filled) panels.explorer.watch(asked);
+  if (panel === "explorer" && asked.collection && panels.explorer.title === "") panels.explorer.watch(asked);
   else if (panel === "explorer" && asked.collection) panels.explorer.follow(asked);
-  if (panel === "events" && !panels.events.running) panels.events.watch({ collection: "*", ...asked });
-  if (panel === "plots" && asked.collection && !panels.plots.running) panels.plots.watch(asked);
+  const other = asked.collection && location.hash !== remembered.get(panel);
+  if (panel === "events" && (other || !panels.events.running)) panels.events.watch({ collection: "*", ...asked });
+  if (panel === "plots" && (other || (asked.collection && !panels.plots.running))) panels.plots.watch(asked);
 }
 
 function remember(path, typed) {
   const given = Object.entries(typed).filter(([, text]) => text !== "" && text !== undefined);
   const wanted = `#/${path}?${new URLSearchParams(given)}`;
+  remembered.set(PATHS[path], wanted);
   if (PATHS[path] === shown && location.hash !== wanted) history.replaceState(null, "", wanted);
   find(`tab-${PATHS[path]}`).setAttribute("href", wanted); // so that the way back from another panel leads to it
 }
@@ -122,5 +152,7 @@ document.querySelector(".skip").addEventListener("click", (event) => {
   find("main").focus();
 });
 window.addEventListener("hashchange", follow);
+new ResizeObserver(tabInSight).observe(find("tabs"));
+find("tabs").addEventListener("scroll", tellMoreTabs, { passive: true });
 setInterval(refresh, 500);
 follow();

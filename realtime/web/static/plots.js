@@ -5,6 +5,7 @@ import { at, numberOf, pathsOf, show } from "./display.js";
 import { element, find, put, say } from "./dom.js";
 import { count, niceCeiling, plural } from "./format.js";
 import { ASKED, GroupBars, pathsIn } from "./groups.js";
+import { Problem } from "./problem.js";
 import { parse } from "./realtime/realtime.js";
 
 const EVERY = 1_000; // ms between two points
@@ -61,6 +62,7 @@ export class PlotsPanel {
   });
   #chosen = null;
   #bars;
+  #problem = new Problem(find("plot-form"), "plot-problem", ["plot-collection", "plot-filter", "plot-value", "plot-group"]);
 
   constructor(client, host) {
     this.#client = client;
@@ -73,7 +75,7 @@ export class PlotsPanel {
     this.#bars = new GroupBars(client, {
       counted: (changes) => host.counted(changes),
       sign: () => host.sign(),
-      complain: (text) => this.#complain(text, "plot-group"),
+      problem: this.#problem,
     });
     for (const id of ["plot-measure", "plot-as"]) {
       find(id).addEventListener("change", () => this.#offerMeasures() && this.running && this.watch(this.#typed()));
@@ -93,13 +95,22 @@ export class PlotsPanel {
     return this.#bars.running ? this.#bars.filled : this.#lines.size > 0;
   }
 
+  /** What is open, for the window's title. */
+  get title() {
+    if (!this.running) return "";
+    const { collection, value, measure } = this.#asked;
+    return `${collection}: ${measure === "count" ? "count" : `${measure} of ${value}`}`;
+  }
+
+  /** What is drawn stays until the new one is, if it is of the same collection. */
   watch(asked) {
     const { collection, filter = "", value = "", group = "", as = "lines" } = asked;
     const measure = as === "bars" && !Object.hasOwn(ASKED, asked.measure) ? "count" : asked.measure ?? "latest";
     for (const [id, text] of Object.entries({ collection, filter, value, group, as, measure })) find(`plot-${id}`).value = text;
     this.#offerMeasures();
-    if (collection === "") return this.#complain("Which collection?", "plot-collection");
-    if (value === "" && measure !== "count") return this.#complain("Which field? One that holds numbers, like total.", "plot-value");
+    if (collection === "") return this.#problem.tell("Which collection?", "plot-collection");
+    if (this.#asked?.collection !== collection) this.#leave(collection);
+    if (value === "" && measure !== "count") return this.#problem.tell("Which field? One that holds numbers, like total.", "plot-value");
     if (as === "bars") return this.#watchBars({ collection, filter, value, group, measure, as });
     this.#bars.stop();
     const again = this.#query !== null && this.#asked.collection === collection && this.#asked.filter === filter;
@@ -107,11 +118,13 @@ export class PlotsPanel {
       const options = filter === "" ? {} : { filter: parse(filter) };
       if (!again) this.#begin(collection, options);
     } catch (error) {
-      return this.#complain(`Not valid JSON: ${error.message}`, "plot-filter");
+      return this.#problem.tell(`Not valid JSON: ${error.message}`, "plot-filter");
     }
-    this.#complain(null);
+    this.#problem.clear();
     this.#asked = { collection, filter, value, group, measure };
     this.#lines.clear();
+    find("plot-card").hidden = true;
+    find("plot-empty").hidden = false;
     this.#host.chosen(this.#asked);
     this.#step();
     return undefined;
@@ -123,16 +136,25 @@ export class PlotsPanel {
     this.#bars.stop();
   }
 
+  #leave(collection) {
+    this.stop();
+    this.#asked = null;
+    find("plot-card").hidden = true;
+    find("plot-empty").hidden = false;
+    say(find("plot-empty"), `Reading ${collection}…`);
+    for (const id of ["plot-numbers", "plot-groups"]) this.#suggest(id, []);
+  }
+
   #watchBars(asked) {
     const { collection, filter, value, group, measure } = asked;
     let options;
     try {
       options = filter === "" ? {} : { filter: parse(filter) };
     } catch (error) {
-      return this.#complain(`Not valid JSON: ${error.message}`, "plot-filter");
+      return this.#problem.tell(`Not valid JSON: ${error.message}`, "plot-filter");
     }
     this.stop();
-    this.#complain(null);
+    this.#problem.clear();
     find("plot-card").hidden = find("plot-empty").hidden = true;
     this.#asked = asked;
     this.#lines.clear();
@@ -163,7 +185,8 @@ export class PlotsPanel {
     query.subscribe((changes) => {
       if (query !== this.#query) return;
       this.#host.counted(changes);
-      if (query.error !== null) this.#complain(`${query.error.code}: ${query.error.message}`, "plot-filter");
+      if (query.error !== null) this.#problem.tell(`${query.error.code}: ${query.error.message}`, "plot-filter", query);
+      else if (query.state === "live") this.#problem.well(query);
       this.#note(changes);
       this.#host.sign();
     });
@@ -220,8 +243,8 @@ export class PlotsPanel {
     const series = Array.from({ length: MOST_LINES }, () => []);
     for (const { style, points } of this.#lines.values()) series[style] = points;
     this.#chart.draw(series, now);
-    const { value, measure } = this.#asked;
-    const title = measure === "count" ? "count" : `${measure} of ${value}`;
+    const { value } = this.#asked;
+    const title = this.title;
     say(find("plot-title"), title);
     this.#tellLegend();
     const more = groups - this.#lines.size;
@@ -272,16 +295,14 @@ export class PlotsPanel {
       for (const [path, value] of pathsOf(document)) (Number.isNaN(numberOf(value)) ? others : numbers).add(path);
     }
     for (const [id, paths] of [["plot-numbers", [...numbers]], ["plot-groups", [...others, ...numbers]]]) {
-      const wanted = paths.join("\u0000");
-      if (find(id).dataset.paths === wanted) continue;
-      find(id).dataset.paths = wanted;
-      find(id).replaceChildren(...paths.map((path) => element("option", { value: path })));
+      this.#suggest(id, paths);
     }
   }
 
-  #complain(text, field) {
-    find("plot-problem").hidden = text === null;
-    say(find("plot-problem"), text ?? "");
-    for (const id of ["plot-collection", "plot-filter", "plot-value", "plot-group"]) put(find(id), "aria-invalid", String(text !== null && id === field));
+  #suggest(id, paths) {
+    const wanted = paths.join("\u0000");
+    if (find(id).dataset.paths === wanted) return;
+    find(id).dataset.paths = wanted;
+    find(id).replaceChildren(...paths.map((path) => element("option", { value: path })));
   }
 }

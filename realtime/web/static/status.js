@@ -2,6 +2,7 @@
 
 import { find, put, say } from "./dom.js";
 import { clock, positionSeconds } from "./format.js";
+import { refusesWho } from "./identity.js";
 
 const RATE_WINDOW = 5; // s
 
@@ -78,13 +79,14 @@ export class StatusLine {
   }
 
   #tellLink() {
-    const { state: name, reason } = this.#link;
-    const text = name === "reconnecting" ? `reconnecting in ${this.#wait()} s` : name === "closed" ? `closed: ${reason}` : name;
+    const { state: name, reason, error } = this.#link;
+    const nobody = name === "closed" && refusesWho(error); // the form says it
+    const text = nobody ? "signed out" : name === "reconnecting" ? `reconnecting in ${this.#wait()} s` : name === "closed" ? `closed: ${reason}` : name;
     say(find("status-connection"), text);
     put(find("status-connection"), "data-state", name);
     const since = this.staleSince === null ? "" : ` What you see is stale since ${clock(this.staleSince)}.`;
     const retrying = name === "reconnecting" || (name === "connecting" && reason !== "");
-    find("notice-link").hidden = !(retrying || name === "closed");
+    find("notice-link").hidden = nobody || !(retrying || name === "closed");
     const next = name === "reconnecting" ? ` Trying again in ${this.#wait()} s.` : " Trying now.";
     const told = name === "closed"
       ? `The service closed the connection: ${reason}. It will not be tried again by itself.${since}`

@@ -48,6 +48,10 @@ export class Events extends Subscription {
     return this.#position;
   }
 
+  get channel() {
+    return this.#channel;
+  }
+
   get reachedPosition() {
     return this.#received;
   }

@@ -6,6 +6,7 @@
 // of groups nothing is foreseen.
 
 import { decode, equal } from "./ejson.js";
+import { put } from "./names.js";
 import { Value } from "./values.js";
 
 const UPDATES = new Set(["$set", "$unset", "$inc"]);
@@ -133,7 +134,7 @@ export function equalities(filter) {
     && !(value instanceof Value && String(value).startsWith("/"));
   if (!wanted.every(plain)) return null;
   return (document) => wanted.every(([path, value]) => {
-    const found = path.split(".").reduce((inner, name) => (isPlain(inner) ? inner[name] : undefined), document);
+    const found = path.split(".").reduce((inner, name) => (isPlain(inner) ? own(inner, name) : undefined), document);
     return equal(found, value) || (Array.isArray(found) && found.some((element) => equal(element, value)));
   });
 }
@@ -160,7 +161,7 @@ function updateSteps(update, document) {
     if (!UPDATES.has(operator) || !isPlain(paths)) return null;
     for (const [path, operand] of Object.entries(paths)) {
       // The sum and not the step: the truth may come before the answer, and would be counted up once more.
-      const value = operator === "$set" ? operand : operator === "$unset" ? undefined : sum(at(document, path.split(".")), operand);
+      const value = operator === "$set" ? operand : operator === "$unset" ? undefined : sum(valueAt(document, path.split(".")), operand);
       if (value === null && operator === "$inc") return null;
       if (assign(document, path.split("."), value) === null) return null;
       steps.push({ path, value });
@@ -174,17 +175,22 @@ function sum(value, step) {
   return (value ?? 0) + step;
 }
 
-const at = (value, path) => path.reduce((inner, name) => (typeof inner === "object" && inner !== null ? inner[name] : undefined), value);
+// `constructor` and `__proto__` are names like all others in a document.
+const own = (container, name) => (Object.hasOwn(container, name) ? container[name] : undefined);
+
+/** The value at a path, given as names. */
+export const valueAt = (value, path) =>
+  path.reduce((inner, name) => (typeof inner === "object" && inner !== null ? own(inner, name) : undefined), value);
 
 /** A copy with `value` at `path`, sharing what lies off the path; null where there is no such place. */
 function assign(container, [name, ...rest], value) {
   if (container === undefined && value === undefined) return undefined;
   if (container !== undefined && !isPlain(container) && !Array.isArray(container)) return null;
   if (Array.isArray(container) && !(/^\d+$/.test(name) && Number(name) < container.length)) return null;
-  const inner = rest.length === 0 ? value : assign(container?.[name], rest, value);
+  const inner = rest.length === 0 ? value : assign(container === undefined ? undefined : own(container, name), rest, value);
   if (inner === null && rest.length > 0) return null;
   const copy = Array.isArray(container) ? [...container] : { ...container };
   if (inner === undefined && !Array.isArray(copy)) delete copy[name];
-  else copy[name] = inner ?? null; // an unset element of an array is null, as in MongoDB
+  else put(copy, name, inner ?? null); // an unset element of an array is null, as in MongoDB
   return Object.freeze(copy);
 }

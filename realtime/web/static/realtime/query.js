@@ -1,6 +1,7 @@
 // A live query: the rows that the service keeps true, with what this client wrote and has not heard back of.
 
 import { encode } from "./ejson.js";
+import { unsure } from "./names.js";
 import { Edits } from "./optimistic.js";
 import { Subscription } from "./subscription.js";
 import { View } from "./view.js";
@@ -13,6 +14,7 @@ export class Query extends Subscription {
   #view = new View();
   #request;
   #edits;
+  #grouped;
   #snapshot = null;
   #shown = null; // the rows of the snapshot, for as long as only the state changes
 
@@ -22,6 +24,8 @@ export class Query extends Subscription {
     for (const name of OPTIONS) if (options[name] !== undefined) this.#request[name] = encode(options[name]);
     const unknown = Object.keys(options).find((name) => !OPTIONS.includes(name));
     if (unknown !== undefined) throw new TypeError(`a query has no option ${unknown}; there are: ${OPTIONS.join(", ")}`);
+    if (unsure(this.#request.sort)) throw new TypeError('JavaScript puts names like numbers first: give a list as `sort`, [["total", -1], ["1", 1]]');
+    this.#grouped = options.group !== undefined;
     this.#edits = new Edits(this.#request);
   }
 
@@ -51,8 +55,17 @@ export class Query extends Subscription {
 
   // ------------------------------------------------------------------------------------------- called by the client
 
+  get channel() {
+    return this.#view.channel;
+  }
+
   get reachedPosition() {
     return this.#view.position;
+  }
+
+  /** The document that is held under this id, without what was foreseen; undefined where there is none. */
+  document(id) {
+    return this.#grouped ? undefined : this.#view.rows.get(id)?.document;
   }
 
   /** Shows a write before it is known, where anything is to be seen of it here. */

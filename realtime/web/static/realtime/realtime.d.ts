@@ -1,9 +1,18 @@
 /** The browser client of realtime. README.md beside this file says how to use it. */
 
+import type { Document, Exactly, Filter, Insertion, Given, KeyOf, Projection, Replacement, Sort, Update } from "./documents.js";
+
+export type {
+  At, BsonType, Condition, Document, Filter, Given, Insertion, KeyOf, Operators, Path, Projection, Replacement, Sort, Update, WithId,
+} from "./documents.js";
+
 export declare function connect(url?: string | URL, options?: ConnectOptions): Client;
 
 export interface ConnectOptions {
-  /** Called at each (re)connect; what it gives is sent as the token. Nothing is sent for null or undefined. */
+  /**
+   * Called at each (re)connect, and before the token that it gave ends, for a newer one; never twice at once. It is sent to
+   * a service that asks for one. Null or undefined: there is none.
+   */
   getToken?: () => string | null | undefined | Promise<string | null | undefined>;
   /** Where there is no global one, as in Node 20: that of the package "ws". */
   WebSocket?: unknown;
@@ -11,6 +20,8 @@ export interface ConnectOptions {
   backoff?: { first?: number; longest?: number };
   /** Milliseconds for an answer after the page or its network came back (3,000). */
   probeTimeout?: number;
+  /** Bytes of the largest frame that is taken (100 MiB), at least 4096: a document beyond it ends its subscription. */
+  maxFrame?: number;
 }
 
 // ---------------------------------------------------------------------------------------------------------- client
@@ -24,14 +35,21 @@ export declare class Client {
   /** How many writes are not answered yet. */
   readonly pending: number;
 
-  query<T extends Document = GroupRow>(collection: string, options: QueryOptions & { group: Grouping }): Query<T>;
-  query<T extends Document = Document>(collection: string, options?: QueryOptions): Query<T>;
-  events<T extends Document = Document>(collection: string | string[], options?: EventOptions): Events<T>;
+  query<T extends Document = GroupRow>(collection: string, options: GroupOptions): Query<T>;
+  query<T extends Document = Document>(collection: string, options?: QueryOptions<Exactly<T>>): Query<T>;
+  events<T extends Document = Document>(collection: string | readonly string[], options?: EventOptions<Exactly<T>>): Events<T>;
 
-  insert(collection: string, document: object, options?: { optimistic?: boolean }): Promise<Written>;
-  update(collection: string, key: unknown, update: object, options?: WriteOptions): Promise<Written>;
-  replace(collection: string, key: unknown, document: object, options?: WriteOptions): Promise<Written>;
-  delete(collection: string, key: unknown, options?: Omit<WriteOptions, "upsert">): Promise<Written>;
+  /** The document with this `_id`, or null: once, without a subscription that stays. It has what this client wrote. */
+  get<T extends Document = Document>(collection: string, key: Given<KeyOf<Exactly<T>>>, options?: { projection?: Projection<Exactly<T>> }): Promise<Readonly<T> | null>;
+  /** The documents that match, as of one position, once. `too_large` over `limits.documents`. */
+  find<T extends Document = Document>(collection: string, options?: FindOptions<Exactly<T>>): Promise<ReadonlyArray<Readonly<T>>>;
+  /** How many documents match, once; `too_large` over 100,000. */
+  count<T extends Document = Document>(collection: string, filter?: Filter<Exactly<T>>): Promise<number>;
+
+  insert<T extends Document = Document>(collection: string, document: Insertion<Exactly<T>>, options?: { optimistic?: boolean }): Promise<Written<KeyOf<T>>>;
+  update<T extends Document = Document>(collection: string, key: Given<KeyOf<Exactly<T>>>, update: Update<Exactly<T>>, options?: WriteOptions<Exactly<T>>): Promise<Written<KeyOf<T>>>;
+  replace<T extends Document = Document>(collection: string, key: Given<KeyOf<Exactly<T>>>, document: Replacement<Exactly<T>>, options?: WriteOptions<Exactly<T>>): Promise<Written<KeyOf<T>>>;
+  delete<T extends Document = Document>(collection: string, key: Given<KeyOf<Exactly<T>>>, options?: Omit<WriteOptions<Exactly<T>>, "upsert">): Promise<Written<KeyOf<T>>>;
 
   /** Resolves when every open query, and all events, are live and at or after `position`; rejects after 30 s. */
   settled(position: string): Promise<void>;
@@ -59,7 +77,12 @@ export interface ConnectionStatus {
   /** When this status was made; `client.position` is the newest. */
   readonly position: string | null;
   readonly session: string | null;
+  /** Who asks, as the service has it; `"anonymous"` where it asks nobody. */
   readonly principal: string | null;
+  /** When that ends unless a newer token comes; null where it does not. */
+  readonly expires: Date | null;
+  /** Why it will not be tried again by itself, such as `unauthenticated`; null while it is or may be. */
+  readonly error: RealtimeError | null;
   /** Seconds. */
   readonly heartbeat: number | null;
   readonly limits: Readonly<Record<string, number>> | null;
@@ -77,17 +100,24 @@ export interface TappedFrame {
 /** `stale`: it was live, and what it shows is not kept true now. */
 export type SubscriptionState = "connecting" | "syncing" | "live" | "stale" | "closed";
 
-export type Document = Record<string, any>;
-
-export interface QueryOptions {
-  filter?: object;
-  projection?: object;
-  sort?: ReadonlyArray<readonly [path: string, direction: 1 | -1]> | Record<string, 1 | -1>;
+export interface FindOptions<T = Document> {
+  filter?: Filter<T>;
+  projection?: Projection<T>;
+  sort?: Sort<T>;
   limit?: number;
+}
+
+export interface QueryOptions<T = Document> extends FindOptions<T> {
   /** Milliseconds: at most one moment in that time. */
   throttle?: number;
-  /** Rows of groups instead of documents; goes with neither `projection`, `sort` nor `limit`. */
-  group?: Grouping;
+  group?: undefined;
+}
+
+/** Rows of groups instead of documents; `group` goes with neither `projection`, `sort` nor `limit`. */
+export interface GroupOptions {
+  filter?: Filter;
+  throttle?: number;
+  group: Grouping;
 }
 
 /** What `$group` would do: one row for each combination of the values at `by`. Each list holds at most 16 paths. */
@@ -116,7 +146,7 @@ export interface Row<T = Document> {
   /** The JSON text of `key`; always the same for the same key. */
   readonly id: string;
   /** The document's `_id`. */
-  readonly key: any;
+  readonly key: KeyOf<T>;
   readonly document: Readonly<T>;
   /** Whether something of it was written here and is not known yet. */
   readonly pending: boolean;
@@ -155,10 +185,10 @@ export declare class Query<T = Document> {
 
 export type Operation = "insert" | "update" | "replace" | "delete" | "drop" | "rename" | "dropDatabase";
 
-export interface EventOptions {
-  filter?: object;
-  projection?: object;
-  operations?: Operation[];
+export interface EventOptions<T = Document> {
+  filter?: Filter<T>;
+  projection?: Projection<T>;
+  operations?: readonly Operation[];
   /** Everything after it; else `since`; else from now on. */
   position?: string;
   since?: Date;
@@ -170,7 +200,7 @@ export interface EventOptions {
 export interface ChangeEvent<T = Document> {
   readonly op: Operation;
   readonly collection: string;
-  readonly key?: any;
+  readonly key?: KeyOf<T>;
   /** The JSON text of `key`. */
   readonly id?: string;
   readonly document?: Readonly<T>;
@@ -201,26 +231,38 @@ export declare class Events<T = Document> implements AsyncIterable<ChangeEvent<T
 
 // ------------------------------------------------------------------------------------------------------------- writes
 
-export interface WriteOptions {
+export interface WriteOptions<T = Document> {
   /** A filter that the document must match as well, else `precondition_failed`. */
-  where?: object;
+  where?: Filter<T>;
   upsert?: boolean;
   /** Show it at once, as far as it can be foreseen. */
   optimistic?: boolean;
 }
 
-export interface Written {
+export interface Written<Key = any> {
   /** Null in one case: the answer to an insert was lost, and its document has been deleted since. */
   readonly position: string | null;
-  readonly key: any;
+  readonly key: Key;
   readonly matched?: number;
   readonly modified?: number;
   readonly upserted?: boolean;
 }
 
+/** The codes of docs/protocol.md, section 7. */
+export type ProtocolCode =
+  | "internal" | "malformed_frame" | "unknown_type" | "invalid_request" | "invalid_filter" | "invalid_update"
+  | "unsupported_operator" | "invalid_document" | "unsupported_value" | "unsupported_collection" | "invalid_position"
+  | "history_lost" | "unauthenticated" | "forbidden"
+  | "not_found" | "duplicate_key" | "precondition_failed" | "validation_failed" | "too_large" | "too_many_subscriptions"
+  | "rate_limited" | "unavailable" | "timeout";
+
+/** What this client says itself. */
+export type ClientCode = "closed" | "connection_lost" | "unknown_op";
+
+export type ErrorCode = ProtocolCode | ClientCode;
+
 export declare class RealtimeError extends Error {
-  /** A code of the protocol, or `closed`, `connection_lost` or `unknown_op`. */
-  readonly code: string;
+  readonly code: ErrorCode;
   readonly retry: boolean;
   /** Seconds. */
   readonly retryAfter: number | null;
@@ -238,6 +280,8 @@ export declare function encode(value: unknown): any;
 export declare function stringify(value: unknown, space?: number | string): string;
 /** Extended JSON as typed, ready to be sent; integers keep all their digits. */
 export declare function parse(text: string): any;
+/** Names and values in MongoDB's order, where `Object.entries` has names like numbers first. */
+export declare function entries(document: object): Array<[name: string, value: any]>;
 export declare function equal(one: unknown, other: unknown): boolean;
 
 export declare abstract class Value {

@@ -8,7 +8,7 @@ import { Client } from "./client.js";
  */
 export const connect = (url, options) => new Client(url, options);
 
-export { decode, encode, equal, parse, stringify } from "./ejson.js";
+export { decode, encode, entries, equal, parse, stringify } from "./ejson.js";
 export { RealtimeError } from "./errors.js";
 export { idOf } from "./view.js";
 export * from "./values.js";

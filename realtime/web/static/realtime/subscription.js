@@ -78,6 +78,13 @@ export class Subscription {
     else if (frame.id === undefined || frame.id === this.#id) this.receive(frame);
   }
 
+  /** A frame that names it cannot be read: what is shown would not be true any more. */
+  spoilt(error) {
+    if (this.#id === null) return;
+    this.withdraw();
+    this.fail(error);
+  }
+
   /** The link is gone. `error`: for good, as far as the service is concerned. */
   lost(error = null) {
     clearTimeout(this.#retry);

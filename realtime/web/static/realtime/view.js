@@ -2,11 +2,12 @@
 // snapshot or a replay is put together beside it and takes its place at `live`. Pure: no socket, no clock, no page.
 
 import { decode, equal } from "./ejson.js";
+import { write } from "./names.js";
 
 const OPS = new Set(["enter", "update", "leave"]);
 
 /** The text under which a document is held: the JSON of its key is always the same for the same value. */
-export const idOf = (key) => JSON.stringify(key);
+export const idOf = (key) => (typeof key === "object" ? write(key) : JSON.stringify(key));
 
 /**
  * `rows`: id → `{id, key, document, pending}`, in the result's order, frozen; a row stays the same object while its
@@ -22,6 +23,10 @@ export class View {
   #liveFrom = null;
   #unfinished = [];
   #draft = null;
+
+  get channel() {
+    return this.#channel;
+  }
 
   /** A new attempt under this id; what is shown stays until it is live. */
   begin(id) {

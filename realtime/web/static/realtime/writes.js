@@ -52,8 +52,9 @@ export class Writes {
   receive(frame) {
     const write = this.#sent.get(frame.id);
     if (write === undefined || (frame.type !== "result" && frame.type !== "error")) return false;
+    const result = frame.type === "result" ? decode(frame) : null; // where that cannot be read, it still waits
     this.#sent.delete(frame.id);
-    if (frame.type === "result") this.#done(write, decode(frame));
+    if (result !== null) this.#done(write, result);
     else if (write.repeated && frame.code === "duplicate_key") this.#duplicate(write, frame);
     else this.#refuse(write, frame);
     this.send();
@@ -68,6 +69,11 @@ export class Writes {
     for (const write of again) write.repeated = true;
     this.#unsent.unshift(...again);
     for (const write of sent) if (!again.includes(write)) this.#refuse(write, unanswered(write));
+  }
+
+  /** There will be no other connection. */
+  fail(error) {
+    for (const write of this.#unsent.splice(0)) this.#refuse(write, write.repeated ? unanswered(write) : error);
   }
 
   /** The client ends. */

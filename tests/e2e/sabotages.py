@@ -1,0 +1,223 @@
+"""Rows of `make sabotage` for what a newcomer meets: the command line, the settings, the page."""
+
+from __future__ import annotations
+
+CLI_TEST = "tests/commands/test_cli.py"
+SETTINGS_TEST = "tests/test_settings.py"
+TAIL_TEST = "tests/e2e/test_tail.py"
+SETTINGS = "realtime/settings.py"
+PAGE_TEST = "tests/e2e/test_page_newcomer.py"
+STATIC = "realtime/web/static"
+
+NEWCOMERS: list[tuple[str, str, str, str, str]] = [
+    (
+        "cli: the version imports the service",
+        "realtime/commands/cli.py",
+        "from realtime import __version__\n",
+        "from realtime import __version__, app  # noqa: F401\n",
+        f"{CLI_TEST}::test_what_needs_no_service_imports_none",
+    ),
+    (
+        "cli: Ctrl-C amid imports",
+        "realtime/__main__.py",
+        "    signal.signal(signal.SIGINT, _end)\n    from",
+        "    from",
+        f"{CLI_TEST}::test_ctrl_c_while_it_is_imported_has_no_traceback",
+    ),
+    (
+        "cli: Ctrl-C while its threads end",
+        "realtime/__main__.py",
+        "        signal.signal(signal.SIGINT, _end)\n        atexit",
+        "        atexit",
+        f"{CLI_TEST}::test_ctrl_c_when_a_command_is_over_has_no_traceback[waiting]",
+    ),
+    (
+        "cli: Ctrl-C when it is over",
+        "realtime/__main__.py",
+        "        atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)\n",
+        "",
+        f"{CLI_TEST}::test_ctrl_c_when_a_command_is_over_has_no_traceback[after all]",
+    ),
+    (
+        "cli: Ctrl-C before it serves",
+        "realtime/commands/cli.py",
+        "except KeyboardInterrupt:",
+        "except ZeroDivisionError:",
+        f"{CLI_TEST}::test_ctrl_c_while_it_waits_for_another_has_no_traceback",
+    ),
+    (
+        "cli: an empty default is shown",
+        "realtime/commands/options.py",
+        "(field.default or field.default == 0)",
+        "(field.default is not None)",
+        f"{CLI_TEST}::test_help_names_defaults_as_they_are_typed",
+    ),
+    (
+        "cli: dir without what is loaded later",
+        "realtime/__init__.py",
+        "sorted({*globals(), *__all__}",
+        "sorted({*globals()}",
+        f"{CLI_TEST}::test_dir_shows_the_names_for_users",
+    ),
+    (
+        "errors: names of types are shown",
+        "realtime/errors.py",
+        "if isinstance(part, int))) for error",
+        "if part is not None)) for error",
+        "tests/core/wire/test_protocol.py::test_what_is_wrong_is_said_in_words_for_whoever_sent_it",
+    ),
+    (
+        "settings: a drain as long as a request",
+        SETTINGS,
+        "        7, ge=0, le=600,",
+        "        5, ge=0, le=600,",
+        f"{SETTINGS_TEST}::test_a_request_that_waits_for_mongodb_when_the_drain_begins_is_answered_before_it_ends",
+    ),
+    (
+        "page: no hint of tabs that are out of sight",
+        f"{STATIC}/page.js",
+        "  if (sides.length > 0) put(",
+        "  if (sides.length > 2) put(",
+        f"{PAGE_TEST}::test_tabs_that_are_out_of_sight_are_hinted_at_on_their_side",
+    ),
+    (
+        "page: a place for what is not told yet",
+        f"{STATIC}/style.css",
+        ".actions > .aside:empty { margin-right: -8px; }",
+        ".actions > .aside:empty { margin-right: 0; }",
+        f"{PAGE_TEST}::test_buttons_and_cards_stand_where_the_page_has_its_lines[390]",
+    ),
+    (
+        "settings: an unknown keyword is nothing",
+        SETTINGS,
+        "if name not in cls.model_fields:",
+        "if name in {}:",
+        f"{SETTINGS_TEST}::test_a_keyword_that_is_no_setting_is_refused_with_the_nearest",
+    ),
+    (
+        "settings: an unknown variable is nothing",
+        SETTINGS,
+        "    if not told:\n",
+        "    if told:\n",
+        f"{SETTINGS_TEST}::test_variables_that_are_no_settings_are_one_line_with_the_nearest",
+    ),
+    (
+        "settings: each child tells of it again",
+        SETTINGS,
+        "if name not in strays}, **more}",
+        "}, **more}",
+        "tests/e2e/test_process.py::test_a_variable_that_is_no_setting_is_one_warning_and_what_kubernetes_sets_is_none",
+    ),
+    (
+        "settings: the port of a Service is ours",
+        SETTINGS,
+        "given if not _of_kubernetes(name, value or",
+        "given if name or not _of_kubernetes(name, value or",
+        f"{SETTINGS_TEST}::test_what_kubernetes_sets_for_a_service_is_nobodys_setting",
+    ),
+    (
+        "tail: goes on without its order",
+        "realtime/commands/tail.py",
+        '"sort": sort, "group"',
+        '"group"',
+        f"{TAIL_TEST}::test_interrupted_a_query_prints_the_command_that_shows_the_same_query",
+    ),
+    (
+        "tail: nobody answers, without a word",
+        "realtime/commands/tail.py",
+        "looking = asyncio.create_task(self._look())",
+        "looking = asyncio.create_task(asyncio.sleep(0))",
+        f"{TAIL_TEST}::test_that_nobody_answers_is_said_while_it_still_tries",
+    ),
+    (
+        "page: the view erases what is wrong",
+        f"{STATIC}/problem.js",
+        "    if (this.#of === of) this.#show(null);",
+        "    this.#show(null);",
+        f"{PAGE_TEST}::test_an_error_about_documents_stays_until_the_text_changes",
+    ),
+    (
+        "page: the chart erases what is wrong",
+        f"{STATIC}/problem.js",
+        "    if (this.#of === of) this.#show(null);",
+        "    this.#show(null);",
+        f"{PAGE_TEST}::test_an_error_about_a_chart_stays_until_the_text_changes",
+    ),
+    (
+        "page: what is wrong stays for ever",
+        f"{STATIC}/problem.js",
+        '    form.addEventListener("input", () => this.#show(null));\n',
+        "",
+        f"{PAGE_TEST}::test_an_error_about_events_stays_until_the_text_changes",
+    ),
+    (
+        "page: a window of the oldest",
+        f"{STATIC}/explorer.js",
+        'options.sort ?? [["_id", -1]]',
+        'options.sort ?? [["_id", 1]]',
+        f"{PAGE_TEST}::test_a_collection_over_10_000_documents_opens_as_a_window_of_the_newest",
+    ),
+    (
+        "page: a limit that is typed is no limit",
+        f"{STATIC}/explorer.js",
+        "const whole = typed.limit ? true :",
+        "const whole =",
+        f"{PAGE_TEST}::test_a_limit_that_is_typed_is_the_limit_and_an_order_stays_the_order",
+    ),
+    (
+        "page: too large ends what is open",
+        f"{STATIC}/explorer.js",
+        'error.code === "too_large" && watched.window === null &&',
+        'error.code === "" && watched.window === null &&',
+        f"{PAGE_TEST}::test_a_collection_that_grows_too_large_while_it_is_open_becomes_a_window",
+    ),
+    (
+        "page: rows under another's name",
+        f"{STATIC}/explorer.js",
+        "    if (this.#current?.typed.collection !== typed.collection) this.stop();\n",
+        "",
+        f"{PAGE_TEST}::test_no_row_is_ever_seen_under_the_name_of_another_collection",
+    ),
+    (
+        "page: a chart under another's name",
+        f"{STATIC}/plots.js",
+        "    if (this.#asked?.collection !== collection) this.#leave(collection);\n",
+        "",
+        f"{PAGE_TEST}::test_what_was_drawn_of_another_collection_is_gone_at_once",
+    ),
+    (
+        "page: bars slide over each other",
+        f"{STATIC}/chart.js",
+        "[{ opacity: 0.25 }, { opacity: 1 }]",
+        '[{ transform: `translateY(${(before - now) * row.offsetHeight}px)` }, { transform: "none" }]',
+        f"{PAGE_TEST}::test_bars_do_not_overlap_while_they_change_places",
+    ),
+    (
+        "page: a sum of nothing is drawn",
+        f"{STATIC}/groups.js",
+        "{ avg: fields }) };",
+        "{}) };",
+        f"{PAGE_TEST}::test_bars_say_that_no_document_has_the_field",
+    ),
+    (
+        "page: the active tab is out of sight",
+        f"{STATIC}/page.js",
+        "if (tab === null || bar.scrollWidth <= bar.clientWidth) return;",
+        "return;",
+        f"{PAGE_TEST}::test_the_active_tab_is_in_sight_on_a_phone",
+    ),
+    (
+        "page: a title that names nothing",
+        f"{STATIC}/page.js",
+        "[panels[shown].title, find(",
+        "[find(",
+        f"{PAGE_TEST}::test_the_title_names_what_is_open",
+    ),
+    (
+        "docs: a ping every 20 s",
+        "realtime/web/server.py",
+        "ws_ping_interval=8,",
+        "ws_ping_interval=20,",
+        "tests/e2e/test_figures.py::test_a_figure_is_what_the_code_says",
+    ),
+]
