@@ -45,8 +45,9 @@ END = """## What cannot be told
 
 Deprecated types are what they are: `undefined` is equal to null, `symbol` to a string, and `$type` tells them apart.
 Text that is no UTF-8 compares by its bytes, and no regular expression matches it. Of field names that stand twice in
-one object the first counts. An array whose elements have other names than 0, 1, 2 is gone through by place, where
-MongoDB goes by the names.
+one object the first counts; a sort by the whole object goes through all of them, as an index of MongoDB's does and its
+sort in memory does not. An array whose elements have other names than 0, 1, 2 is gone through by place, where MongoDB
+goes by the names.
 
 A live `group` by two fields or more has a row for a field that is `undefined` and another for one that is missing. So
 has MongoDB's newer engine; its classic one makes one row of both, and shows whichever document came first. An average
