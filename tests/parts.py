@@ -1,11 +1,11 @@
 """`make test`: what may run side by side by several workers, then what must run alone, and one exit code for both.
 
-    python -m tests.parts [--only together|alone|long] [pytest's arguments]
+    python -m tests.parts [--only long|PART] [pytest's arguments]
 
 Most tests wait rather than compute, so there are more workers than cores; each has a replica set of its own. A test
 that measures time, processors or memory, or counts what the machine has, is marked `alone` with its reason, and runs
 in a second pytest with nothing beside it. A failure of the first part does not keep the second from running. What is
-marked `long` is alone too, but runs when it is asked for: `make test-long`.
+marked `long` runs when it is asked for, `make test-long`: side by side as well, and alone what is marked `alone` too.
 
 REALTIME_TEST_AGAIN=3, which CI sets, lets up to three failed tests of a part run once more, with nothing beside them:
 one that two busy cores made late is told by name and fails nothing, one that is wrong fails again. More than that many
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PARTS = ("together", "alone", "long")
-USUAL = ("together", "alone")
+PARTS = ("together", "alone", "long", "long alone")
+USUAL, AT_LENGTH = ("together", "alone"), ("long", "long alone")
+SIDE_BY_SIDE = frozenset({"together", "long"})
 WORKERS_VARIABLE = "REALTIME_TEST_WORKERS"
 AGAIN_VARIABLE = "REALTIME_TEST_AGAIN"
 FAILED_VARIABLE = "REALTIME_TEST_FAILED"
@@ -65,7 +66,7 @@ def command(part: str, arguments: Sequence[str], basetemp: str) -> list[str]:
     """pytest for one part. What is given comes after our own, so that `-n 0` or a marker is obeyed."""
     words = [sys.executable, "-m", "pytest", f"--basetemp={basetemp}"]
     words += [f"--part={part}"] if part in PARTS else []
-    if part == "together":
+    if part in SIDE_BY_SIDE:
         return [*words, "-n", str(workers()), "--dist", "loadscope", *arguments]
     return [*words, *(_beside(one, part) for one in arguments), "-n", "0"]
 
@@ -89,7 +90,7 @@ def _chosen(arguments: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
     if arguments[:1] == ["--only"]:
         if len(arguments) < 2 or arguments[1] not in PARTS:
             raise SystemExit(f"--only takes one of {', '.join(PARTS)}")
-        return (arguments[1],), list(arguments[2:])
+        return AT_LENGTH if arguments[1] == "long" else (arguments[1],), list(arguments[2:])
     return USUAL, list(arguments)
 
 
@@ -119,7 +120,11 @@ def _options(arguments: Sequence[str]) -> list[str]:
 def _beside(argument: str, part: str) -> str:
     """A later part's report does not overwrite the first one's."""
     name, _, path = argument.partition("=")
-    return f"{name}={Path(path).with_suffix(f'.{part}.xml')}" if name in {"--junitxml", "--junit-xml"} else argument
+    return (
+        f"{name}={Path(path).with_suffix(f'''.{part.replace(' ', '-')}.xml''')}"
+        if name in {"--junitxml", "--junit-xml"}
+        else argument
+    )
 
 
 def _said(code: int | None) -> str:
@@ -192,7 +197,8 @@ def scope(nodeid: str) -> str:
 
 def part_of(item: pytest.Item) -> str:
     """By its markers."""
-    return next((part for part in ("long", "alone") if item.get_closest_marker(part) is not None), "together")
+    marked = [name for name in ("long", "alone") if item.get_closest_marker(name) is not None]
+    return " ".join(marked) or "together"
 
 
 def in_order(items: list[pytest.Item]) -> None:

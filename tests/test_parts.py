@@ -126,3 +126,25 @@ def test_tests_that_go_to_whoever_is_free_share_no_fixture_of_their_module() -> 
     assert parts.EACH
     for name in parts.EACH:
         assert 'scope="module"' not in (parts.ROOT / name).read_text(), name
+
+
+@AGAIN
+def test_what_is_long_and_measures_runs_after_what_is_long(tmp_path: Path) -> None:
+    file = tmp_path / "test_two.py"
+    given = ["-p", "tests.conftest", "-p", "no:cacheprovider", f"--rootdir={tmp_path}", "-v", str(file)]
+    long = '@pytest.mark.long("much")\n'
+    file.write_text(
+        f"{MARK}{long}{ALONE.format(True)}\n\n{long}{TOGETHER.format(True)}\n\ndef test_short() -> None:\n    assert 0"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-m", "tests.parts", "--only", "long", *given],
+        cwd=parts.ROOT,
+        env={**os.environ, parts.WORKERS_VARIABLE: "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert ended.stdout.splitlines()[-1] == "long: passed; long alone: passed"
+    ran_in_order = re.findall(r"(?:PASSED.*::test_(\w+)|::test_(\w+) PASSED)", ended.stdout)
+    assert ["".join(one) for one in ran_in_order] == ["beside", "by_itself"]

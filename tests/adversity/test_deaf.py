@@ -26,7 +26,11 @@ from tests.replica_set import ReplicaSet
 from tests.serving import process
 
 Client = pymongo.MongoClient[dict[str, Any]]
-pytestmark = [pytest.mark.timeout(300), pytest.mark.long("a client that does not read is gone after 20 s")]
+pytestmark = [
+    pytest.mark.timeout(300),
+    pytest.mark.long("a client that does not read is gone after 20 s"),
+    pytest.mark.alone("the others' latency is measured"),
+]
 DEAF_IN = 10
 WRITES_A_SECOND = 20
 LARGE = 100_000

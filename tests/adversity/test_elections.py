@@ -20,7 +20,11 @@ from tests.adversity.scale import Scale
 from tests.adversity.scene import RATE, Stamped, log_times, scene
 from tests.exact.conftest import Say
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.long("three members killed, frozen and elected")]
+pytestmark = [
+    pytest.mark.timeout(600),
+    pytest.mark.long("three members killed, frozen and elected"),
+    pytest.mark.alone("pauses in seconds are measured"),
+]
 KILL_PAUSE, STEP_DOWN_PAUSE, FROZEN_PAUSE, RECOVERED = 5.0, 2.0, 20.0, 5.0
 NO_ELECTION_MS = 120_000
 QUIET_SECONDS = 5.0

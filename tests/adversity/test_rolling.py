@@ -31,7 +31,11 @@ from tests.serving import Process, process
 from tests.truth import Truth
 
 MongoClient = pymongo.MongoClient[dict[str, Any]]
-pytestmark = [pytest.mark.timeout(400), pytest.mark.long("three replicas restarted in turn")]
+pytestmark = [
+    pytest.mark.timeout(400),
+    pytest.mark.long("three replicas restarted in turn"),
+    pytest.mark.alone("pauses in seconds are measured"),
+]
 REPLICAS = 3
 PARTS = 10
 """Distinct queries; as many again in events mode."""

@@ -22,7 +22,11 @@ from tests.adversity.scene import Scene, scene
 from tests.exact.conftest import Say
 from tests.exact.flock import Bird
 
-pytestmark = [pytest.mark.timeout(1500), pytest.mark.long("a minute of random faults")]
+pytestmark = [
+    pytest.mark.timeout(1500),
+    pytest.mark.long("a minute of random faults"),
+    pytest.mark.alone("memory, tasks and descriptors are counted"),
+]
 FROZEN_SECONDS, DOWN_SECONDS = 5.0, 3.0
 PASSERS_BY = 20
 SPARE = {"memory": 24.0, "descriptors": 6.0, "tasks": 6.0, "cursors": 3.0}

@@ -20,7 +20,11 @@ from tests.adversity.upstream_proxy import upstream_proxy
 from tests.exact.conftest import Say
 from tests.replica_set import ReplicaSet
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.long("every way of breaking a line in turn")]
+pytestmark = [
+    pytest.mark.timeout(600),
+    pytest.mark.long("every way of breaking a line in turn"),
+    pytest.mark.alone("pauses in seconds are measured"),
+]
 STALLS = (2.0, 7.0)
 """Below and above the time after which a silent socket is given up."""
 PAUSES = {"cut": 3.0, "halve": 3.0, "half-open": 10.0, "stall": 5.0}

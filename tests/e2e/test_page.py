@@ -80,6 +80,7 @@ async def shown_and_stored(page: Page, samples: Any) -> tuple[float, dict[str, A
             await asyncio.sleep(0.02)
 
 
+@pytest.mark.alone("a sample is to be there before the next")
 @pytest.mark.long("ten samples, two seconds apart, in a real browser")
 async def test_the_demo_shows_the_newest_sample_ten_times_over_and_says_when_the_writer_stops(
     browser: Browser, tmp_path: Path

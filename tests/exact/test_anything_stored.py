@@ -257,7 +257,8 @@ def check_classes(written: Written) -> None:
     assert written.of(what=STORED) >= 0.9 * written.inputs
 
 
-@pytest.mark.long("keeps both cores busy")
+@pytest.mark.long("20,000 documents, each compared")
+@pytest.mark.alone("keeps both cores busy")
 @pytest.mark.timeout(3 * 3600)
 async def test_whatever_mongodb_stores_is_told_and_nobody_else_notices(
     replica_set: ReplicaSet, say: Say, caplog: pytest.LogCaptureFixture

@@ -52,6 +52,7 @@ def heard(followers: Followers, collection: str) -> list[tuple[str, Any, str]]:
     return [(one["op"], one["key"], one["position"]) for one in followers.told[f"events of {collection}"].events]
 
 
+@pytest.mark.alone("nothing else gets a turn beside it in time")
 @pytest.mark.long("documents of 16 MB keep one loop busy for seconds at a time")
 @pytest.mark.timeout(300)
 async def test_documents_of_15_9_mb_are_told_like_any_other(

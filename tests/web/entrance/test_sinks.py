@@ -222,6 +222,7 @@ async def test_frames_keep_their_order_whatever_path_they_take(replica_set: Repl
     assert (kind == {TransportSink}) is not plain
 
 
+@pytest.mark.alone("gone within 30 s")
 @pytest.mark.long("what it waits for takes 20 s")
 async def test_a_client_that_never_reads_again_is_gone_within_30_seconds(replica_set: ReplicaSet) -> None:
     async with serving(replica_set, outbox_bytes=65536, feed_await_ms=100) as service:

@@ -166,6 +166,7 @@ async def own_set() -> AsyncIterator[ReplicaSet]:
             yield ReplicaSet(uri=uri, lane="embedded", can_fail_commands=True)
 
 
+@pytest.mark.alone("measures memory")
 @pytest.mark.long("a million documents, read twice")
 async def test_a_million_documents_leave_the_process_below_30_mb_more(own_set: ReplicaSet, tmp_path: Path) -> None:
     """Read twice: at once, and by somebody who takes nothing for a while. The process grows by less than 30 MB."""

@@ -277,7 +277,8 @@ def impatient(monkeypatch: pytest.MonkeyPatch, *, stuck: float, interval: float,
     monkeypatch.setattr(Pulse, "add", ADD)
 
 
-@pytest.mark.long("it takes something every 2 s, which a busy machine may not do")
+@pytest.mark.long("a ping at a time")
+@pytest.mark.alone("it takes something every 2 s, which a busy machine may not do")
 async def test_a_peer_that_reads_slowly_and_answers_no_ping_in_time_is_not_closed(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
