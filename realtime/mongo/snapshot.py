@@ -54,6 +54,7 @@ class MongoReader:
         self._database = database
         self._gate = gate
         self._zones: dict[str, Zone] = {}
+        self._asking: dict[str, asyncio.Future[None]] = {}
         self._next_facts: dict[str, asyncio.Future[CollectionFacts]] = {}
         self._facts: dict[str, asyncio.Future[CollectionFacts]] = {}
 
@@ -120,9 +121,18 @@ class MongoReader:
     async def zones(self, names: Collection[str]) -> Zones:
         """The offsets of time zones, asked once each. `InvalidFilterError` for a name that the server does not know."""
         for name in sorted(set(names) - self._zones.keys()):
+            # A crowd that comes with one zone is one question: an answer takes a second of the server's time.
+            if name not in self._asking:
+                self._asking[name] = asyncio.ensure_future(self._ask_zone(name))
+            await asyncio.shield(self._asking[name])
+        return {name: self._zones[name] for name in names}
+
+    async def _ask_zone(self, name: str) -> None:
+        try:
             async with self._gate.read():
                 self._zones[name] = await asked_zone(self._database, name, self._milliseconds)
-        return {name: self._zones[name] for name in names}
+        finally:
+            del self._asking[name]
 
     async def describe(self, collection: str) -> CollectionFacts:
         """What a collection is; `UnsupportedCollectionError` for what is no collection, or compared by other rules.

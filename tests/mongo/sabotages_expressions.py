@@ -163,6 +163,20 @@ EXPRESSIONS: list[Row] = [
         f"{CALENDAR}::test_a_zone_around_its_changes",
     ),
     (
+        "expression: an hour of a day is not looked into",
+        f"{HERE}/timezones.py",
+        "for finer in (_HOUR, _MINUTE):",
+        "for finer in (_HOUR,):",
+        f"{CALENDAR}::test_a_zone_is_found_by_its_offsets_at_some_of_its_times",
+    ),
+    (
+        "expression: each of a crowd asks for the zone",
+        "realtime/mongo/snapshot.py",
+        "if name not in self._asking:",
+        "if True:",
+        "tests/mongo/test_zones.py::test_a_crowd_that_asks_for_one_zone_is_one_question",
+    ),
+    (
         "expression: a leap year each century",
         f"{HERE}/calendar.py",
         "year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)",

@@ -11,7 +11,7 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from bson.decimal128 import Decimal128
@@ -26,10 +26,10 @@ from realtime.core.mql.dialect import NEWEST, Dialect
 from realtime.core.mql.expressions.compiling import OPERATORS, REFUSED
 from realtime.core.mql.expressions.evaluation import Expression, compile_expression
 from realtime.core.mql.expressions.numbers import truthy
-from realtime.core.mql.expressions.timezones import Zone, Zones, zone_of
+from realtime.core.mql.expressions.timezones import Zone, Zones, search
 from realtime.core.mql.operators import type_code
 from realtime.errors import InvalidDocumentError, ServiceError, UnsupportedOperatorError
-from realtime.mongo.zones import question
+from realtime.mongo.zones import question, seconds
 from tests.chance import fresh_seed
 from tests.core.mql.expressions.test_corners import CASES, FAILING
 from tests.mongo.differential import Documents, dialect_of, raw_of, read, store
@@ -191,17 +191,18 @@ def shown(value: Any) -> str:
 
 def tables_of(collection: Collection[dict[str, Any]]) -> Zones:
     """The zones of the grammar as this server has them."""
-    found: dict[str, Zone] = {}
-    for name in PLACES:
-        rows = collection.database.aggregate(question(name))
-        found[name] = zone_of(
-            [
-                (int(row["start"]) + 60_000 * minute, int(offset) // 1000)
-                for row in rows
-                for minute, offset in enumerate(row["offsets"])
-            ]
-        )
-    return found
+    return {name: zone_at(collection, name) for name in PLACES}
+
+
+def zone_at(collection: Collection[dict[str, Any]], name: str) -> Zone:
+    looking = search()
+    times = next(looking)
+    try:
+        while True:
+            [row] = collection.database.aggregate(question(name, times))
+            times = looking.send(seconds(row))
+    except StopIteration as found:
+        return cast(Zone, found.value)
 
 
 class Run:

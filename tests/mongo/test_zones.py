@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from typing import Any
 
@@ -12,8 +13,12 @@ from pymongo import MongoClient
 
 from realtime.core.mql.expressions.timezones import LAST
 from realtime.errors import InvalidFilterError
+from realtime.mongo.client import open_database
+from realtime.mongo.faults import Gate
+from realtime.mongo.snapshot import MongoReader
 from realtime.mongo.zones import asked_zone
 from tests.chance import fresh_seed
+from tests.mongo.commands import watch_commands
 from tests.replica_set import ReplicaSet
 
 ZONES = ["Europe/Berlin", "America/New_York", "Asia/Kathmandu", "Australia/Lord_Howe", "America/Mexico_City", "Etc/UTC"]
@@ -50,3 +55,17 @@ async def test_a_zone_that_the_server_does_not_know_is_refused_by_name(replica_s
     with pytest.raises(InvalidFilterError, match="Nowhere/Atall"):
         await asked_zone(client["coretest_zones"], "Nowhere/Atall", 30_000)
     client.close()
+
+
+async def test_a_crowd_that_asks_for_one_zone_is_one_question(
+    replica_set: ReplicaSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands = watch_commands(monkeypatch)
+    client, database = open_database(replica_set.uri, "coretest_zones")
+    reader = MongoReader(client, database, Gate(30))
+    found = await asyncio.gather(*(reader.zones(["Europe/Berlin"]) for _ in range(20)))
+    again = await reader.zones(["Europe/Berlin"])
+    client.close()
+    assert all(one == again for one in found)
+    assert len(again["Europe/Berlin"].starts) > 2
+    assert len(commands.of("aggregate")) == 3

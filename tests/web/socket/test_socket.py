@@ -92,7 +92,8 @@ async def test_writes_over_the_socket_are_answered_in_order_with_their_positions
         answers = wire.of("result")
         pong = await wire.ask(type="ping", position=answers[-1]["position"])
         assert pong["type"] == "pong"
-        assert view.position >= answers[-1]["position"]
+        # The delete's own position, which its answer's may be past: other programs write as well.
+        assert (view.documents, view.moments) == ({}, 4)
     assert [answer["id"] for answer in answers] == ["1", "2", "3", "4"]
     positions = [answer["position"] for answer in answers]
     assert positions == sorted(set(positions))

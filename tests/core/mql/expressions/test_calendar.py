@@ -22,7 +22,16 @@ from realtime.core.mql.expressions.calendar import (
 )
 from realtime.core.mql.expressions.outcomes import UnsupportedError
 from realtime.core.mql.expressions.parsing import iso_millis
-from realtime.core.mql.expressions.timezones import LAST, UTC, UnknownTimeError, fixed_zone, is_name, zone_of
+from realtime.core.mql.expressions.timezones import (
+    LAST,
+    UTC,
+    UnknownTimeError,
+    Zone,
+    fixed_zone,
+    is_name,
+    search,
+    zone_of,
+)
 
 EPOCH = dt.date(1970, 1, 1)
 
@@ -76,6 +85,32 @@ def test_a_zone_around_its_changes() -> None:
     for time in (-1, LAST):
         with pytest.raises(UnknownTimeError):
             berlin.offset(time)
+
+
+def found(wanted: Zone) -> tuple[Zone, int]:
+    """By asking a server that has this zone, and of how many times it was asked."""
+    looking, asked = search(), 0
+    times = next(looking)
+    try:
+        while True:
+            asked += len(times)
+            times = looking.send([wanted.offset(min(time, LAST - 1)) for time in times])
+    except StopIteration as end:
+        return end.value, asked
+
+
+def test_a_zone_is_found_by_its_offsets_at_some_of_its_times() -> None:
+    """A change at an hour, one at an odd minute, two within one day; nothing is asked on which nothing hangs."""
+    minutes = 5 * DAY + 60_000
+    wanted = zone_of([(0, 3600), (DAY + 3_600_000, 7200), (minutes, -2670), (minutes + DAY // 2, 0)])
+    zone, asked = found(wanted)
+    assert zone == wanted
+    assert len(zone.starts) == 4
+    assert LAST // DAY < asked < LAST // DAY + 500
+
+
+def test_a_zone_that_never_changes_is_one_question() -> None:
+    assert found(zone_of([(0, 0)])) == (zone_of([(0, 0)]), LAST // DAY + 1)
 
 
 @pytest.mark.parametrize(
