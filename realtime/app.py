@@ -46,6 +46,7 @@ from realtime.settings import Settings, load, stray_variables
 from realtime.web import pages as page_routes
 from realtime.web.descriptions import descriptions
 from realtime.web.entrance import shared
+from realtime.web.entrance.application import Application
 from realtime.web.entrance.doorkeeper import Doorkeeper
 from realtime.web.entrance.live import Entrance, Live
 from realtime.web.entrance.own import Dependency
@@ -264,7 +265,7 @@ class Realtime:
     async def _doorkeeper(self, stack: AsyncExitStack, access: Access) -> Doorkeeper:
         doorkeeper = Doorkeeper(
             access.authenticator,
-            own=self.own,
+            own=None if self.own is None else Application(self.own),
             recheck_seconds=self.settings.recheck_seconds,
             revocations=access.revocations,
             limiter=access.limiter,

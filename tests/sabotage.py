@@ -39,6 +39,7 @@ from tests.mongo.sabotages_events import EVENTS
 from tests.mongo.sabotages_expressions import EXPRESSIONS
 from tests.sabotaged import CollectError, Result, Runs, Sabotage, alone, copied, sabotaged, short, unfit, untouched
 from tests.web.sabotages import HTTP
+from tests.web.sabotages_closed import CLOSED
 from tests.web.sabotages_doors import DOORS
 from tests.web.sabotages_reading import READERS
 from tests.web.sabotages_refused import ANSWERS
@@ -49,6 +50,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ROWS = (
     *(WALLS_ROWS, OPERATIONS, EXACT, CLIENTS, BROWSER, HTTP, FILTERS, DOORS, EXPRESSIONS, EVENTS),
     *(LARGE, WINDOWS, SHOWN, GROUPS, FAULTS, STORED, NEWCOMERS, NAMES, READERS, ANSWERS, SOCKETS, ACCESS, TOKENS),
+    CLOSED,
 )
 TABLE = [Sabotage(*row) for rows in ROWS for row in rows]
 

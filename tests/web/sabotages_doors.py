@@ -108,7 +108,7 @@ DOORS: list[tuple[str, str, str, str, str]] = [
     (
         "doors: the application is asked about who came by a token",
         DOORKEEPER,
-        'if connection is not None and getattr(connection.state, "known_by_own", False)',
+        "if connection is not None and _by_own(connection)",
         "if connection is not None",
         f"{OF_DOORS}::test_of_who_came_by_a_token_the_application_is_not_asked_again",
     ),

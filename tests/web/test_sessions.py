@@ -140,6 +140,25 @@ async def test_a_session_that_ended_by_itself_is_found_out(replica_set: ReplicaS
             assert (socket.close_code, socket.close_reason) == (4504, "revoked")
 
 
+async def test_a_session_that_ended_ends_an_answer_that_is_still_being_taken(replica_set: ReplicaSet) -> None:
+    """Of NDJSON the application was asked at the beginning alone."""
+    async with open_shop(replica_set, recheck_seconds=1) as shop:
+        shop.database.orders.insert_many({"_id": n, "text": "x" * 100_000} for n in range(500))
+        cookie = {**shop.sign_in("ann"), "Accept": "application/x-ndjson"}
+        async with (
+            httpx.AsyncClient(base_url=shop.url, timeout=30) as http,
+            http.stream("GET", LIST, headers=cookie) as stream,
+        ):
+            lines = stream.aiter_lines()
+            await anext(lines)
+            shop.sessions.clear()
+            await asyncio.sleep(1.1)  # until they are asked about again: a client that takes nothing meanwhile
+            rest = [line async for line in lines]
+        last = json.loads(rest[-1])
+        assert last["error"]["code"] == "unauthenticated"
+        assert 1 <= len(rest) < 499
+
+
 async def test_a_page_of_another_origin_does_nothing_with_the_cookie(shop: Shop) -> None:
     """The check of the origin is never off: a browser sends the cookie along, whoever's page asks."""
     cookie = shop.sign_in("ann")

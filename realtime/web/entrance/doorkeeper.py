@@ -24,7 +24,8 @@ from realtime.core.access.principal import ANONYMOUS, Ended, Principal
 from realtime.core.connection.admission import PATIENCE_SECONDS
 from realtime.core.wire.closing import CLOSE_EXPIRED, CLOSE_REVOKED, CLOSE_UNAUTHENTICATED, CLOSE_UNAVAILABLE
 from realtime.errors import RateLimitedError, ServiceError, UnauthenticatedError, UnavailableError
-from realtime.ports import Authenticator, OwnAuthenticator, Revocations
+from realtime.ports import Authenticator, Revocations
+from realtime.web.entrance.application import Application, Stay
 
 LOOK_SECONDS = 60.0
 """The longest sleep of the timer: clocks of machines are set."""
@@ -71,7 +72,7 @@ class Doorkeeper:
         self,
         authenticator: Authenticator | None = None,
         *,
-        own: OwnAuthenticator | None = None,
+        own: Application | None = None,
         recheck_seconds: float = 60.0,
         revocations: Revocations | None = None,
         limiter: Limiter | None = None,
@@ -92,7 +93,6 @@ class Doorkeeper:
         self._deadlines = Deadlines()
         self._timer: asyncio.TimerHandle | None = None
         self._armed_for: float | None = None
-        self._asking: set[asyncio.Task[None]] = set()
         if revocations is not None:
             revocations.on_revoked(self._revoked)
 
@@ -133,7 +133,7 @@ class Doorkeeper:
                 return await self.whose(token)
         if self._own is not None:
             connection.state.known_by_own = True
-            return self._good(await self._asked(self._own, connection))
+            return self._good(await self._own.who(connection))
         return None if self._authenticator is not None else ANONYMOUS
 
     async def whose(self, token: str) -> Principal:
@@ -142,14 +142,6 @@ class Doorkeeper:
             raise UnauthenticatedError("no tokens are taken here")
         try:
             return self._good(await self._authenticator.authenticate(token))
-        except ServiceError:
-            raise
-        except Exception as error:
-            raise bug("authentication", error) from None
-
-    async def _asked(self, own: OwnAuthenticator, connection: HTTPConnection) -> Principal:
-        try:
-            return await own(connection)
         except ServiceError:
             raise
         except Exception as error:
@@ -167,6 +159,11 @@ class Doorkeeper:
         if reason is not None:
             raise UnauthenticatedError(f"{reason}: get a new token", reason=reason)
 
+    def stay(self, principal: Principal, connection: HTTPConnection) -> Stay:
+        """How long who asks may go on with one answer, which asks at every step."""
+        own = self._own if _by_own(connection) else None
+        return Stay(self.check, principal, connection, own, self._recheck_seconds, self.now)
+
     # -------------------------------------------------------------------------------------------------------- who is in
 
     def expect(self, guest: Guest) -> None:
@@ -182,7 +179,7 @@ class Doorkeeper:
     def watch(self, guest: Guest, principal: Principal, connection: HTTPConnection | None = None) -> None:
         """A connection is the principal's from now on, or goes on to be. It hears when that is over, maybe at once."""
         # Of who came by a token the application is not asked: it would know somebody else, or nobody.
-        by_own = connection if connection is not None and getattr(connection.state, "known_by_own", False) else None
+        by_own = connection if connection is not None and _by_own(connection) else None
         known = self._visits.get(guest)
         if known is not None:
             known.principal, known.connection = principal, by_own
@@ -236,8 +233,8 @@ class Doorkeeper:
         """Nobody is watched any more."""
         if self._timer is not None:
             self._timer.cancel()
-        for task in self._asking:
-            task.cancel()
+        if self._own is not None:
+            self._own.close()
 
     def _end(self, guest: Guest, error: ServiceError) -> None:
         if isinstance(error, UnauthenticatedError) and error.reason == "expired":
@@ -336,9 +333,8 @@ class Doorkeeper:
         self._tell(guest, CLOSE_UNAUTHENTICATED, "unauthenticated", error)
 
     def _ask_again(self, guest: Guest) -> None:
-        task = asyncio.get_running_loop().create_task(self._asked_again(guest))
-        self._asking.add(task)
-        task.add_done_callback(self._asking.discard)
+        if self._own is not None:
+            self._own.later(lambda: self._asked_again(guest))
 
     async def _asked_again(self, guest: Guest) -> None:
         """The application is asked whether a connection is still whose it was."""
@@ -346,9 +342,7 @@ class Doorkeeper:
         if visit is None or visit.connection is None or self._own is None:
             return
         try:
-            principal = self._good(await self._asked(self._own, visit.connection))
-            if principal.sub != visit.principal.sub:
-                raise UnauthenticatedError("somebody else now", reason="somebody_else")
+            principal = self._good(await self._own.still(visit.connection, visit.principal))
         except ServiceError as error:
             if self._visits.get(guest) is not visit:
                 return
@@ -366,6 +360,10 @@ class Doorkeeper:
 def address_of(connection: HTTPConnection) -> str | None:
     """From where a request comes, as far as is known."""
     return None if connection.client is None else connection.client.host
+
+
+def _by_own(connection: HTTPConnection) -> bool:
+    return getattr(connection.state, "known_by_own", False)
 
 
 def reason_of(error: ServiceError) -> str:

@@ -152,7 +152,7 @@ async def _lines(live: Live, request: Request, listing: Listing) -> Response:
     command = listing.command(listing.filter, listing.limit, listing.projection.source)
     principal = await principal_of(request)
     stream = await live.reader.stream(listing.collection, command)
-    return ndjson.Lines(stream, lambda: live.doorkeeper.check(principal))
+    return ndjson.Lines(stream, live.doorkeeper.stay(principal, request).check)
 
 
 async def _page(live: Live, listing: Listing, after: str | None, *, count: bool) -> Response:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from realtime.bugs import bug
@@ -20,7 +20,7 @@ class Lines(Streaming):
     `check` raises `ServiceError` when who asked may have no more; it is called before each part of them.
     """
 
-    def __init__(self, stream: Any, check: Callable[[], None]) -> None:
+    def __init__(self, stream: Any, check: Callable[[], Awaitable[None]]) -> None:
         super().__init__(MEDIA_TYPE, HEADERS)
         self._stream = stream
         self._check = check
@@ -29,7 +29,7 @@ class Lines(Streaming):
         """Every line; what goes wrong on the way is the last one."""
         try:
             async for documents in self._stream.slices():
-                self._check()
+                await self._check()
                 await write(b"".join(keys.shown(document) + b"\n" for document in documents))
             last: dict[str, Any] = {"end": True}
         except ServiceError as error:

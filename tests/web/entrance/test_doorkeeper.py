@@ -13,6 +13,7 @@ from starlette.requests import HTTPConnection
 
 from realtime.core.access.principal import ANONYMOUS, Ended, Principal
 from realtime.errors import ServiceError, UnauthenticatedError, UnavailableError
+from realtime.web.entrance.application import Application
 from realtime.web.entrance.doorkeeper import Doorkeeper
 
 SOON = 0.15
@@ -117,7 +118,7 @@ async def test_the_applications_own_way_is_asked_where_no_token_is_shown() -> No
             raise UnauthenticatedError("nobody is signed in")
         return Principal(name)
 
-    keeper = Doorkeeper(Tokens(), own=own)
+    keeper = Doorkeeper(Tokens(), own=Application(own))
     assert await keeper.who(connection(("cookie", "session=eve"))) == Principal("eve")
     assert await keeper.who(connection(("cookie", "session=eve"), ("authorization", "Bearer ann"))) == Principal("ann")
     assert await keeper.who(connection(("cookie", "session=eve"), ("authorization", "Basic x"))) == Principal("eve")
@@ -224,7 +225,7 @@ async def test_the_application_is_asked_again_and_ends_who_is_signed_out_or_some
             raise answer
         return answer
 
-    keeper = Doorkeeper(own=own, recheck_seconds=0.05)
+    keeper = Doorkeeper(own=Application(own), recheck_seconds=0.05)
     guests = {name: Guest() for name in answers}
     for name, guest in guests.items():
         asks = connection(("cookie", f"session={name}"))
@@ -242,6 +243,30 @@ async def test_the_application_is_asked_again_and_ends_who_is_signed_out_or_some
     keeper.close()
 
 
+async def test_a_revocation_of_who_was_asked_about_again_is_of_them_still() -> None:
+    """Each recheck made them new, so a revocation of before it, that came late, ended nobody."""
+    began, again, revoked = time.time(), asyncio.Event(), Revoked()
+    said: list[float] = []
+
+    async def own(_connection: Any) -> Principal:
+        said.append(time.time())
+        if len(said) > 2:
+            again.set()
+        return Principal("ann", issued=said[-1])
+
+    keeper, guest = Doorkeeper(own=Application(own), recheck_seconds=0.05, revocations=revoked), Guest()
+    principal = await keeper.who(asks := connection())
+    assert principal is not None
+    keeper.watch(guest, principal, asks)
+    async with asyncio.timeout(PATIENCE):
+        await again.wait()
+        await asyncio.sleep(0)
+    assert began <= said[0] < said[1]
+    revoked.tell(lambda one: one.issued is not None and one.issued <= said[0])
+    assert guest.ended == [(4504, "revoked")]
+    keeper.close()
+
+
 async def test_of_who_came_by_a_token_the_application_is_not_asked_again() -> None:
     """The cookie's principal took the place of the token's, which so outlived its end."""
     asked: Counter[str] = Counter()
@@ -256,7 +281,7 @@ async def test_of_who_came_by_a_token_the_application_is_not_asked_again() -> No
             while asked[name] < wanted:
                 await asyncio.sleep(0.01)
 
-    keeper = Doorkeeper(Tokens(), own=own, recheck_seconds=0.05)
+    keeper = Doorkeeper(Tokens(), own=Application(own), recheck_seconds=0.05)
     guests = {name: Guest() for name in ("token", "one", "two")}
     for name, guest in guests.items():
         header = ("authorization", "Bearer ann") if name == "token" else ("cookie", f"session={name}")
