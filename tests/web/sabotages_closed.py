@@ -4,6 +4,9 @@ from __future__ import annotations
 
 APPLICATION = "realtime/web/entrance/application.py"
 OF_APPLICATION = "tests/web/entrance/test_application.py"
+SSE, TICKETS = "realtime/web/http/sse.py", "realtime/core/access/tickets.py"
+OF_TICKETS, OF_CLAIMS = "tests/web/http/test_tickets.py", "tests/core/access/test_tickets.py"
+OF_OWN = "tests/web/entrance/test_own.py"
 OF_SESSIONS = "tests/web/test_sessions.py"
 
 CLOSED: list[tuple[str, str, str, str, str]] = [
@@ -34,5 +37,69 @@ CLOSED: list[tuple[str, str, str, str, str]] = [
         "live.doorkeeper.stay(principal, request).check",
         "live.doorkeeper.stay(principal, Request({**request.scope, 'state': {}})).check",
         f"{OF_SESSIONS}::test_a_session_that_ended_ends_an_answer_that_is_still_being_taken",
+    ),
+    (
+        "closed: claims of an application's are a bug of ours",
+        TICKETS,
+        "claims, extended = ejson.encode_strictly(dict(principal.claims)).decode(), True",
+        "raise",
+        f"{OF_CLAIMS}::test_claims_that_json_has_no_word_for_come_back_too",
+    ),
+    (
+        "closed: claims that cannot be kept are a bug of ours",
+        TICKETS,
+        "except (TypeError, ValueError, RecursionError) as error:",
+        "except (ValueError, RecursionError) as error:",
+        f"{OF_CLAIMS}::test_claims_that_cannot_be_kept_are_refused_and_no_bug",
+    ),
+    (
+        "closed: claims are kept whatever their size",
+        TICKETS,
+        "if len(claims.encode()) > MAX_CLAIMS_BYTES:",
+        "if False:",
+        f"{OF_CLAIMS}::test_claims_that_cannot_be_kept_are_refused_and_no_bug",
+    ),
+    (
+        "closed: a principal of any kind comes in",
+        "realtime/web/entrance/own.py",
+        "if (wrong := _wrong(found)) is not None:",
+        "if (wrong := None) is not None:",
+        f"{OF_OWN}::test_a_principal_that_no_frame_or_ticket_could_say_is_its_bug_at_the_door",
+    ),
+    (
+        "closed: a refused ticket is nowhere written down",
+        SSE,
+        "self._live.doorkeeper.turned_away(request, error)",
+        "pass",
+        f"{OF_TICKETS}::test_a_ticket_that_is_refused_is_in_the_audit_log_and_is_counted",
+    ),
+    (
+        "closed: tickets are tried without end",
+        "realtime/web/entrance/doorkeeper.py",
+        """            self._count_refused(connection)
+            metrics""",
+        """            metrics""",
+        f"{OF_TICKETS}::test_a_ticket_that_is_refused_is_in_the_audit_log_and_is_counted",
+    ),
+    (
+        "closed: tickets are written without end",
+        "realtime/web/http/tickets.py",
+        "live.doorkeeper.writes(who, address_of(request))",
+        "address_of(request)",
+        f"{OF_TICKETS}::test_a_ticket_is_a_write_to_the_limits",
+    ),
+    (
+        "closed: a stream is attached after its end",
+        SSE,
+        "raise error_of(self._events.first.result())  # it was over by then",
+        "pass",
+        f"{OF_TICKETS}::test_a_stream_whose_principal_ends_before_it_begins_is_refused",
+    ),
+    (
+        "closed: a stream that was not answered is not refused",
+        SSE,
+        "if error is None and not self._events.first.done():",
+        "if False:",
+        f"{OF_TICKETS}::test_a_stream_whose_principal_ends_before_it_begins_is_refused",
     ),
 ]

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from realtime.core.access.principal import Principal
-from realtime.errors import UnauthenticatedError
+from realtime.core.bson import ejson
+from realtime.errors import ForbiddenError, UnauthenticatedError
 
 IDENTIFIER_BYTES = SIGNATURE_BYTES = 16
 KEY_BYTES = 32
@@ -24,6 +25,8 @@ OPEN_SECONDS = 60.0
 """From when a ticket is given until its stream has to be opened."""
 LONGEST_SECONDS = 24 * 3600.0
 """How long it serves whose principal has no end."""
+MAX_CLAIMS_BYTES = 64 * 1024
+"""Of the claims that are kept for a ticket, as text."""
 NOT_TO_A_STREAM = frozenset({"ticket", "position"})
 """Parameters of an address that make no other stream."""
 
@@ -70,11 +73,29 @@ def last_second(principal: Principal, now: float) -> float:
 
 
 def told_of(principal: Principal) -> dict[str, Any]:
-    """Who asks, as plain values. Claims go as text: their names may be any."""
+    """Who asks, as plain values; `ForbiddenError` where their claims cannot be kept.
+
+    Claims go as text, for their names may be any: as JSON, or where that has no word for one (a date, a UUID, an
+    ObjectId: an application's claims are its own) as Extended JSON.
+    """
+    extended = False
+    try:
+        try:
+            claims = json.dumps(dict(principal.claims))
+        except (TypeError, ValueError):
+            claims, extended = ejson.encode_strictly(dict(principal.claims)).decode(), True
+            ejson.decode_frame(claims)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ForbiddenError(
+            f"who asks has claims that a ticket cannot carry ({error}): give out principals with claims of JSON's types"
+        ) from None
+    if len(claims.encode()) > MAX_CLAIMS_BYTES:
+        raise ForbiddenError(f"who asks has claims of over {MAX_CLAIMS_BYTES} bytes, which a ticket cannot carry")
     return {
         "sub": principal.sub,
         "roles": sorted(principal.roles),
-        "claims": json.dumps(dict(principal.claims)),
+        "claims": claims,
+        "extended": extended,
         "until": principal.expires,
         "issued": principal.issued,
         "jti": principal.jti,
@@ -83,11 +104,11 @@ def told_of(principal: Principal) -> dict[str, Any]:
 
 
 def principal_of(told: Mapping[str, Any]) -> Principal:
-    """Back from `told_of`."""
+    """Back from `told_of`, also as it was before claims could be Extended JSON."""
     return Principal(
         sub=told["sub"],
         roles=frozenset(told["roles"]),
-        claims=json.loads(told["claims"]),
+        claims=ejson.decode_frame(told["claims"]) if told.get("extended") else json.loads(told["claims"]),
         expires=told["until"],
         issued=told["issued"],
         jti=told["jti"],

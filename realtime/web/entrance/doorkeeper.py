@@ -113,15 +113,25 @@ class Doorkeeper:
 
         `RateLimitedError` without a look at a token where too many of that address's were refused.
         """
-        network = network_of(address_of(connection) or "")
         if self._limiter is not None and self.asks:
-            check(self._limiter.ask(network, self._clock()))
+            check(self._limiter.ask(network_of(address_of(connection) or ""), self._clock()))
         try:
             return await self._found(connection)
         except UnauthenticatedError:
-            if self._limiter is not None:
-                self._limiter.refused(network, self._clock())
+            self._count_refused(connection)
             raise
+
+    def _count_refused(self, connection: HTTPConnection) -> None:
+        if self._limiter is not None:
+            self._limiter.refused(network_of(address_of(connection) or ""), self._clock())
+
+    def turned_away(self, connection: HTTPConnection, error: ServiceError) -> None:
+        """Somebody was refused by what the entrance has not looked at, such as a ticket."""
+        address, reason = address_of(connection), reason_of(error)
+        if isinstance(error, UnauthenticatedError):
+            self._count_refused(connection)
+            metrics.UNAUTHENTICATED.labels(reason).inc()
+        self.note("refused", None, address, reason=reason)
 
     async def _found(self, connection: HTTPConnection) -> Principal | None:
         if self._authenticator is not None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 import dataclasses
 import inspect
+import math
+import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from http import HTTPStatus
 from typing import Any
@@ -19,11 +21,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 
 from realtime.core.access.principal import Principal
+from realtime.core.access.tokens import MAX_NAME
 from realtime.errors import ConfigurationError, ForbiddenError, ServiceError, UnauthenticatedError, UnavailableError
 
 _STACKS = ("fastapi_inner_astack", "fastapi_function_astack")
 """Where FastAPI looks for what a dependency leaves open; ours are closed when it has answered."""
 RETRY_AFTER_SECONDS = 1.0
+_LONE = re.compile("[\ud800-\udfff]")
+"""Surrogates, which are no text in UTF-8."""
 
 
 class Dependency:
@@ -51,10 +56,13 @@ class Dependency:
             raise _refusal(error) from None
         if found is None:
             raise UnauthenticatedError("nobody is signed in")
-        if not isinstance(found, Principal) or not found.sub:
+        if not isinstance(found, Principal):
             raise TypeError(f"authenticate returned {type(found).__name__}, and has to return a Principal with a sub")
+        if (wrong := _wrong(found)) is not None:
+            raise TypeError(f"authenticate has to return a Principal whose {wrong}")
         # So that a revocation of the user ends what was let in before it, and nobody who signs in again.
-        return found if found.issued is not None else dataclasses.replace(found, issued=asked)
+        issued = asked if found.issued is None else found.issued
+        return dataclasses.replace(found, issued=issued, roles=frozenset(found.roles))
 
     async def _solved(self, connection: HTTPConnection) -> Any:
         """Asked again later, a request is long over: so what is left open by it is closed here."""
@@ -70,6 +78,27 @@ class Dependency:
             if solved.errors:
                 raise UnauthenticatedError("what says who asks is missing, or cannot be read", reason="malformed")
             return solved.values["found"]
+
+
+def _wrong(found: Any) -> str | None:
+    """What a principal has to be and this one is not: no frame, log or ticket could say it otherwise."""
+    if not _is_name(found.sub):
+        return f"sub is a text of 1 to {MAX_NAME} characters"
+    if isinstance(found.roles, str) or not all(_is_name(role) for role in found.roles):
+        return f"roles are a set of texts of 1 to {MAX_NAME} characters"
+    if not all(one is None or _is_name(one) for one in (found.jti, found.key)):
+        return f"jti and key are texts of 1 to {MAX_NAME} characters, or None"
+    if not all(one is None or _is_time(one) for one in (found.expires, found.issued)):
+        return "expires and issued are seconds since 1970, or None"
+    return None if isinstance(found.claims, Mapping) else "claims are a mapping"
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and 1 <= len(value) <= MAX_NAME and _LONE.search(value) is None
+
+
+def _is_time(value: Any) -> bool:
+    return isinstance(value, int | float) and not math.isnan(value)
 
 
 def _dependant(authenticate: Callable[..., Any]) -> Dependant:

@@ -121,7 +121,9 @@ class EventStream(Streaming):
         self.sink.close(code, reason)
 
     def over(self, code: int, reason: str, error: ServiceError | None = None) -> None:
-        """End the stream of who may have it no longer; what waits is dropped."""
+        """End the stream of who may have it no longer; what waits is dropped. One that has not begun is refused."""
+        if error is None and not self._events.first.done():
+            error = UnauthenticatedError(f"{reason}: get a new token", reason=reason)
         if error is not None:
             self.sink.send(ErrorFrame.of(error, ID).encode())
         self.sink.close(code, reason)
@@ -131,19 +133,28 @@ class EventStream(Streaming):
         asking: Asking = request.state.asking
         if isinstance(asking, ServiceError):
             raise asking
-        tickets = self._live.tickets
         if asking is None:
-            if ticket is None or tickets is None:
-                raise UnauthenticatedError(
-                    "who asks? Send Authorization: Bearer and a token, or put ticket= from POST /v1/tickets into the "
-                    "address"
-                )
-            name = stream_of(request.url.path, request.query_params.multi_items())
-            again = "last-event-id" in request.headers
-            asking, self._ticket = await tickets.open(ticket, name, again=again)
-            self._live.doorkeeper.check(asking)
+            try:
+                asking = await self._by_ticket(request, ticket)
+            except ServiceError as error:
+                self._live.doorkeeper.turned_away(request, error)
+                raise
         self._who, self._address = asking, address_of(request)
         self._live.doorkeeper.watch(self, asking, request)
+        if self._events.first.done():
+            raise error_of(self._events.first.result())  # it was over by then
+
+    async def _by_ticket(self, request: Request, ticket: str | None) -> Principal:
+        tickets = self._live.tickets
+        if ticket is None or tickets is None:
+            raise UnauthenticatedError(
+                "who asks? Send Authorization: Bearer and a token, or ticket= from POST /v1/tickets in the address"
+            )
+        name = stream_of(request.url.path, request.query_params.multi_items())
+        again = "last-event-id" in request.headers
+        asking, self._ticket = await tickets.open(ticket, name, again=again)
+        self._live.doorkeeper.check(asking)
+        return asking
 
     def lapsed(self, channel: int) -> None:
         """The outbox dropped what waited of the subscription."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import random
+import uuid
 
 import pytest
+from bson import ObjectId
 
 from realtime.core.access.principal import Principal
 from realtime.core.access.tickets import (
@@ -16,7 +19,7 @@ from realtime.core.access.tickets import (
     stream_of,
     told_of,
 )
-from realtime.errors import UnauthenticatedError
+from realtime.errors import ForbiddenError, UnauthenticatedError
 
 KEY, OTHER = b"k" * 32, b"o" * 32
 NAME = b"0123456789abcdef"
@@ -71,3 +74,28 @@ def test_a_principal_comes_back_as_it_was() -> None:
     claims = {"$where": 1, "a.b": ["x", {"": None}]}
     one = Principal("ann", frozenset({"b", "a"}), claims, 5.0, 4.0, "j", "k")
     assert principal_of(told_of(one)) == one
+
+
+def test_claims_that_json_has_no_word_for_come_back_too() -> None:
+    """An application's claims are its own, and those of a key may be what MongoDB stores: it was a bug of ours."""
+    team, at = uuid.uuid4(), dt.datetime(2026, 11, 30, 12, tzinfo=dt.UTC)
+    claims = {"team": team, "at": at, "of": ObjectId("5ff2e7270000000000000001"), "deep": {"$date": [at]}, "big": 2**53}
+    assert principal_of(told_of(Principal("ann", claims=claims))).claims == claims
+    plain = {"$date": "no date", "$oid": "5ff2e7270000000000000001", "big": 2**80, "odd": "\ud800"}
+    assert principal_of(told_of(Principal("ann", claims=plain))).claims == plain
+    before = {name: value for name, value in told_of(Principal("ann", claims=plain)).items() if name != "extended"}
+    assert principal_of(before).claims == plain
+
+
+def test_claims_that_cannot_be_kept_are_refused_and_no_bug() -> None:
+    circle: dict[str, object] = {}
+    circle["circle"] = circle
+    deep: object = "x"
+    for _ in range(100_000):
+        deep = [deep]
+    refused = 0
+    for claims in ({"roles": {1, 2}}, {"it": object()}, circle, {"deep": deep}, {"long": "x" * 70_000}):
+        with pytest.raises(ForbiddenError, match="a ticket cannot carry"):
+            told_of(Principal("ann", claims=claims))
+        refused += 1
+    assert refused == 5

@@ -24,7 +24,7 @@ class Own:
         self.let = asyncio.Event()
         self.asked = self.now = self.most = 0
 
-    async def __call__(self, _connection: Any) -> Principal:
+    async def __call__(self, connection: Any) -> Principal:
         self.asked += 1
         self.now += 1
         self.most = max(self.most, self.now)

@@ -248,7 +248,7 @@ async def test_a_revocation_of_who_was_asked_about_again_is_of_them_still() -> N
     began, again, revoked = time.time(), asyncio.Event(), Revoked()
     said: list[float] = []
 
-    async def own(_connection: Any) -> Principal:
+    async def own(connection: Any) -> Principal:
         said.append(time.time())
         if len(said) > 2:
             again.set()

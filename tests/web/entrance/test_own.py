@@ -121,6 +121,28 @@ async def test_its_own_errors_pass_and_what_is_no_principal_is_its_bug() -> None
             await Dependency(saying(bad))(connection())
 
 
+async def test_a_principal_that_no_frame_or_ticket_could_say_is_its_bug_at_the_door() -> None:
+    """It came as far as the frame or the ticket that could not say it, and ended there as a bug of ours."""
+    bad: list[tuple[str, dict[str, Any]]] = [
+        ("sub", {"sub": 7}),
+        ("sub", {"sub": "x" * 257}),
+        ("sub", {"sub": "\ud800"}),
+        ("roles", {"roles": "staff"}),
+        ("roles", {"roles": {1}}),
+        ("jti", {"jti": 7}),
+        ("key", {"key": ""}),
+        ("expires", {"expires": "tomorrow"}),
+        ("issued", {"issued": float("nan")}),
+        ("claims", {"claims": ["a"]}),
+    ]
+    for named, fields in bad:
+        with pytest.raises(TypeError, match=f"has to return a Principal whose .*{named}"):
+            await Dependency(saying(Principal(**{"sub": "ann", **fields})))(connection())
+    given = Principal("ann", ["staff", "staff"], expires=float("inf"), issued=1)  # type: ignore[arg-type]  # reason: applications have lists
+    found = await Dependency(saying(given))(connection())
+    assert (found.roles, found.expires, hash(found)) == (frozenset({"staff"}), float("inf"), hash(found))
+
+
 async def test_a_header_is_found_by_the_name_of_its_parameter() -> None:
     dependency = Dependency(by_header)
     assert (await dependency(connection(x_user="bob"))).sub == "bob"

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -112,6 +113,36 @@ async def test_what_is_no_ticket_or_a_used_up_one_is_401(service: Service) -> No
         assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated"), text
 
 
+async def test_a_ticket_that_is_refused_is_in_the_audit_log_and_is_counted(
+    replica_set: ReplicaSet, tmp_path: Path
+) -> None:
+    """What stands in an address can be tried as any token can, and nobody was told."""
+    file = tmp_path / "audit.jsonl"
+    limits = {"requests_per_second": 1, "audit_log": file}
+    async with serving(replica_set, **ASKS, **limits) as service:
+        assert (await service.http.get(EVENTS)).status_code == 401
+        answers = [await service.http.get(EVENTS, params={"ticket": f"made-up-{n}"}) for n in range(12)]
+        async with asyncio.timeout(20):
+            while len(told := [json.loads(line) for line in file.read_text().splitlines()]) < 13:
+                await asyncio.sleep(0.02)
+    assert [one["what"] for one in told] == ["refused"] * len(told)
+    assert [one["reason"] for one in told][:3] == ["no_token", "bad_ticket", "bad_ticket"]
+    assert "made-up" not in json.dumps(told)
+    assert answers[0].status_code == 401
+    # Over an address's limit of refused requests nothing is looked into any more.
+    assert [one.status_code for one in answers][-1] == 429
+
+
+async def test_a_ticket_is_a_write_to_the_limits(replica_set: ReplicaSet) -> None:
+    """It is a document of `realtime_tickets`."""
+    async with serving(replica_set, **ASKS, writes_per_second=1) as service:
+        headers = {"Authorization": f"Bearer {SIGNER.token()}"}
+        answers = [await service.http.post("/v1/tickets", headers=headers) for _ in range(12)]
+        assert answers[0].status_code == 201
+        assert (answers[-1].status_code, answers[-1].json()["details"]) == (429, {"limit": "writes_per_second"})
+        assert service.database.realtime_tickets.count_documents({"who": {"$exists": True}}) < 12
+
+
 async def test_a_stream_by_a_ticket_ends_with_the_token_and_so_does_the_ticket(service: Service) -> None:
     end = time.time() + 1.5
     ticket = await a_ticket(service, exp=end)
@@ -138,3 +169,32 @@ async def test_a_ticket_says_nothing_of_who_asks_and_is_forgotten_when_its_time_
 
 def auth() -> dict[str, str]:
     return {"Authorization": f"Bearer {SIGNER.token()}"}
+
+
+@pytest.mark.parametrize("begun", ["not attached yet", "not answered yet"])
+async def test_a_stream_whose_principal_ends_before_it_begins_is_refused(
+    service: Service, monkeypatch: pytest.MonkeyPatch, begun: str
+) -> None:
+    """It was attached all the same, to a sink that was closed already."""
+    live, attached = service.realtime.live(), []
+    watch = live.doorkeeper.watch
+
+    def revoked(guest: Any, principal: Any, connection: Any = None) -> None:
+        watch(guest, principal, connection)
+        guest.over(4504, "revoked")
+
+    def noted(subscription: Any) -> None:
+        attached.append(subscription)
+        if begun == "not answered yet":
+            subscription.owner.over(4504, "revoked")
+
+    monkeypatch.setattr(live.hub, "attach", noted)
+    if begun != "not answered yet":
+        monkeypatch.setattr(live.doorkeeper, "watch", revoked)
+    path = {"Accept": "text/event-stream", **auth()}
+    answer = await service.http.get(LIVE, headers=path)
+    assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
+    again = await service.http.get(LIVE, headers={**path, "Last-Event-ID": "5FF2E727-6B0343B000000001"})
+    frames = [json.loads(line[5:]) for line in again.text.splitlines() if line.startswith("data:")]
+    assert (again.status_code, [(one["type"], one["code"]) for one in frames]) == (200, [("error", "unauthenticated")])
+    assert len(attached) == (2 if begun == "not answered yet" else 0)
