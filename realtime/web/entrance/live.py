@@ -38,7 +38,8 @@ _POLICY_VIOLATION = 1008
 _TRY_LATER = 1013
 EVERY = "*"
 """In place of a collection's name: all that are served."""
-_DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+_SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class Connected(Owner, Protocol):
@@ -231,10 +232,20 @@ def refusal(connection: HTTPConnection, settings: Settings, *, any_origin: bool 
 
 
 def refused_origin(origin: str, connection: HTTPConnection, settings: Settings) -> str | None:
-    """Why pages of this origin may not use this service, or None. For a request with one Host header."""
-    if origin in settings.allowed_origins or _same_origin(origin, connection.headers["host"], connection.url.scheme):
+    """Why pages of this origin may not use this service, or None. For a request with one Host header.
+
+    The scheme is part of an origin: what came by http anybody on the way may have written.
+    """
+    if origin in settings.allowed_origins:
         return None
-    return f"origin {origin[:100]!r} is not allowed: add it to REALTIME_ALLOWED_ORIGINS"
+    theirs, ours = _origin(origin), _origin(f"{connection.url.scheme}://{connection.headers['host']}")
+    if theirs is not None and theirs == ours:
+        return None
+    shown = f"origin {origin[:100]!r} is not allowed: "
+    if theirs is not None and ours is not None and (theirs[:2], ours[0]) == (("https", ours[1]), "http"):
+        # The server has believed whom it was told to, so the scheme is as far as anybody knows.
+        shown += "this request came by http; where a proxy ends TLS name it in REALTIME_TRUSTED_PROXIES, or "
+    return f"{shown}add it to REALTIME_ALLOWED_ORIGINS"
 
 
 def _known_host(host: str, settings: Settings) -> bool:
@@ -253,12 +264,13 @@ def _known_host(host: str, settings: Settings) -> bool:
     return True
 
 
-def _same_origin(origin: str, host: str, scheme: str) -> bool:
+def _origin(text: str) -> tuple[str, str, int] | None:
+    """Scheme, name and port of an origin, of a page or of a socket alike; None for what is none."""
     try:
-        theirs, ours = urlsplit(origin), urlsplit(f"{scheme}://{host}")
-        their_port = theirs.port or _DEFAULT_PORTS.get(theirs.scheme)
-        # Behind a proxy that ends TLS the page is https and we see http: the port is then the proxy's default one.
-        our_port = ours.port or (their_port if their_port in {80, 443} else _DEFAULT_PORTS.get(ours.scheme))
-        return theirs.scheme in {"http", "https"} and theirs.hostname == ours.hostname and their_port == our_port
+        parts = urlsplit(text)
+        scheme = _SCHEMES.get(parts.scheme)
+        if scheme is None or not parts.hostname:
+            return None
+        return scheme, parts.hostname, parts.port or _DEFAULT_PORTS[scheme]
     except ValueError:
-        return False
+        return None

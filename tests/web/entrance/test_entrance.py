@@ -32,6 +32,39 @@ async def test_a_page_of_this_origin_and_a_program_without_one_are_let_in(servic
     assert answer.status_code == 201
 
 
+async def test_the_scheme_is_part_of_the_origin(service: Service) -> None:
+    """A page that came by http, and so from anybody on the way, used the service of the same name and port by https."""
+    other = service.url.replace("http:", "https:")
+    with pytest.raises(InvalidStatus) as refused:
+        async with wired(service.url, additional_headers={"Origin": other}):
+            pass
+    assert refused.value.response.status_code == 403
+    answer = await service.http.post(service.documents, json={"_id": 1}, headers={"Origin": other})
+    assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+    assert "REALTIME_TRUSTED_PROXIES" in answer.json()["detail"]
+    # Whom nobody trusts says nothing of how a request came.
+    forged = {"Origin": other, "X-Forwarded-Proto": "https"}
+    assert (await service.http.get(service.documents, headers=forged)).status_code == 403
+    asked = await service.http.get(service.path("/v1/ws"), params={"origin": other})
+    assert asked.status_code == 403
+    assert service.database.orders.count_documents({}) == 0
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:{port}", "localhost", "localhost:8443"])
+async def test_behind_a_trusted_proxy_the_origin_is_as_the_proxy_saw_it(replica_set: ReplicaSet, host: str) -> None:
+    async with serving(replica_set, feed_await_ms=100, trusted_proxies="127.0.0.1") as service:
+        name = host.format(port=service.url.rsplit(":", 1)[1])
+        by_tls = {"Host": name, "X-Forwarded-Proto": "https", "X-Forwarded-For": "192.0.2.1"}
+        found = {}
+        for scheme in ("https", "http"):
+            headers = {**by_tls, "Origin": f"{scheme}://{name}"}
+            found[scheme] = (await service.http.get(service.documents, headers=headers)).status_code
+        assert found == {"https": 200, "http": 403}
+        line = {"X-Forwarded-Proto": "https", "Origin": service.url.replace("http:", "https:")}
+        async with wired(service.url, additional_headers=line) as wire:
+            assert wire.frames[0]["type"] == "welcome"
+
+
 async def test_a_foreign_name_for_this_machine_is_refused(service: Service) -> None:
     """DNS rebinding: the page's origin and the host agree, and are both the attacker's."""
     headers = {"Host": "rebound.example", "Origin": "http://rebound.example"}
