@@ -31,7 +31,7 @@ from realtime.hub.teller import Teller
 from realtime.hub.walls import Walls
 from realtime.ports import SnapshotReader
 
-OWN_DOCUMENTS = 100_000
+OWN_DOCUMENTS, OWN_BYTES = 100_000, 256 * 1024 * 1024
 """Of a live query of the service's own, which no client's limit concerns."""
 Welcome = Callable[[Group, Subscription], None]
 End = Callable[[Subscription, ServiceError, str], None]
@@ -57,7 +57,9 @@ class Groups:
         self._router = router
         self._roster = roster
         self._bounds = bounds
-        self._own_bounds = dataclasses.replace(bounds, documents=OWN_DOCUMENTS, kept=OWN_DOCUMENTS)
+        self._own_bounds = dataclasses.replace(
+            bounds, documents=OWN_DOCUMENTS, kept=OWN_DOCUMENTS, bytes=OWN_BYTES, all_bytes=OWN_BYTES, own=True
+        )
         self._welcome = welcome
         self._end = end
         self.tasks = Tasks()

@@ -34,7 +34,12 @@ class Holdings:
         self._without: set[QueryGroup] = set()
 
     def note(self, group: QueryGroup) -> None:
-        """Take in what a live group holds by now, and see to it that the bounds are kept."""
+        """Take in what a live group holds by now, and see to it that the bounds are kept.
+
+        One of the service's own is not among them: however much clients ask for, revocations are known.
+        """
+        if group.bounds.own:
+            return
         self._count(group, group.size, len(group.documents))
         if group.keeps_too_much and group.may_stop_keeping:
             self._stop_keeping(group)

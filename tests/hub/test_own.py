@@ -12,7 +12,9 @@ from realtime.core.wire.reserved_names import REVOCATIONS
 from realtime.errors import UnavailableError, UnsupportedCollectionError
 from realtime.hub import own
 from realtime.hub.own import OwnQuery
-from tests.hub.fakes import Service, rest, until
+from tests.core import examples
+from tests.hub.fakes import Peer, Service, rest, until
+from tests.hub.scenes import types, watch
 
 
 class Told:
@@ -116,6 +118,37 @@ async def test_what_cannot_be_read_is_unknown_and_asked_for_again(monkeypatch: p
             while told.documents is None:
                 await asyncio.sleep(0.01)
         assert told.said == ["unknown", "unknown", "whole"]
+        query.close()
+
+
+@pytest.mark.parametrize("grows", ["the own one", "a client's"])
+async def test_the_bounds_of_clients_queries_are_none_of_its_own(grows: str) -> None:
+    """Who filled them ended the revocations with that, until when nobody was let in."""
+    async with Service(all_bytes=400, bytes=390, documents=3, kept=3) as service:
+        store, peer = service.store, Peer()
+        for number in range(3):
+            store.insert("items", {"_id": number, "team": "red", "text": "x" * 80})
+            store.insert(REVOCATIONS, {"_id": f"sub:{number}", "sub": "x" * 100})
+        await service.flow()
+        query, told = begun(service)
+        await until(lambda: told.documents is not None)
+        await service.subscribed(watch(peer, examples.query(sort=[["_id", 1]])))
+        (own_group,) = service.hub.router.query_groups(REVOCATIONS)
+        assert own_group.size > 200
+        assert service.hub.groups.holdings.bytes == sum(one.size for one in service.hub.router.query_groups("items"))
+        for number in range(3, 10):
+            if grows == "the own one":
+                store.insert(REVOCATIONS, {"_id": f"sub:{number}", "sub": "x" * 100})
+            else:
+                store.update("items", number % 3, text="x" * 80 * number)
+            await service.flow()
+        assert told.said[0] == "whole"
+        assert told.said[1:] == (["changed 1"] * 7 if grows == "the own one" else [])
+        assert told.documents is not None
+        assert len(told.documents) == (10 if grows == "the own one" else 3)
+        assert own_group.keeps
+        # Nor is a client's ended for what the service knows.
+        assert ("unsubscribed" in types(peer)) == (grows != "the own one")
         query.close()
 
 

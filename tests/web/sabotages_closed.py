@@ -109,4 +109,18 @@ CLOSED: list[tuple[str, str, str, str, str]] = [
         "if theirs is not None and ours is not None and theirs[1:] == ours[1:]:",
         "tests/web/entrance/test_entrance.py::test_the_scheme_is_part_of_the_origin",
     ),
+    (
+        "closed: revocations end by what clients ask for",
+        "realtime/hub/holdings.py",
+        "if group.bounds.own:",
+        "if False:",
+        "tests/hub/test_own.py::test_the_bounds_of_clients_queries_are_none_of_its_own",
+    ),
+    (
+        "closed: revocations have the bytes of one client's query",
+        "realtime/hub/groups.py",
+        "kept=OWN_DOCUMENTS, bytes=OWN_BYTES, all_bytes=OWN_BYTES, own=True",
+        "kept=OWN_DOCUMENTS, own=True",
+        "tests/hub/test_own.py::test_the_bounds_of_clients_queries_are_none_of_its_own",
+    ),
 ]
