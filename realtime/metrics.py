@@ -43,6 +43,11 @@ OUTBOX_BYTES = Gauge(
 UNAUTHENTICATED = Counter(
     "realtime_unauthenticated", "Tokens and keys by which nobody was let in, by the audit log's word", ["reason"]
 )
+KEYS_FETCHED = Gauge(
+    "realtime_jwks_fetched_timestamp_seconds",
+    "Unix time of the last key set that was fetched",
+    multiprocess_mode="livemin",
+)
 REVOCATIONS = Gauge("realtime_revocations", "Revocations that are known", multiprocess_mode="livemax")
 LIMITED = Counter("realtime_limited", "What was refused or closed because of a limit, by its setting", ["limit"])
 AUDIT_DROPPED = Counter("realtime_audit_dropped", "Lines of the audit log that were dropped")

@@ -143,6 +143,9 @@ class Settings(BaseSettings):
         None, description="PEM file with the public key that verifies tokens: RS256, ES256 or EdDSA, by what it is"
     )
     jwks_url: str | None = Field(None, description="address of the identity provider's JWK Set, https")
+    jwks_keep_seconds: float = Field(
+        86_400, ge=300, le=30 * 86_400, description="age up to which the last JWK Set is used while its address is away"
+    )
     jwt_issuer: str | None = Field(None, min_length=1, description="iss that every token must have")
     jwt_audience: str | None = Field(None, min_length=1, description="aud that every token must have or hold")
     roles_claim: str = Field(

@@ -28,12 +28,23 @@ class Access:
         Nothing runs before `running`.
         """
         self._asks = own or bool(settings.authenticators)
-        self._jwt = _jwt(settings) if "jwt" in settings.authenticators else None
+        self._keys = _keys(settings) if "jwt" in settings.authenticators else None
+        self._jwt = None if self._keys is None else JwtAuthenticator(self._keys, demands_of(settings))
         self._takes_keys = "keys" in settings.authenticators
         self.limiter = Limiter(allowed(settings))
         self.audit = AuditLog(settings.audit_log)
         self.authenticator: Chain | None = None
         self.revocations: FollowedRevocations | None = None
+
+    @property
+    def follows_keys(self) -> bool:
+        """Whether keys are fetched from an address."""
+        return isinstance(self._keys, KeySet)
+
+    @property
+    def keys_age(self) -> float | None:
+        """Seconds since they were fetched; None: they were not."""
+        return self._keys.age if isinstance(self._keys, KeySet) else None
 
     @asynccontextmanager
     async def running(self, hub: Hub, keys: KeyStore, fresh: Callable[[], bool]) -> AsyncIterator[None]:
@@ -100,7 +111,6 @@ def demands_of(settings: Settings) -> Demands:
     return Demands(settings.jwt_issuer, settings.jwt_audience, settings.roles_claim)
 
 
-def _jwt(settings: Settings) -> JwtAuthenticator:
+def _keys(settings: Settings) -> Keys:
     key = key_of(settings)
-    keys: Keys = KeySet(settings.jwks_url or "") if key is None else OneKey(key)
-    return JwtAuthenticator(keys, demands_of(settings))
+    return OneKey(key) if key is not None else KeySet(settings.jwks_url or "", keep_seconds=settings.jwks_keep_seconds)

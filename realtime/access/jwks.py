@@ -1,6 +1,7 @@
 """The keys of an identity provider by their address, a JWK Set: fetched off the loop, kept, and not too often.
 
-A set that was fetched once is used until a newer one is there, also while the address is away. A token whose `kid` is
+A set that was fetched once is used until a newer one is there, also while the address is away, but not for ever: what
+its provider has taken back meanwhile is not known. A token whose `kid` is
 in no set waits for a fetch; where none may begin it cannot be decided, and it is told to come again.
 """
 
@@ -17,6 +18,7 @@ from typing import Any
 
 import orjson
 
+from realtime import metrics
 from realtime.access.verifying import PUBLIC, VerifyingKey, of_set
 from realtime.bugs import bug
 from realtime.errors import UnavailableError
@@ -29,6 +31,7 @@ AT_ONCE, APART_SECONDS = 2, 6.0
 WAIT_SECONDS = 2.0
 STALE_SECONDS = 300.0
 FETCH_SECONDS = 5.0
+KEEP_SECONDS = 24 * 3600.0
 MAX_BYTES = 256 * 1024
 _CHUNK = 16384
 
@@ -78,15 +81,30 @@ class Pacer:
 class KeySet:
     """The set at an address. Asked on one event loop; `close` ends what is under way."""
 
-    def __init__(self, url: str, get: Callable[[str], Sequence[VerifyingKey]] = fetch) -> None:
+    def __init__(
+        self,
+        url: str,
+        get: Callable[[str], Sequence[VerifyingKey]] = fetch,
+        *,
+        keep_seconds: float = KEEP_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`keep_seconds`: no set is used that was fetched longer ago."""
         self._url = url
         self._get = get
+        self._keep_seconds = keep_seconds
+        self._clock = clock
         self._keys: Sequence[VerifyingKey] | None = None
         self._pacer = Pacer()
         self._fetching: asyncio.Task[None] | None = None
         self._fetched_at = float("-inf")
-        self._failed = False
+        self._failed = self._said_over = False
         self.fetches = 0
+
+    @property
+    def age(self) -> float | None:
+        """Seconds since the set was fetched; None: none was."""
+        return None if self._keys is None else self._clock() - self._fetched_at
 
     async def find(self, algorithm: str, kid: str | None) -> Sequence[VerifyingKey]:
         """The keys that a token with this header may be signed by; empty where the newest set has none.
@@ -95,7 +113,7 @@ class KeySet:
         """
         if algorithm not in PUBLIC:
             return ()  # no set will ever have a key for it, so nobody needs to look
-        came = time.monotonic()
+        came = self._clock()
         if came - self._fetched_at > STALE_SECONDS:
             self._begin(came)
         while not (found := self._among(algorithm, kid)):
@@ -106,7 +124,7 @@ class KeySet:
 
     def begin(self) -> None:
         """Fetch ahead, so that the first token need not wait."""
-        self._begin(time.monotonic())
+        self._begin(self._clock())
 
     async def close(self) -> None:
         """Nobody waits any longer; the thread of a fetch ends by its own time."""
@@ -115,12 +133,17 @@ class KeySet:
             await asyncio.gather(self._fetching, return_exceptions=True)
 
     def _among(self, algorithm: str, kid: str | None) -> list[VerifyingKey]:
-        fit = [one for one in self._keys or () if one.algorithm == algorithm]
+        keys = () if self._over else self._keys or ()
+        fit = [one for one in keys if one.algorithm == algorithm]
         return fit if kid is None else [one for one in fit if one.kid == kid]
+
+    @property
+    def _over(self) -> bool:
+        return self.age is not None and self.age > self._keep_seconds
 
     async def _fetched(self, until: float) -> None:
         """Wait for the fetch under way, or a new one. `UnavailableError` where that comes to nothing."""
-        now = time.monotonic()
+        now = self._clock()
         wait, before = self._begin(now), self._fetched_at
         if self._fetching is None:
             raise _later(wait)
@@ -141,10 +164,7 @@ class KeySet:
         try:
             keys = await asyncio.to_thread(self._get, self._url)
         except (OSError, ValueError, HTTPException) as error:
-            if not self._failed:
-                # Once: tokens that nobody can verify must not fill the log.
-                kept = "none was fetched yet" if self._keys is None else "the last one is used on"
-                log.warning("the key set at %s cannot be had (%s): %s", self._url, error, kept)
+            self._say(error)
             self._failed = True
         except Exception as error:
             bug("jwks", error)
@@ -153,9 +173,27 @@ class KeySet:
                 log.info("the key set at %s is there again", self._url)
             if not keys:
                 log.warning("the key set at %s has no key that tokens can be verified by here", self._url)
-            self._keys, self._failed, self._fetched_at = keys, False, began
+            self._keys, self._failed, self._said_over, self._fetched_at = keys, False, False, began
+            metrics.KEYS_FETCHED.set(time.time())
         finally:
             self._fetching = None
+
+    def _say(self, error: Exception) -> None:
+        """Once, that it is away, and once that nobody is known any more: tokens must not fill the log."""
+        if self._over and not self._said_over:
+            self._said_over = True
+            log.error(
+                "the key set at %s cannot be had (%s), and the last one is older than %g s "
+                "(REALTIME_JWKS_KEEP_SECONDS): nobody is let in by a token until it is there again",
+                self._url,
+                error,
+                self._keep_seconds,
+            )
+        elif not self._failed:
+            kept = "none was fetched yet"
+            if self.age is not None:
+                kept = f"the last one is used on, for {self._keep_seconds - self.age:.0f} s"
+            log.warning("the key set at %s cannot be had (%s): %s", self._url, error, kept)
 
 
 def _later(wait: float) -> UnavailableError:

@@ -58,7 +58,7 @@ class Groups:
         self._roster = roster
         self._bounds = bounds
         self._own_bounds = dataclasses.replace(
-            bounds, documents=OWN_DOCUMENTS, kept=OWN_DOCUMENTS, bytes=OWN_BYTES, all_bytes=OWN_BYTES, own=True
+            bounds, documents=OWN_DOCUMENTS, kept=OWN_DOCUMENTS, bytes=OWN_BYTES, all_bytes=OWN_BYTES
         )
         self._welcome = welcome
         self._end = end

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from realtime import metrics
 from realtime.core.live.query import Group, GroupBounds, QueryGroup
+from realtime.core.wire.reserved_names import OWN_PREFIX
 from realtime.hub.lingering import Lingering
 
 
@@ -38,7 +39,7 @@ class Holdings:
 
         One of the service's own is not among them: however much clients ask for, revocations are known.
         """
-        if group.bounds.own:
+        if group.query.collection.startswith(OWN_PREFIX):
             return
         self._count(group, group.size, len(group.documents))
         if group.keeps_too_much and group.may_stop_keeping:

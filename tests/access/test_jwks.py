@@ -143,6 +143,29 @@ async def test_the_last_good_set_is_used_while_the_address_is_away(caplog: pytes
     assert "the last one is used on" in caplog.text
 
 
+async def test_the_last_good_set_is_not_used_for_ever(caplog: pytest.LogCaptureFixture) -> None:
+    """A key that was taken back, and an address that was kept away, let its thief in for ever."""
+    one, now = signer("ES256"), [1000.0]
+    with key_address() as address:
+        address.shows(one)
+        keys = KeySet(address.url, keep_seconds=3600.0, clock=lambda: now[0])
+        authenticator = JwtAuthenticator(keys, Demands(ISSUER, AUDIENCE))
+        assert keys.age is None
+        try:
+            assert await outcome(authenticator, one.token()) == "ann"
+            shows, address.answer = address.answer, lambda: (503, b"")
+            for age, told in ((3600.0, "ann"), (3601.0, "unavailable"), (3700.0, "unavailable")):
+                now[0] = 1000.0 + age
+                assert keys.age == age
+                assert await outcome(authenticator, one.token()) == told
+            assert caplog.text.count("REALTIME_JWKS_KEEP_SECONDS") == 1
+            address.answer, now[0] = shows, 5000.0
+            assert await outcome(authenticator, one.token()) == "ann"
+            assert keys.age == 0.0
+        finally:
+            await authenticator.close()
+
+
 def _slow(address: KeyAddress) -> Callable[[], tuple[int, bytes]]:
     free = threading.Event()
     answer = address.answer

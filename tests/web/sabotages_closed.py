@@ -112,15 +112,22 @@ CLOSED: list[tuple[str, str, str, str, str]] = [
     (
         "closed: revocations end by what clients ask for",
         "realtime/hub/holdings.py",
-        "if group.bounds.own:",
+        "if group.query.collection.startswith(OWN_PREFIX):",
         "if False:",
         "tests/hub/test_own.py::test_the_bounds_of_clients_queries_are_none_of_its_own",
     ),
     (
         "closed: revocations have the bytes of one client's query",
         "realtime/hub/groups.py",
-        "kept=OWN_DOCUMENTS, bytes=OWN_BYTES, all_bytes=OWN_BYTES, own=True",
-        "kept=OWN_DOCUMENTS, own=True",
+        "kept=OWN_DOCUMENTS, bytes=OWN_BYTES, all_bytes=OWN_BYTES",
+        "kept=OWN_DOCUMENTS",
         "tests/hub/test_own.py::test_the_bounds_of_clients_queries_are_none_of_its_own",
+    ),
+    (
+        "closed: the last key set is good for ever",
+        "realtime/access/jwks.py",
+        "keys = () if self._over else self._keys or ()",
+        "keys = self._keys or ()",
+        "tests/access/test_jwks.py::test_the_last_good_set_is_not_used_for_ever",
     ),
 ]

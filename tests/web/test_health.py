@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 
@@ -11,7 +12,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from realtime.core.upstream.health import SILENT_SECONDS, FeedStatus
 from realtime.mongo.clock import Instant
 from realtime.operations.health import READY_GRACE_SECONDS, Health
-from tests.serving import Service
+from tests.access.issuer import key_address, signer
+from tests.replica_set import ReplicaSet
+from tests.serving import Service, serving
 from tests.wire import wired
 
 
@@ -178,3 +181,15 @@ async def test_the_outbox_and_the_journal_are_measured(service: Service) -> None
         transport.resume()
     assert figures["realtime_outbox_bytes"] >= 5000
     assert figures["realtime_journal_seconds"] >= 0
+
+
+async def test_how_old_the_keys_are_is_told_where_they_are_fetched(replica_set: ReplicaSet) -> None:
+    one = signer("ES256")
+    with key_address() as address:
+        address.shows(one)
+        async with serving(replica_set, auth="jwt", jwks_url=address.url, feed_await_ms=100) as service:
+            async with asyncio.timeout(20):
+                while (told := (await service.http.get("/readyz")).json())["keys_age_seconds"] is None:
+                    await asyncio.sleep(0.02)
+            assert told["keys_age_seconds"] < 20
+            assert "realtime_jwks_fetched_timestamp_seconds 0.0" not in (await service.http.get("/metrics")).text

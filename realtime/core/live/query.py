@@ -133,7 +133,7 @@ class GroupBounds:
     """How large groups may grow, and how long one stays that nobody is subscribed to.
 
     A group: documents that are shown, bytes and documents kept, documents that rows are made of. All of them together:
-    `all_bytes`. `own`: of a query of the service's own, which takes no room from those, nor they from it.
+    `all_bytes`.
     """
 
     documents: int
@@ -143,7 +143,6 @@ class GroupBounds:
     kept: int = 100_000
     all_bytes: int = 512 * 1024 * 1024
     linger_seconds: float = 30.0
-    own: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,8 +81,10 @@ class Live:
 
     def details(self) -> dict[str, Any]:
         """What /readyz says beside its status. Times in seconds; None: not to be known."""
-        down = self.degraded
+        down, age = self.degraded, self.access.keys_age
+        keys = {"keys_age_seconds": None if age is None else round(age)} if self.access.follows_keys else {}
         return {
+            **keys,
             "feed": "up" if down is None else "degraded",
             "since": None if down is None else down.since,
             "reason": None if down is None else down.reason,
