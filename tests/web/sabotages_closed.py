@@ -130,4 +130,25 @@ CLOSED: list[tuple[str, str, str, str, str]] = [
         "keys = self._keys or ()",
         "tests/access/test_jwks.py::test_the_last_good_set_is_not_used_for_ever",
     ),
+    (
+        "closed: answers are scripts of any page",
+        "realtime/web/entrance/shared.py",
+        "answer.headers.update(GUARDED)",
+        "pass",
+        "tests/web/entrance/test_shared.py::test_no_answer_is_a_script_or_an_image_of_another_origins_page",
+    ),
+    (
+        "closed: problems are scripts of any page",
+        "realtime/web/entrance/problems.py",
+        "headers = dict(GUARDED)",
+        "headers: dict[str, str] = {}",
+        "tests/web/entrance/test_shared.py::test_no_answer_is_a_script_or_an_image_of_another_origins_page",
+    ),
+    (
+        "closed: a link of any page reads with the cookie",
+        "realtime/web/entrance/live.py",
+        "reason = of_another_site(connection)",
+        "reason = None",
+        f"{OF_SESSIONS}::test_a_link_or_a_script_of_another_site_gets_nothing_by_the_cookie",
+    ),
 ]

@@ -175,3 +175,26 @@ async def test_a_page_of_another_origin_does_nothing_with_the_cookie(shop: Shop)
         await connect(shop.url.replace("http", "ws") + "/live/v1/ws", additional_headers=cookie, origin=FOREIGN)  # type: ignore[arg-type]  # reason: a NewType of str
     assert refused.value.response.status_code == 403
     assert shop.database.orders.find_one({}) is None
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+async def test_a_link_or_a_script_of_another_site_gets_nothing_by_the_cookie(shop: Shop, site: str) -> None:
+    """Browsers send the cookie with those and no Origin, but for what they say of the site."""
+    cookie = shop.sign_in("ann")
+    async with httpx.AsyncClient(base_url=shop.url) as http:
+        for path, accept in (
+            (LIST, "*/*"),
+            (LIST, "application/x-ndjson"),
+            (LIST, "text/event-stream"),
+            (EVENTS, "*/*"),
+        ):
+            headers = {**cookie, "Sec-Fetch-Site": site, "Accept": accept}
+            answer = await http.get(path, headers=headers)
+            assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+            assert "Sec-Fetch-Site" in answer.json()["detail"]
+        listed = {**cookie, "Sec-Fetch-Site": site, "Origin": LISTED}
+        assert (await http.get(LIST, headers=listed)).status_code == 200
+        for own in ("same-origin", "none"):
+            assert (await http.get(LIST, headers={**cookie, "Sec-Fetch-Site": own})).status_code == 200
+        # What is nobody's goes to all: a page of another site imports the client.
+        assert (await http.get("/live/realtime.js", headers={"Sec-Fetch-Site": site})).status_code == 200

@@ -102,6 +102,11 @@ class Doorkeeper:
         return self._authenticator is not None
 
     @property
+    def asks_the_application(self) -> bool:
+        """Whether somebody may be known by what browsers send by themselves, such as a cookie."""
+        return self._own is not None
+
+    @property
     def asks(self) -> bool:
         """Whether it is asked at all who somebody is."""
         return self._authenticator is not None or self._own is not None

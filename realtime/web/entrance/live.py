@@ -38,6 +38,7 @@ _POLICY_VIOLATION = 1008
 _TRY_LATER = 1013
 EVERY = "*"
 """In place of a collection's name: all that are served."""
+_OTHER_SITES = frozenset({"cross-site", "same-site"})
 _SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -128,6 +129,8 @@ class Entrance:
             await _refuse(connection, no_path(connection))
             return
         reason = refusal(connection, live.settings, any_origin=self._any_origin)
+        if reason is None and self._asks and live.doorkeeper.asks_the_application:
+            reason = of_another_site(connection)
         if reason is None:
             connection.state.realtime = live
             if isinstance(route := connection.scope.get("route"), ProblemRoute):
@@ -248,6 +251,16 @@ def refused_origin(origin: str, connection: HTTPConnection, settings: Settings) 
         # The server has believed whom it was told to, so the scheme is as far as anybody knows.
         shown += "this request came by http; where a proxy ends TLS name it in REALTIME_TRUSTED_PROXIES, or "
     return f"{shown}add it to REALTIME_ALLOWED_ORIGINS"
+
+
+def of_another_site(connection: HTTPConnection) -> str | None:
+    """Why a request is not let in that a page of another origin made a browser send, as it says by itself; or None.
+
+    A link, a script or an image of any page goes with the visitor's cookies, and without an Origin to go by.
+    """
+    if "origin" in connection.headers or connection.headers.get("sec-fetch-site") not in _OTHER_SITES:
+        return None
+    return "this request is of another site's page, and without its Origin (Sec-Fetch-Site): ask by fetch"
 
 
 def _known_host(host: str, settings: Settings) -> bool:

@@ -29,8 +29,12 @@ READABLE = {
     "Access-Control-Allow-Origin": "*",
     "Cross-Origin-Resource-Policy": "cross-origin",
     "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
 }
 """Headers of what pages of every origin may read: a client asks there why its handshake was refused."""
+GUARDED = {"X-Content-Type-Options": "nosniff", "Cross-Origin-Resource-Policy": "same-origin"}
+"""Headers of everything else: no page of another origin has it as a script, a style or an image. Pages of the listed
+origins ask by CORS, which this does not concern."""
 
 
 Kinds = AbstractSet[type[ServiceError]]
@@ -61,7 +65,7 @@ def problem(error: ServiceError, status: int | None = None) -> Response:
     }
     if error.details is not None:
         fields["details"] = error.details
-    headers = {}
+    headers = dict(GUARDED)
     if isinstance(error, errors.UnauthenticatedError):
         headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, UnsupportedEncodingError):

@@ -11,7 +11,7 @@ from starlette.types import Scope
 
 from realtime.errors import NotFoundError, RateLimitedError, UnauthenticatedError
 from realtime.web.entrance.live import Current
-from realtime.web.entrance.problems import Kinds, ProblemRoute, methods_of
+from realtime.web.entrance.problems import GUARDED, Kinds, ProblemRoute, methods_of
 
 EXPOSED = "ETag, Location, Retry-After, Allow, WWW-Authenticate"
 REQUESTED = "Accept, Authorization, Content-Type, If-Match, If-None-Match, Last-Event-ID"
@@ -42,6 +42,7 @@ class SharedRoute(ProblemRoute):
 def share(request: Request, answer: Response) -> None:
     """Let the page that asked read the answer, where the entrance has let its origin in."""
     answer.headers.add_vary_header("Origin")
+    answer.headers.update(GUARDED)
     live = getattr(request.state, "realtime", None)
     origin = request.headers.get("origin")
     if live is None or origin is None:

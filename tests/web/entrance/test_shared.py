@@ -89,6 +89,34 @@ async def test_page_documents_and_metrics_are_for_no_other_origin(service: Servi
     assert (await service.http.get(path, headers={"Origin": UNLISTED})).status_code == 403
 
 
+async def test_no_answer_is_a_script_or_an_image_of_another_origins_page(service: Service) -> None:
+    """What a page cannot read by fetch it had as `<script src>`, where its bytes happened to be a script."""
+    asked = [
+        await service.http.post(DOCUMENTS, json={"_id": "guarded"}),
+        await service.http.get(DOCUMENTS, headers={"Origin": LISTED}),
+        await service.http.head(DOCUMENTS),
+        await service.http.get(DOCUMENTS, headers={"Accept": "application/x-ndjson"}),
+        await service.http.get("/v1/collections"),
+        await service.http.get(f"{DOCUMENTS}/nobody"),
+        await service.http.get("/v1/nothing"),
+        await service.http.request("DELETE", "/v1/collections"),
+        await service.http.get(DOCUMENTS, headers={"Origin": UNLISTED}),
+        await service.http.options(DOCUMENTS, headers={"Origin": LISTED, **PREFLIGHT}),
+        await service.http.post("/v1/tickets"),
+    ]
+    async with service.http.stream("GET", "/v1/collections/orders/events") as stream:
+        asked.append(stream)
+    assert [answer.status_code for answer in asked] == [201, 200, 200, 200, 200, 404, 404, 405, 403, 204, 201, 200]
+    for answer in asked:
+        assert answer.headers["x-content-type-options"] == "nosniff", answer.url
+        assert answer.headers["cross-origin-resource-policy"] == "same-origin", answer.url
+    told = await service.http.get("/v1/ws", headers={"Origin": UNLISTED})
+    client = await service.http.get("/realtime.js", headers={"Origin": UNLISTED})
+    for answer in (told, client):
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["cross-origin-resource-policy"] == "cross-origin"
+
+
 async def test_the_client_is_for_all(service: Service) -> None:
     for origin in (LISTED, UNLISTED):
         answer = await service.http.get("/realtime.js", headers={"Origin": origin})
