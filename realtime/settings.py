@@ -104,6 +104,7 @@ class Settings(BaseSettings):
         le=65535,
         description="second port, for page, docs, metrics and /v1; the other one then has no more than clients need",
     )
+    admin_host: str = Field("127.0.0.1", min_length=1, description="address that the second port listens on")
     tls_cert: Path | None = Field(None, description="certificate chain in PEM, to serve TLS; goes with the key")
     tls_key: Path | None = Field(None, description="private key of the certificate in PEM")
     trusted_proxies: Names = Field(
@@ -274,9 +275,11 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _loopback_or_insecure(self) -> Settings:
-        if self.auth == "none" and not self.insecure and not is_loopback(self.host):
+        hosts = [self.host] if self.admin_port is None else [self.host, self.admin_host]
+        far = next((host for host in hosts if not is_loopback(host)), None)
+        if self.auth == "none" and not self.insecure and far is not None:
             raise ValueError(
-                f"host {self.host} can be reached from other machines and nobody is authenticated: choose how it is "
+                f"host {far} can be reached from other machines and nobody is authenticated: choose how it is "
                 "known who asks (--auth / REALTIME_AUTH: jwt, keys or jwt,keys; docs/access.md), listen on 127.0.0.1, "
                 "or say --insecure (REALTIME_INSECURE=true) where the network protects it"
             )

@@ -13,9 +13,9 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import click
@@ -28,17 +28,28 @@ from realtime.commands import demo_users, workers
 from realtime.commands.options import guarded, mongodb_options, named_mongodb, settings_of, settings_options
 from realtime.core.upstream.diagnosis import EXIT, diagnose, worst
 from realtime.demo import writer
+from realtime.errors import ConfigurationError
 from realtime.mongo import embedded, examination
 from realtime.settings import Settings, stray_variables
-from realtime.web.server import bind_all, make_server
+from realtime.web.server import bind, make_server
 
 log = logging.getLogger("realtime")
 
 GC_ALLOCATIONS = 20_000
 """Objects made, and not freed, between two looks of the garbage collector at the young ones."""
 EXIT_SECONDS = 1.0
-Start = Callable[[AsyncExitStack, Settings, str, str], Awaitable[None]]
-"""Called once it listens, with settings, MongoDB's URI and the address."""
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where it listens. `page` None: the page, documents and metrics are at the one address."""
+
+    clients: str
+    page: str | None
+
+
+Start = Callable[[AsyncExitStack, Settings, str, Addresses], Awaitable[None]]
+"""Called once it listens, with settings, MongoDB's URI and the addresses."""
 
 
 @click.command()
@@ -58,11 +69,11 @@ def demo(with_users: bool, **options: Any) -> None:
     writer.check_requirements()
     chosen = demo_users.settings_with_users(options) if with_users else settings_of(options)
 
-    async def start(stack: AsyncExitStack, settings: Settings, uri: str, address: str) -> None:
+    async def start(stack: AsyncExitStack, settings: Settings, uri: str, addresses: Addresses) -> None:
         process = await stack.enter_async_context(writer.running(uri, settings.database))
         click.echo(f"demo writer: process {process.pid} (to see the page miss it: kill {process.pid})")
-        await _announce(stack, settings, uri, address)
-        for line in demo_users.links(settings, address) if with_users else ():
+        await _announce(stack, settings, uri, addresses)
+        for line in demo_users.links(settings, addresses.page or addresses.clients) if with_users else ():
             click.echo(line)
 
     _run_any(chosen, start)
@@ -77,7 +88,7 @@ def work() -> None:
     metrics.share(orders.figures)
     logs.configure(orders.settings.log_level, orders.settings.log_format)
 
-    async def start(_stack: AsyncExitStack, _settings: Settings, _uri: str, _address: str) -> None:
+    async def start(_stack: AsyncExitStack, _settings: Settings, _uri: str, _addresses: Addresses) -> None:
         workers.tell_serving(channel)
 
     _run(_serve(orders.settings, start, [socket.socket(fileno=descriptor) for descriptor in orders.descriptors]))
@@ -205,12 +216,12 @@ async def _serve(settings: Settings, start: Start, inherited: list[socket.socket
     with _until_it_serves():
         app = create_app(settings)
         realtime: Realtime = app.state.realtime
-        listening = bind_all(settings) if inherited is None else inherited
+        listening = bind_doors(settings) if inherited is None else inherited
         try:
             async with realtime.started(), AsyncExitStack() as stack:
 
                 async def started() -> None:
-                    await start(stack, settings, realtime.uri, _address(settings, listening[0]))
+                    await start(stack, settings, realtime.uri, addresses_of(settings, listening))
 
                 _spare_the_collector()
                 admin = listening[1] if len(listening) > 1 else None
@@ -236,26 +247,53 @@ async def _supervise(settings: Settings, start: Start) -> None:
     with _until_it_serves():
         if (stray := stray_variables()) is not None:
             log.warning(stray)
-        listening = bind_all(settings)
+        listening = bind_doors(settings)
         try:
             async with AsyncExitStack() as stack:
                 if settings.mongodb_uri is None:
                     mongo = await stack.enter_async_context(embedded.running(settings.data_dir, settings.mongod))
                     settings = settings.model_copy(update={"mongodb_uri": SecretStr(mongo.uri)})
                 uri = settings.mongodb_uri.get_secret_value() if settings.mongodb_uri is not None else ""
-                address = _address(settings, listening[0])
                 await workers.Supervisor(settings, listening, _end_at_once).run(
-                    functools.partial(start, stack, settings, uri, address)
+                    functools.partial(start, stack, settings, uri, addresses_of(settings, listening))
                 )
         finally:
             for one in listening:
                 one.close()
 
 
-def _address(settings: Settings, listening: socket.socket) -> str:
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return f"{'http' if settings.tls_cert is None else 'https'}://{host}:{listening.getsockname()[1]}/"
+def bind_doors(settings: Settings) -> list[socket.socket]:
+    """The listening sockets: of the port, and where there is one of the operators' port, which has its own host.
+
+    Which one a request is for is told by the port that took it, so they are never the same.
+    """
+    first = bind(settings)
+    if settings.admin_port is None:
+        return [first]
+    try:
+        second = bind(settings.model_copy(update={"host": settings.admin_host}), settings.admin_port, "--admin-port")
+    except ConfigurationError:
+        first.close()
+        raise
+    if (port := second.getsockname()[1]) == first.getsockname()[1]:
+        for one in (first, second):
+            one.close()
+        raise ConfigurationError(f"both ports are {port}: choose another --admin-port (REALTIME_ADMIN_PORT)")
+    return [first, second]
 
 
-async def _announce(_stack: AsyncExitStack, settings: Settings, _uri: str, address: str) -> None:
-    click.echo(f"realtime {__version__}: database {settings.database} live at {address} (Ctrl-C ends it)")
+def addresses_of(settings: Settings, listening: Sequence[socket.socket]) -> Addresses:
+    """As people type them."""
+    scheme = "http" if settings.tls_cert is None else "https"
+    hosts = (settings.host, settings.admin_host)
+    found = [
+        f"{scheme}://{f'[{host}]' if ':' in host else host}:{one.getsockname()[1]}/"
+        for host, one in zip(hosts, listening, strict=False)
+    ]
+    return Addresses(found[0], found[1] if len(found) > 1 else None)
+
+
+async def _announce(_stack: AsyncExitStack, settings: Settings, _uri: str, addresses: Addresses) -> None:
+    if addresses.page is not None:
+        click.echo(f"page, documents and metrics: {addresses.page}")
+    click.echo(f"realtime {__version__}: database {settings.database} live at {addresses.clients} (Ctrl-C ends it)")

@@ -199,8 +199,12 @@ async def test_axe_finds_nothing_serious_in_the_sign_in(
     assert looked + passes > 40
 
 
-async def test_the_demo_prints_a_link_for_each_of_two_users(browser: Browser, tmp_path: Path) -> None:
-    options = ("--with-users", "--port", "0", "--data-dir", str(tmp_path / "data"))
+@pytest.mark.parametrize("more", [(), ("--admin-port", "0")], ids=["one port", "two"])
+async def test_the_demo_prints_a_link_for_each_of_two_users(
+    browser: Browser, tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    """To the page, which is at the port of the operators where there is one."""
+    options = ("--with-users", "--port", "0", "--data-dir", str(tmp_path / "data"), *more)
     async with process("demo", *options, home=tmp_path) as demo:
         async with asyncio.timeout(30):
             assert demo.process.stdout is not None
@@ -214,5 +218,6 @@ async def test_the_demo_prints_a_link_for_each_of_two_users(browser: Browser, tm
             await signed_in(page, sub)
             await expect(page.get_by_test_id("who-more")).to_contain_text(f"role {role}")
             await context.close()
-        page, _ = await opened(browser, demo.url)
+        page, _ = await opened(browser, found[0][2].partition("#")[0])
         await asked_who(page, "asks who you are")
+        assert (demo.url in found[0][2]) == (not more)

@@ -151,4 +151,32 @@ CLOSED: list[tuple[str, str, str, str, str]] = [
         "reason = None",
         f"{OF_SESSIONS}::test_a_link_or_a_script_of_another_site_gets_nothing_by_the_cookie",
     ),
+    (
+        "closed: the operators' port is wherever clients come",
+        "realtime/commands/service.py",
+        'second = bind(settings.model_copy(update={"host": settings.admin_host}), settings.admin_port, "--admin-port")',
+        'second = bind(settings, settings.admin_port, "--admin-port")',
+        "tests/commands/test_doors.py::test_the_operators_port_is_on_loopback_wherever_clients_come",
+    ),
+    (
+        "closed: two hosts share a port",
+        "realtime/commands/service.py",
+        "if (port := second.getsockname()[1]) == first.getsockname()[1]:",
+        "if (port := second.getsockname()[1]) == 0:",
+        "tests/commands/test_doors.py::test_two_hosts_do_not_share_a_port_for_it_tells_whose_a_request_is",
+    ),
+    (
+        "closed: an operators' port that all reach asks nobody",
+        "realtime/settings.py",
+        "hosts = [self.host] if self.admin_port is None else [self.host, self.admin_host]",
+        "hosts = [self.host]",
+        "tests/commands/test_doors.py::test_one_that_other_machines_reach_needs_to_know_who_asks_or_insecure",
+    ),
+    (
+        "closed: the demo's links lead to where no page is",
+        "realtime/commands/service.py",
+        "demo_users.links(settings, addresses.page or addresses.clients)",
+        "demo_users.links(settings, addresses.clients)",
+        "tests/e2e/test_signin.py::test_the_demo_prints_a_link_for_each_of_two_users",
+    ),
 ]

@@ -7,6 +7,7 @@ to be asked about again. Revocations come as a plain call between two batches of
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
@@ -132,11 +133,10 @@ class Doorkeeper:
 
     def turned_away(self, connection: HTTPConnection, error: ServiceError) -> None:
         """Somebody was refused by what the entrance has not looked at, such as a ticket."""
-        address, reason = address_of(connection), reason_of(error)
         if isinstance(error, UnauthenticatedError):
             self._count_refused(connection)
-            metrics.UNAUTHENTICATED.labels(reason).inc()
-        self.note("refused", None, address, reason=reason)
+            metrics.UNAUTHENTICATED.labels(error.reason).inc()
+        self.note("refused", None, address_of(connection), reason=reason_of(error))
 
     async def _found(self, connection: HTTPConnection) -> Principal | None:
         if self._authenticator is not None:
@@ -331,10 +331,10 @@ class Doorkeeper:
     def _ring(self) -> None:
         self._timer = self._armed_for = None
         for key in self._deadlines.due(self.now()):
-            if isinstance(key, _Recheck):
-                self._ask_again(key.guest)
-            else:
+            if not isinstance(key, _Recheck):
                 self._time_is_over(key)
+            elif self._own is not None:
+                self._own.later(functools.partial(self._asked_again, key.guest))
         self._arm()
 
     def _time_is_over(self, guest: Any) -> None:
@@ -346,10 +346,6 @@ class Doorkeeper:
         error = UnauthenticatedError(f"no token came within {self._patience:g} s of connecting")
         self.note("refused", None, None, reason=error.reason)
         self._tell(guest, CLOSE_UNAUTHENTICATED, "unauthenticated", error)
-
-    def _ask_again(self, guest: Guest) -> None:
-        if self._own is not None:
-            self._own.later(lambda: self._asked_again(guest))
 
     async def _asked_again(self, guest: Guest) -> None:
         """The application is asked whether a connection is still whose it was."""

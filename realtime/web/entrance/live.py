@@ -270,7 +270,9 @@ def _known_host(host: str, settings: Settings) -> bool:
         return False
     if not name:
         return False
-    if name in {"localhost", settings.host.lower()} or name in {known.lower() for known in settings.allowed_hosts}:
+    if name in {"localhost", settings.host.lower(), settings.admin_host.lower()} or name in {
+        known.lower() for known in settings.allowed_hosts
+    }:
         return True
     try:
         ipaddress.ip_address(name)
