@@ -179,4 +179,18 @@ CLOSED: list[tuple[str, str, str, str, str]] = [
         "demo_users.links(settings, addresses.clients)",
         "tests/e2e/test_signin.py::test_the_demo_prints_a_link_for_each_of_two_users",
     ),
+    (
+        "closed: an application is open and nobody says so",
+        "realtime/web/entrance/live.py",
+        "_say_open(connection, live)\n            asking",
+        "asking",
+        "tests/web/entrance/test_open.py::test_who_embeds_it_for_everybody_is_told_once",
+    ),
+    (
+        "closed: each request says that it is open",
+        "realtime/web/entrance/live.py",
+        "    live.said_open = True",
+        "    pass",
+        "tests/web/entrance/test_open.py::test_who_embeds_it_for_everybody_is_told_once",
+    ),
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Protocol
@@ -28,11 +29,13 @@ from realtime.errors import (
 from realtime.hub.hub import Hub
 from realtime.hub.roster import Owner
 from realtime.ports import Tickets, Writer
-from realtime.settings import Settings
+from realtime.settings import Settings, is_loopback
 from realtime.web.entrance import paths
 from realtime.web.entrance.doorkeeper import Doorkeeper, Starting, address_of, reason_of
 from realtime.web.entrance.problems import ProblemRoute, no_path, problem
 from realtime.web.entrance.streaming import asks_for_stream
+
+log = logging.getLogger("realtime")
 
 _POLICY_VIOLATION = 1008
 _TRY_LATER = 1013
@@ -72,6 +75,8 @@ class Live:
     ready: bool = True
     draining: bool = False
 
+    said_open: bool = False
+    """Whether the log has it that everybody may come who reaches the service."""
     standing: Standing = field(default_factory=Standing)
     """The last look at the cluster's clock."""
 
@@ -135,6 +140,8 @@ class Entrance:
             connection.state.realtime = live
             if isinstance(route := connection.scope.get("route"), ProblemRoute):
                 route.check(connection)
+            if self._asks and not live.said_open:
+                _say_open(connection, live)
             asking = connection.state.asking = await self._asked(connection, live)
             if isinstance(asking, Principal) or not self._asks:
                 _check_collection(connection, live)  # which there are is nothing for nobody
@@ -162,6 +169,26 @@ class Entrance:
                 return error
             raise
         return principal
+
+
+def _say_open(connection: HTTPConnection, live: Live) -> None:
+    """Once, where nobody is asked who they are and somebody came who is not known to be on this machine.
+
+    Where an embedding application listens only its server knows, so that is seen by what comes.
+    """
+    if live.doorkeeper.asks or live.settings.insecure:
+        return
+    ends = [connection.scope.get("server"), connection.scope.get("client")]
+    far = [end[0] for end in ends if end is not None and not is_loopback(str(end[0]))]
+    if not far and None not in ends:
+        return
+    live.said_open = True
+    log.warning(
+        "nobody is asked who they are, and this is reached from other machines, as far as can be told (%s): whoever "
+        "comes reads and writes everything that is served. Say who asks, by Realtime(authenticate=…) or REALTIME_AUTH; "
+        "or REALTIME_INSECURE=true where the network protects it",
+        ", ".join(map(str, far)) or "no address is known",
+    )
 
 
 def _hold(connection: HTTPConnection, live: Live, principal: Principal) -> None:
