@@ -193,4 +193,18 @@ CLOSED: list[tuple[str, str, str, str, str]] = [
         "    pass",
         "tests/web/entrance/test_open.py::test_who_embeds_it_for_everybody_is_told_once",
     ),
+    (
+        "closed: a socket of any server waits for who takes nothing",
+        "realtime/web/entrance/asgi_sink.py",
+        "self._running.cancel()",
+        "pass",
+        "tests/web/entrance/test_over.py::test_a_socket_hands_its_server_nothing_more",
+    ),
+    (
+        "closed: a stream that was cut waits to say its end",
+        "realtime/web/entrance/streaming.py",
+        "            return not ended",
+        "            return True",
+        "tests/web/entrance/test_over.py::test_an_event_stream_returns_to_its_server_unended_so_that_it_is_cut",
+    ),
 ]
