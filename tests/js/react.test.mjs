@@ -5,7 +5,7 @@ import { describe, test } from "node:test";
 import { createElement, memo, StrictMode, useSyncExternalStore } from "react";
 import { act, create } from "react-test-renderer";
 import { useEvents, useQuery, useStatus } from "mongo-realtime/react";
-import { at, caughtUp, scene } from "./service.mjs";
+import { at, caughtUp, connect, scene, Service, WebSocket } from "./service.mjs";
 
 globalThis.IS_REACT_ACT_ENVIRONMENT = true;
 const warn = console.error;
@@ -236,4 +236,36 @@ describe("useQuery of groups", () => {
     assert.equal(page.toJSON(), "open=3 paid=1");
     await acted(() => page.unmount());
   }));
+});
+
+describe("a client that was made with getToken", () => {
+  test("signs in for the hooks, which are given nothing of it", async () => {
+    const service = await Service.start();
+    const client = connect(service.url, { WebSocket, getToken: async () => "t" });
+    const Mine = () => {
+      const { principal } = useStatus(client);
+      const { documents, state } = useQuery(client, "orders");
+      return `${principal} ${state}: ${documents.map(({ key }) => key).join(" ")}`;
+    };
+    let page;
+    try {
+      await acted(() => {
+        page = create(createElement(Mine));
+      });
+      assert.equal(page.toJSON(), "null connecting: ");
+      await acted(async () => {
+        const connection = (await service.connection()).welcome({ requires_auth: true, position: undefined, principal: undefined });
+        const { id, token } = await connection.next("auth");
+        assert.deepEqual([token, connection.frames.length], ["t", 1]);
+        connection.send({ type: "authenticated", id, principal: "ann", position: at(1) });
+        await connection.serve([{ _id: 1 }]);
+        await caughtUp(client, connection);
+      });
+      assert.equal(page.toJSON(), "ann live: 1");
+      await acted(() => page.unmount());
+    } finally {
+      client.close();
+      service.stop();
+    }
+  });
 });

@@ -16,7 +16,7 @@ LEAST = {
     "names.test.mjs": 20,
     "optimistic.test.mjs": 15,
     "query.test.mjs": 25,
-    "react.test.mjs": 9,
+    "react.test.mjs": 10,
     "reading.test.mjs": 19,
     "reads.test.mjs": 11,
     "token.test.mjs": 18,
