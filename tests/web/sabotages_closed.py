@@ -84,8 +84,8 @@ CLOSED: list[tuple[str, str, str, str, str]] = [
     (
         "closed: tickets are written without end",
         "realtime/web/http/tickets.py",
-        "live.doorkeeper.writes(who, address_of(request))",
-        "address_of(request)",
+        "live.doorkeeper.writes(who, address_of(connection))",
+        "address_of(connection)",
         f"{OF_TICKETS}::test_a_ticket_is_a_write_to_the_limits",
     ),
     (

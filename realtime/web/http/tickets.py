@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
+from starlette.requests import HTTPConnection
 
 from realtime.core.access.dates import date
 from realtime.errors import UnavailableError
@@ -19,13 +20,13 @@ router = APIRouter(prefix="/v1", route_class=SharedRoute, tags=["live"])
 @router.post(
     "/tickets", status_code=201, summary="A ticket for one event stream", responses=examples.TICKET | problems(503, 504)
 )
-async def ticket(live: Current, request: Request, who: Who) -> Response:
+async def ticket(live: Current, connection: HTTPConnection, who: Who) -> Response:
     """It goes into the address as `ticket=`, opens one stream within a minute, and tells nothing of who asks.
 
     The same stream it opens again, with `Last-Event-ID`, until the principal expires or is revoked.
     """
     if live.tickets is None:
         raise UnavailableError("tickets are not given out by this service")
-    live.doorkeeper.writes(who, address_of(request))
+    live.doorkeeper.writes(who, address_of(connection))
     given = await live.tickets.issue(who)
     return answer({"ticket": given.text, "opens_until": date(given.opens_until)}, 201, {"Cache-Control": "no-store"})
