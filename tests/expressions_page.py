@@ -44,13 +44,14 @@ UNSURE = """## What is not certain
 * decimals in `$exp $ln $log $log10 $pow` and in trigonometry: MongoDB does not round each of them correctly. Take
   `$toDouble` of them first.
 * text that is no UTF-8, and objects in which a name stands twice, where an operator looks into them.
-* texts that are no dates of ISO 8601 in `$toDate`, `$convert` and `$dateFromString`: MongoDB takes some of them.
-  `format` of `$dateFromString` is refused.
+* texts that are no dates of ISO 8601 in `$toDate`, `$convert`, and `$dateFromString` without a `format`: MongoDB takes
+  some of them. With a `format`, zones for `%z` that are neither an offset nor `Z`, `UTC` or `GMT`.
 * dates before 1970 and after 2037 in a time zone that is named by a place.
 
 A `timezone` is a constant. Its offsets are asked of the server when the first query with it is asked: each mongod
-brings its own table. Patterns of `$regexMatch` are constants and hold what [operators.md](operators.md) says. The
-arguments of `$range` are constants.
+brings its own table. Patterns of `$regexMatch`, `$regexFind` and `$regexFindAll` are constants and hold what
+[operators.md](operators.md) says; the latter two repeat nothing that may be empty, such as `(a*)+`. The arguments of
+`$range` are constants.
 """
 
 

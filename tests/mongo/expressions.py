@@ -213,6 +213,8 @@ _TYPES = _choice(
     *("$s", None, 18.0, "nothing", 99, 1.5, "null"),
 )
 _SORTS = _choice(1, -1, {"a": 1}, {"a": -1, "b": 1}, {"b.c": 1}, 1.0, 2, {"a": 0}, {})
+_PATTERNS = _choice("a", "^a", "b$", "[a-c]+", "", "(a)|(b)", "(.)(.)?", "a*", "(?:(a)|b)+?", "(é|\\d)$", "b??(,|$)")
+_OPTIONS = _choice("i", "s", "m", None)
 _CHARS = _choice("a", " ", "xé", "", "$s", None)
 
 PLACES = ("Europe/Berlin", "America/New_York", "Asia/Kathmandu", "Australia/Lord_Howe")
@@ -240,6 +242,38 @@ def _dated(first: str = "date", **kinds: Any) -> Callable[[Expressions, int], An
         return made
 
     return make
+
+
+_FORMATS = ("%Y-%m-%d", "%d.%m.%Y %H:%M", "%Y%m%dT%H%M%S.%L%z", "%G-W%V-%u", "%G-%V %H", "%Y-%m-%d%Z", "%H:%M", "%q",
+            "%", "%Y-%m-%d %H:%M:%S%z", "%%%Y/%m/%d", "%u %Y-%m-%d")  # fmt: skip
+_WRITTEN: dict[str, tuple[str, ...]] = {
+    "Y": ("2020", "2021", "1999", "5", "0000"), "m": ("1", "02", "12", "13"), "d": ("1", "28", "29", "31", "00"),
+    "H": ("0", "07", "23", "24"), "M": ("00", "59", "5", "60"), "S": ("00", "59", "60"), "L": ("5", "05", "999"),
+    "z": ("Z", "+01:00", "-0330", "+5", "utc", "", "EST"), "Z": ("+60", "-90", "+", "60"), "G": ("2020", "1", "x2021"),
+    "V": ("1", "53", "54"), "u": ("1", "7", "8"), "%": ("%",), "q": ("q",), "": ("",),
+}  # fmt: skip
+"""Texts for each letter of a format, most of them right."""
+
+
+def _by_format(one: Expressions, _: int) -> Any:
+    """A format and a text that follows it, now and then one that almost does."""
+    chance = one.chance
+    form = chance.choice(_FORMATS)
+    first, *rest = form.replace("%%", "%\0").split("%")
+    text = first + "".join(
+        chance.choice(_WRITTEN[part[:1].replace("\0", "%")][: 2 if chance.random() < 0.8 else 9]) + part[1:]
+        for part in rest
+    )
+    made: dict[str, Any] = {"dateString": {"$ifNull": ["$missing", one.literal(text)]}, "format": form}
+    if chance.random() < 0.2:
+        made["dateString"] = one.an("text")
+    if chance.random() < 0.1:
+        made["format"] = one.an("text")
+    if chance.random() < 0.3:
+        made["timezone"] = ZONES(one, 0)
+    if chance.random() < 0.3:
+        made["onError"] = one.an("any")
+    return made
 
 
 def _dates_needs(name: str) -> dict[str, Any]:
@@ -336,8 +370,9 @@ OPERANDS: dict[str, Callable[[Expressions, int], Any]] = {
     "$binarySize": _either(_args("text"), _args("any")),
     "$bsonSize": _args("object"),
     **dict.fromkeys(("$tsSecond", "$tsIncrement"), _args("stamp")),
-    "$regexMatch": _named(
-        ("options",), input="text", regex=_choice("a", "^a", "b$", "[a-c]+", ""), options=_choice("i", "s", "", None)
+    "$regexMatch": _named(("options",), input="text", regex=_PATTERNS, options=_OPTIONS),
+    **dict.fromkeys(
+        ("$regexFind", "$regexFindAll"), _named(("options",), input="text", regex=_PATTERNS, options=_OPTIONS)
     ),
     # dates
     **dict.fromkeys(PARTS, _either(lambda one, depth: one.an("date", depth), _dated())),
@@ -358,11 +393,16 @@ OPERANDS: dict[str, Callable[[Expressions, int], Any]] = {
     "$dateToString": _dated(
         format=_choice("%Y-%m-%d", "%H:%M:%S.%L %z", "%G-W%V-%u %j %U %w %%", "%Z", "%b", "%", "$s"), onNull="any"
     ),
-    "$dateFromString": _named(
-        ("onError", "onNull"),
-        dateString=_choice("$x", "$s", "2020-02-29T12:30:15.5Z", "2021-03-28", "2021-03-28T02:30:00+02:00"),
-        onError="any",
-        onNull="any",
+    "$dateFromString": _either(
+        _named(
+            ("onError", "onNull", "timezone"),
+            dateString=_choice("$x", "$s", "2020-02-29T12:30:15.5Z", "2021-03-28", "2021-03-28T02:30:00+02:00"),
+            onError="any",
+            onNull="any",
+            timezone=ZONES,
+        ),
+        _by_format,
+        _by_format,
     ),
     **dict.fromkeys(
         ("$dateAdd", "$dateSubtract"),

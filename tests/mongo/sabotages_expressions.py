@@ -7,6 +7,8 @@ HERE = "realtime/core/mql/expressions"
 GIVES = "tests/mongo/test_expressions_differential.py::test_expressions_give_what_mongodb_gives[whole]"
 COMPILED = "tests/core/mql/expressions/test_compiling.py"
 CALENDAR = "tests/core/mql/expressions/test_calendar.py"
+HEADINGS = "tests/core/mql/expressions/test_corners.py"
+CORNERS = f"{HEADINGS}::test_a_value_has_its_type_too"
 MQL = "tests/core/mql"
 LIVE = "tests/exact/test_expressions.py"
 FAILS = f"{LIVE}::test_a_document_that_fails_ends_the_query_that_meets_it_and_no_other"
@@ -231,5 +233,61 @@ EXPRESSIONS: list[Row] = [
         "self.paths |= compiled.paths",
         "self.paths |= set()",
         f"{MQL}/test_filters.py::test_an_expression_stands_at_the_top_and_in_branches_alone",
+    ),
+    (
+        "expression: $ takes the newline into a capture",
+        "realtime/core/mql/captures.py",
+        "        if newline:",
+        "        if False:",
+        CORNERS,
+    ),
+    (
+        "expression: places of matches in bytes",
+        f"{HERE}/regexes.py",
+        "return len(given.decode())",
+        "return len(given)",
+        CORNERS,
+    ),
+    (
+        "expression: $regexFindAll finds what is empty where it just was",
+        f"{HERE}/regexes.py",
+        "start = end if end > begin else end + _length(given, end)",
+        "start = end if end > begin else end + 1",
+        CORNERS,
+    ),
+    (
+        "expression: what may be empty is repeated in a capture",
+        "realtime/core/mql/regex.py",
+        "if self.captures and part.width == 0:",
+        "if False:",
+        f"{COMPILED}::test_what_is_not_served_is_refused_by_name",
+    ),
+    (
+        "expression: lazy captures are greedy",
+        "realtime/core/mql/regex.py",
+        'text += "?" if self.captures else ""',
+        'text += ""',
+        CORNERS,
+    ),
+    (
+        "expression: a day that does not exist is read",
+        f"{HERE}/parsing.py",
+        'if not (1 <= found["m"] <= 12 and 1 <= found["d"] <= length_of(found["Y"], found["m"])):',
+        "if False:",
+        f"{HEADINGS}::test_a_failure_is_one_and_names_its_operator",
+    ),
+    (
+        "expression: a text's zone and a timezone",
+        f"{HERE}/dates.py",
+        "if zoned_ and (zone is UTC or not zone.fixed or zone.offsets[0]):",
+        "if False:",
+        f"{HEADINGS}::test_a_failure_is_one_and_names_its_operator",
+    ),
+    (
+        "expression: onError does not catch what is no date",
+        f"{HERE}/dates.py",
+        '            if "onError" not in given:',
+        "            if True:",
+        CORNERS,
     ),
 ]

@@ -16,7 +16,9 @@ from pymongo.collection import Collection
 from pymongo.errors import OperationFailure
 
 from realtime.core.bson.stored import CODEC
+from realtime.core.mql.expressions.evaluation import compile_expression
 from realtime.core.mql.regex import PatternError, compile_regex
+from realtime.errors import ServiceError
 from tests.chance import fresh_seed
 from tests.mongo.grammar import SHARES, pairs
 from tests.mongo.patterns import Patterns
@@ -88,6 +90,40 @@ def test_patterns_find_what_mongodb_finds(collection: Collection[dict[str, Any]]
     assert counts["batches"] >= 1
     assert counts["refused by name"] >= counts["batches"] * PATTERNS // EACH, f"seed {seed}: {counts}"
     assert counts["refused by both"] >= counts["batches"] * PATTERNS // EACH, f"seed {seed}: {counts}"
+
+
+@SHARES
+def test_patterns_capture_what_mongodb_captures(collection: Collection[dict[str, Any]], share: float) -> None:
+    """All that `$regexFindAll` gives: texts, places in characters, and what each group holds."""
+    seed, wanted = fresh_seed(), round(PAIRS * share)
+    patterns = Patterns(random.Random(seed))
+    counts: Counter[str] = Counter()
+    while counts["pairs"] < wanted:
+        texts = store(collection, {patterns.text() + patterns.text() for _ in range(TEXTS)})
+        for _ in range(PATTERNS):
+            find = {
+                "input": "$a",
+                "regex": {"$literal": patterns.pattern()},
+                "options": {"$literal": patterns.options()},
+            }
+            source = {"$regexFindAll": find}
+            try:
+                expression = compile_expression(source)
+            except ServiceError:
+                counts["refused"] += 1
+                continue
+            theirs = {row["_id"]: row["r"] for row in collection.aggregate([{"$project": {"r": source}}])}
+            for key, text in texts.items():
+                ours = expression.value({"a": text})
+                assert [list(one.items()) for one in ours] == [list(one.items()) for one in theirs[key]], (
+                    f"seed {seed}: {source}: {text!r}, here {ours}, there {theirs[key]}"
+                )
+                counts["found"] += len(ours) > 0
+                counts["captured"] += any(one["captures"] for one in ours)
+            counts["pairs"] += len(texts)
+    print(f"\nseed {seed}: {dict(counts)}")  # noqa: T201 - the figures are shown with the test
+    assert counts["found"] >= counts["pairs"] * 0.3, f"seed {seed}: {counts}"
+    assert counts["captured"] >= counts["pairs"] * 0.02, f"seed {seed}: {counts}"
 
 
 def made(patterns: Patterns, number: int) -> str:

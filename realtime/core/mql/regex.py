@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import re2
+
+from realtime.core.mql.cases import NEWER_CASES, TWO_CASES
 
 MAX_CHARACTERS = 1000
 """Of a pattern; MongoDB itself takes 32,764 bytes."""
@@ -31,21 +33,6 @@ _NO_SPACE = r"\x{0}-\x{8}\x{e}-\x{1f}\x{21}-\x{10ffff}"  # in a class, where RE2
 _CLASSES = {"d": r"\d", "D": r"\D", "w": r"\w", "W": r"\W", "s": f"[{_SPACE}]", "S": f"[^{_SPACE}]"}
 _IN_CLASSES = {"d": r"\d", "D": r"\D", "w": r"\w", "W": r"\W", "s": _SPACE, "S": _NO_SPACE}
 _QUANTIFIERS = frozenset("*+?{")
-
-_TWO_CASES = frozenset("ВвДдОоСсТтЪъѢѣꙊꙋ")
-"""Cyrillic letters to which Unicode 9 gave a third case (U+1C80 to U+1C88) that RE2 knows and PCRE does not."""
-# fmt: off
-_NEWER_CASES = (
-    (0x26A, 0x26A), (0x282, 0x282), (0x29D, 0x29D), (0x390, 0x390), (0x3B0, 0x3B0), (0x10D0, 0x10FA), (0x10FD, 0x10FF),
-    (0x13A0, 0x13F5), (0x13F8, 0x13FD), (0x1C80, 0x1C88), (0x1C90, 0x1CBA), (0x1CBD, 0x1CBF), (0x1D8E, 0x1D8E),
-    (0x1FD3, 0x1FD3), (0x1FE3, 0x1FE3), (0x2C2F, 0x2C2F), (0x2C5F, 0x2C5F), (0xA794, 0xA794), (0xA7AE, 0xA7AE),
-    (0xA7B2, 0xA7CA), (0xA7D0, 0xA7D1), (0xA7D6, 0xA7D9), (0xA7F5, 0xA7F6), (0xAB53, 0xAB53), (0xAB70, 0xABBF),
-    (0xFB05, 0xFB06), (0x104B0, 0x104FB), (0x10570, 0x105BC), (0x10C80, 0x10CF2), (0x16E40, 0x16E7F),
-    (0x1E900, 0x1E943),
-)
-# fmt: on
-"""Letters that got their other case in Unicode 8 or later, as a run over all letters against mongod 6.0.5 showed."""
-
 
 CONSTRUCTS = (
     (r"literals, `.`, `|`, `( )`, `(?: )`, `* + ? {n} {n,} {n,m}` and their lazy forms", "as they are"),
@@ -103,6 +90,12 @@ class _Part:
 
 def compile_regex(pattern: str, options: str) -> Callable[[str], bool]:
     """Whether `pattern` is found anywhere in a text. Options are letters of `imsu`. Raises `PatternError`."""
+    search = compiled(parser_of(pattern, options, captures=False).parse(), options, captures=False).search
+    return lambda text: search(text.encode()) is not None
+
+
+def parser_of(pattern: str, options: str, *, captures: bool) -> _Parser:
+    """A pattern that may be parsed, and whether what its groups capture is wanted. Raises `PatternError`."""
     for letter in options:
         if letter == "x":
             _unsupported("the option x")
@@ -112,23 +105,22 @@ def compile_regex(pattern: str, options: str) -> Callable[[str], bool]:
         raise PatternError("a pattern has no NUL character")
     if len(pattern) > MAX_CHARACTERS:
         _unsupported(f"a pattern of more than {MAX_CHARACTERS} characters")
-    rewritten = _Parser(pattern, options).parse()
+    return _Parser(pattern, options, captures)
+
+
+def compiled(rewritten: str, options: str, *, captures: bool) -> Any:
+    """A pattern that was written for RE2, within its bounds."""
     flags = "".join(letter for letter in "is" if letter in options)
-    return _searcher(f"(?{flags}:{rewritten})")
-
-
-def _searcher(pattern: str) -> Callable[[str], bool]:
     given = re2.Options()
-    given.max_mem, given.never_capture, given.log_errors = MEMORY_BYTES, True, False
+    given.max_mem, given.never_capture, given.log_errors = MEMORY_BYTES, not captures, False
     try:
-        compiled = re2.compile(pattern, given)
+        made = re2.compile(f"(?{flags}:{rewritten})", given)
     except re2.error as error:
         # The parser lets nothing else through than what is too large: repetitions inside each other, or all of it.
         _unsupported(f"a pattern that takes more memory than it may ({_text(error)})")
-    if compiled.programsize > MAX_PROGRAM:
-        _unsupported(f"a pattern of {compiled.programsize} instructions (at most {MAX_PROGRAM})")
-    search = compiled.search
-    return lambda text: search(text.encode()) is not None
+    if made.programsize > MAX_PROGRAM:
+        _unsupported(f"a pattern of {made.programsize} instructions (at most {MAX_PROGRAM})")
+    return made
 
 
 def _text(error: Exception) -> str:
@@ -143,9 +135,12 @@ def _unsupported(construct: str) -> NoReturn:
 class _Parser:
     """One pass over a pattern, from PCRE's language to RE2's."""
 
-    def __init__(self, pattern: str, options: str) -> None:
+    def __init__(self, pattern: str, options: str, captures: bool) -> None:
         self.pattern = pattern
         self.at = 0
+        self.captures = captures
+        self.own: list[bool] = []
+        """Of RE2's groups in order, which are the pattern's: the others hold the newline that `$` takes."""
         self.folds = "i" in options
         self.lines = "m" in options
 
@@ -201,10 +196,14 @@ class _Parser:
         if part.ends:
             _unsupported("$ in a repeated group")
         least, text = self.quantifier()
+        if self.captures and part.width == 0:
+            _unsupported("a repetition of what may be empty")  # what it captures last is decided otherwise
         if self.peek() == "+":
             _unsupported("a possessive quantifier")
         if self.peek() == "?":
-            self.at += 1  # how much is taken makes no difference to whether something is found
+            self.at += 1
+            # How much is taken makes no difference to whether something is found.
+            text += "?" if self.captures else ""
         if self.peek() in _QUANTIFIERS:
             _unsupported("a quantifier after a quantifier")
         return _Part(part.text + text, part.width * least)
@@ -239,7 +238,7 @@ class _Parser:
         if character == "^":
             return _Part("(?m:^)", 0, assertion=True, starts_line=True) if self.lines else _start()
         if character == "$":
-            return _Part("(?m:$)", 0, assertion=True) if self.lines else _end()
+            return _Part("(?m:$)", 0, assertion=True) if self.lines else self.end()
         if character in "*+?":
             raise PatternError(f"nothing to repeat before {character}")
         if character == "{":
@@ -252,11 +251,24 @@ class _Parser:
             if kind != "?:":
                 _unsupported(f"({kind}")
             self.at += 2
+            begin = "(?:"
+        else:
+            begin = self.begin(own=True)
         inner = self.alternatives(depth + 1)
         if self.peek() != ")":
             raise PatternError("a group without its )")
         self.at += 1
-        return _Part(f"(?:{inner.text})", inner.width, ends=inner.ends)
+        return _Part(f"{begin}{inner.text})", inner.width, ends=inner.ends)
+
+    def begin(self, *, own: bool) -> str:
+        """What a group begins with for RE2: one that captures is counted."""
+        if not self.captures:
+            return "(?:"
+        self.own.append(own)
+        return "("
+
+    def end(self) -> _Part:
+        return _Part(rf"{self.begin(own=False)}\n?)\z", 0, assertion=True, ends=True)
 
     def escape(self) -> _Part:
         if not self.peek():
@@ -273,19 +285,19 @@ class _Parser:
         if character == "z":
             return _Part(r"\z", 0, assertion=True)
         if character == "Z":
-            return _end()
+            return self.end()
         return _Part(self.literal(self.escaped(character)), 1)
 
     def literal(self, code: int) -> str:
         """One character outside of a class."""
         character = chr(code)
-        if self.folds and character in _TWO_CASES:
+        if self.folds and character in TWO_CASES:
             return f"(?-i:[{character.upper()}{character.lower()}])"
         self.check_case(code)
         return _literal(code)
 
     def check_case(self, code: int) -> None:
-        if self.folds and code > 127 and any(low <= code <= high for low, high in _NEWER_CASES):
+        if self.folds and code > 127 and any(low <= code <= high for low, high in NEWER_CASES):
             _unsupported(f"{chr(code)} with the option i")
 
     def escaped(self, character: str) -> int:
@@ -337,7 +349,7 @@ class _Parser:
             if self.peek() == "-" and self.pattern[self.at + 1 : self.at + 2] not in {"]", ""}:
                 _unsupported("a range that begins with a class")
             return low
-        if self.folds and chr(low) in _TWO_CASES:
+        if self.folds and chr(low) in TWO_CASES:
             _unsupported(f"{chr(low)} in a class with the option i")
         self.check_case(low)
         if self.peek() != "-" or self.pattern[self.at + 1 : self.at + 2] in {"]", ""}:
@@ -371,10 +383,6 @@ class _Parser:
 
 def _start() -> _Part:
     return _Part(r"\A", 0, assertion=True)
-
-
-def _end() -> _Part:
-    return _Part(r"(?:\n?\z)", 0, assertion=True, ends=True)
 
 
 def _literal(code: int) -> str:

@@ -83,6 +83,12 @@ def iso_week(days: int) -> tuple[int, int]:
     return year, (thursday - days_of(year, 1, 1)) // 7 + 1
 
 
+def week_day(year: int, week: int, day: int) -> int:
+    """Days from 1970-01-01 to a day of a week of ISO 8601; weeks and days beyond their ends go on."""
+    fourth = days_of(year, 1, 4)
+    return fourth - weekday(fourth) + 1 + (week - 1) * 7 + day - 1
+
+
 def sunday_week(days: int) -> int:
     """The week of the year from 0, by Sundays."""
     return (day_of_year(days) - 1 + 7 - weekday(days) % 7) // 7

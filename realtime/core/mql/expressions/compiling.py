@@ -361,8 +361,6 @@ REFUSED: Final = {
     "$function": "runs code inside MongoDB",
     "$rand": "is decided by chance, so no view of it could be exact",
     "$meta": "is about a search or an index, not about the document",
-    "$regexFind": "needs what a pattern captures, which is not shown to be the same here",
-    "$regexFindAll": "needs what a pattern captures, which is not shown to be the same here",
     "$toHashedIndexKey": "is a hash of MongoDB's own for sharding",
     "$_internalJsEmit": "is MongoDB's own, for map-reduce",
     "$_internalFindAllValuesAtPath": "is MongoDB's own, for `distinct`",

@@ -18,13 +18,14 @@ from realtime.core.mql.expressions.calendar import (
     iso_week,
     parts_of,
     sunday_week,
+    week_day,
     weekday,
 )
 from realtime.core.mql.expressions.compiling import Compiler, Node, form
 from realtime.core.mql.expressions.moments import date_of, millis_of
 from realtime.core.mql.expressions.numbers import as_long, fits_long, nullish, type_name
-from realtime.core.mql.expressions.outcomes import fail, unsure
-from realtime.core.mql.expressions.parsing import iso_millis
+from realtime.core.mql.expressions.outcomes import FailureError, fail, unsure
+from realtime.core.mql.expressions.parsing import LETTERS, by_format, check_letters, iso_date
 from realtime.core.mql.expressions.scope import Scope
 from realtime.core.mql.expressions.texts import text
 from realtime.core.mql.expressions.timezones import UTC, UnknownTimeError, Zone, fixed_zone, is_name
@@ -191,7 +192,7 @@ def date_from_parts(compiler: Compiler, name: str, operand: Any, here: str) -> N
         hour, minute, second, millisecond, year, month, day = numbers
         if not 1 <= year <= 9999:
             fail(name, f"takes a {first} from 1 to 9999")
-        days = _week_day(year, month, day) if weeks else days_of(year, month, day)
+        days = week_day(year, month, day) if weeks else days_of(year, month, day)
         local = days * DAY + hour * 3_600_000 + minute * 60_000 + second * 1000 + millisecond
         if not fits_long(local):
             fail(name, "gives a date that is too far away")
@@ -199,11 +200,6 @@ def date_from_parts(compiler: Compiler, name: str, operand: Any, here: str) -> N
 
     total = 1 + sum(node.nodes for node in nodes)
     return folded(compiler, Node(make, nodes=total), nodes, zone, here)
-
-
-def _week_day(year: int, week: int, day: int) -> int:
-    fourth = days_of(year, 1, 4)
-    return fourth - weekday(fourth) + 1 + (week - 1) * 7 + day - 1
 
 
 def _within(name: str, part_name: str, value: Any) -> int:
@@ -234,7 +230,7 @@ def date_to_string(compiler: Compiler, name: str, operand: Any, here: str) -> No
     def show(scope: Scope) -> Any:
         value, form_ = source.evaluate(scope), pattern.evaluate(scope)
         if not nullish(form_):
-            check_format(name, form_)
+            check_letters(name, form_, _SHOWN)
         if nullish(value):
             return on_null.evaluate(scope)
         if zone is None or nullish(form_):
@@ -267,15 +263,7 @@ _FORMATS: dict[str, Callable[[Parts, int], str]] = {
 }
 
 
-def check_format(name: str, form_: Any) -> None:
-    """Fail where a format is no text, has an unknown letter, or ends with %."""
-    if type(form_) is not str:
-        fail(name, f"takes a format that is text, not {type_name(form_)}")
-    at = form_.find("%")
-    while at >= 0:
-        if form_[at + 1 : at + 2] not in _FORMATS or at + 1 == len(form_):
-            fail(name, f"knows no %{form_[at + 1 : at + 2]} in a format")
-        at = form_.find("%", at + 2)
+_SHOWN = frozenset(_FORMATS)
 
 
 def formatted(name: str, form_: str, parts: Parts, minutes: int) -> str:
@@ -296,28 +284,40 @@ def formatted(name: str, form_: str, parts: Parts, minutes: int) -> str:
 
 @form(HEADING, "$dateFromString")
 def date_from_string(compiler: Compiler, name: str, operand: Any, here: str) -> Node:
-    """Of ISO 8601; with a format MongoDB's own reading is not followed here."""
+    """By a format, or of ISO 8601."""
     takes = ("format", "timezone", "onError", "onNull")
     given = compiler.fields(name, operand, here, needs=("dateString",), takes=takes)
-    if "format" in given:
-        unsupported(name, here, "takes no format here: only dates of ISO 8601 are read")
-    source = compiler.compile(given["dateString"], f"{here}.dateString")
-    on_null = compiler.compile(given.get("onNull"), f"{here}.onNull")
-    on_error = compiler.compile(given["onError"], f"{here}.onError") if "onError" in given else None
+    source, on_null, on_error, pattern = (
+        compiler.compile(given.get(one), f"{here}.{one}") for one in ("dateString", "onNull", "onError", "format")
+    )
     zone = zoned(compiler, name, given, here)
+    by_iso = "format" not in given
 
     def read(scope: Scope) -> Any:
-        value = source.evaluate(scope)
+        value, form_ = source.evaluate(scope), pattern.evaluate(scope)
+        if not nullish(form_):
+            check_letters(name, form_, LETTERS)
         if nullish(value):
             return on_null.evaluate(scope)
-        if zone is None:
-            return None
-        if type(value) is not str and on_error is not None:
+        try:
+            given_text = text(name, value)
+            if zone is None or (nullish(form_) and not by_iso):
+                return None
+            return date_of(_time_in(name, given_text, form_, zone, zoned_="timezone" in given))
+        except FailureError:
+            if "onError" not in given:
+                raise
             return on_error.evaluate(scope)
-        given_text = text(name, value)
-        if "timezone" in given and (given_text.endswith("Z") or "T" not in given_text or given_text[-6:-5] in "+-"):
-            unsure(name, "has a text and a timezone of which MongoDB may take one or fail")
-        return date_of(at_time(name, zone.utc, iso_millis(name, given_text, 0)))
 
-    parts = [source, on_null, *([on_error] if on_error is not None else [])]
+    parts = [source, on_null, on_error, pattern]
     return folded(compiler, Node(read, nodes=1 + sum(one.nodes for one in parts)), parts, zone, here)
+
+
+def _time_in(name: str, given: str, form_: str | None, zone: Zone, *, zoned_: bool) -> int:
+    written = iso_date(name, given) if nullish(form_) else by_format(name, given, str(form_))
+    if written.offset is None:
+        return int(at_time(name, zone.utc, written.local))
+    # A zone of no offset is none to MongoDB, but for those that have a name, Greenwich's too.
+    if zoned_ and (zone is UTC or not zone.fixed or zone.offsets[0]):
+        fail(name, "has a text that names its zone, and a timezone")
+    return written.millis

@@ -31,7 +31,7 @@ from realtime.core.mql.expressions.numbers import (
     type_name,
 )
 from realtime.core.mql.expressions.outcomes import FailureError, FinalError, fail, unsure
-from realtime.core.mql.expressions.parsing import iso_millis
+from realtime.core.mql.expressions.parsing import iso_date
 from realtime.core.mql.expressions.scope import Scope
 from realtime.core.mql.expressions.texts import (
     ToText,
@@ -202,7 +202,7 @@ def to_date(value: Any) -> Any:
         return date_of(_whole(value, "date", INT64))
     if type(value) not in {str, Broken}:
         no_such(value, "date")
-    return date_of(iso_millis("$convert", _text_of(value), 0))
+    return date_of(iso_date("$convert", _text_of(value)).millis)
 
 
 _TO: dict[str, Convert] = {

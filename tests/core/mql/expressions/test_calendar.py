@@ -21,7 +21,7 @@ from realtime.core.mql.expressions.calendar import (
     weekday,
 )
 from realtime.core.mql.expressions.outcomes import UnsupportedError
-from realtime.core.mql.expressions.parsing import iso_millis
+from realtime.core.mql.expressions.parsing import Written, iso_date
 from realtime.core.mql.expressions.timezones import (
     LAST,
     UTC,
@@ -119,15 +119,20 @@ def test_a_zone_that_never_changes_is_one_question() -> None:
         ("1970-01-01", 0),
         ("1970-01-01T00:00:01Z", 1000),
         ("1970-01-01T01:00:00+01:00", 0),
-        ("1970-01-01T00:00:00.5", 500 - 3_600_000),
+        ("1970-01-01T00:00:00.5", 500),
         ("1969-12-31T23:30:00-0030", 0),
     ],
 )
 def test_dates_of_iso_8601(text: str, millis: int) -> None:
-    assert iso_millis("$toDate", text, 3600 if text.endswith(".5") else 0) == millis
+    assert iso_date("$toDate", text).millis == millis
 
 
 @pytest.mark.parametrize("text", ["", "Jan 5 2021", "2021W05", "@1234567", "2021-02-30", "2021-01-01T25:00:00", "2021"])
 def test_other_texts_are_not_guessed(text: str) -> None:
     with pytest.raises(UnsupportedError):
-        iso_millis("$toDate", text, 0)
+        iso_date("$toDate", text)
+
+
+def test_a_text_says_its_zone_or_none() -> None:
+    assert iso_date("$toDate", "1970-01-01T00:00:01") == Written(1000, None)
+    assert iso_date("$toDate", "1970-01-01T00:00:01Z") == Written(1000, 0)

@@ -92,7 +92,8 @@ def test_what_mongodb_refuses_is_refused_by_its_place(source: Any, where: str) -
         ({"$hour": {"date": "$a", "timezone": "$z"}}, "$hour"),
         ({"$regexMatch": {"input": "$a", "regex": "$b"}}, "$regexMatch"),
         ({"$regexMatch": {"input": "$a", "regex": "(?=a)"}}, "$regexMatch"),
-        ({"$dateFromString": {"dateString": "$a", "format": "%Y"}}, "$dateFromString"),
+        ({"$regexFind": {"input": "$a", "regex": "(a*)+"}}, "$regexFind"),
+        ({"$regexFindAll": {"input": "$a", "regex": "$b"}}, "$regexFindAll"),
     ],
 )
 def test_what_is_not_served_is_refused_by_name(source: Any, operator: str) -> None:
