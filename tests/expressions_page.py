@@ -30,7 +30,9 @@ reason. In every run of the tests expressions at random are decided here and by 
 An expression has three outcomes for a document. A *value*. A *failure*, where MongoDB fails as well: the query ends
 with `invalid_document`. And where it is not certain which value MongoDB has, the query ends with `unsupported_value`;
 nothing is guessed. A part without paths that fails is refused when the query is asked, as MongoDB refuses it. An
-expression is asked after the plain conditions beside it, and a failure counts only where those hold.
+expression is asked after the plain conditions beside it, and a failure counts only where nothing else decides: what
+`{"$or": [{"$expr": …}, {"a": 1}]}` is where `a` is 1 does not hang on the expression. MongoDB asks in an order of its
+own, by kinds of conditions and by indexes, and may fail there.
 """
 COMPUTED = """## Projections that compute
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from pymongo import ReadPreference
@@ -11,7 +11,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 from pymongo.uri_parser import parse_uri
 
 from realtime.core.live.events import to_time
-from realtime.core.upstream.diagnosis import Facts
+from realtime.core.upstream.diagnosis import Engine, Facts
 from realtime.errors import ConfigurationError
 from realtime.mongo import client as clients
 from realtime.mongo import dialect as dialects
@@ -77,6 +77,7 @@ async def _learn(client: Client, database: Database, facts: Facts, epoch: str | 
         facts.epoch = await preflight.epoch_of(client, database)
     facts.refused = await _steps(client, database, facts)
     facts.answers = await dialects.asked(database)
+    facts.engine = await _ask(engine_set, client) or await _ask(engine_seen, database, facts.collections or ())
     facts.may_write = await _ask(_may_write, client, database.name)
     facts.skew = await _skew(client)
 
@@ -104,6 +105,28 @@ async def _votes(client: Client) -> list[dict[str, Any]]:
 
 async def _journal(client: Client) -> int:
     return int((await client.admin.command({"getParameter": 1, "journalCommitInterval": 1}))["journalCommitInterval"])
+
+
+ENGINE_SETTINGS = ("internalQueryForceClassicEngine", "internalQueryFrameworkControl")
+"""Of 6.0, and of what came after it."""
+
+
+async def engine_set(client: Client) -> Engine | None:
+    """By the server's settings; None where it has none of those that are known."""
+    reply = await client.admin.command({"getParameter": 1, **dict.fromkeys(ENGINE_SETTINGS, 1)})
+    found = [reply[name] for name in ENGINE_SETTINGS if name in reply]
+    return ("classic" if found[0] in {True, "forceClassicEngine"} else "slots") if found else None
+
+
+async def engine_seen(database: Database, collections: Sequence[Mapping[str, Any]]) -> Engine | None:
+    """By how a `$group` of a collection that exists would be run; None where there is none."""
+    name = next((one["name"] for one in collections if one.get("type", "collection") == "collection"), None)
+    if name is None:
+        return None
+    group: dict[str, Any] = {"$group": {"_id": "$a", "n": {"$sum": "$b"}}}
+    asked = {"aggregate": name, "pipeline": [group], "cursor": {}}
+    reply = await database.command({"explain": asked, "verbosity": "queryPlanner"})
+    return "slots" if reply.get("explainVersion") == "2" else "classic"
 
 
 async def _write_concern(client: Client) -> dict[str, Any]:

@@ -188,7 +188,7 @@ EXPRESSIONS: list[Row] = [
     (
         "expression: the plain conditions come last",
         "realtime/core/mql/filters.py",
-        "return every([*parts, *self.conditions(rest, at, level, inside=inside)])",
+        "return every([*parts, *unless_decided(list(self.conditions(rest, at, level, inside=inside)), by=False)])",
         "return every([*self.conditions(rest, at, level, inside=inside), *parts])",
         f"{MQL}/test_filters.py::test_an_expression_is_asked_after_what_is_plain",
     ),
@@ -289,5 +289,26 @@ EXPRESSIONS: list[Row] = [
         '            if "onError" not in given:',
         "            if True:",
         CORNERS,
+    ),
+    (
+        "expression: a failure counts although something else decides",
+        "realtime/core/mql/undecided.py",
+        "                first = first or error",
+        "                raise error",
+        f"{MQL}/test_filters.py::test_a_failure_counts_only_where_nothing_else_decides",
+    ),
+    (
+        "expression: what failed counts for no match",
+        "realtime/core/mql/undecided.py",
+        "        if first is not None:",
+        "        if False:",
+        f"{MQL}/test_filters.py::test_a_failure_counts_only_where_nothing_else_decides",
+    ),
+    (
+        "doctor: the engine is never asked",
+        "realtime/mongo/examination.py",
+        "    facts.engine = await _ask(",
+        "    facts.engine = None and await _ask(",
+        "tests/mongo/test_examination.py::test_the_engine_of_a_group_is_found",
     ),
 ]

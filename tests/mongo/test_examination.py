@@ -17,6 +17,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from realtime.commands.service import examine, images
+from realtime.mongo import client as clients
+from realtime.mongo import examination
 from tests.e2e.test_process import run
 from tests.mongo.commands import Client, Documents, mongod, until
 from tests.replica_set import ReplicaSet
@@ -65,6 +67,33 @@ async def test_a_healthy_set_is_ok_line_by_line(tmp_path: Path, replica_set: Rep
     assert shown.returncode == 0
     assert len(shown.stdout.splitlines()) == len(found)
     assert all(line.startswith("ok ") for line in shown.stdout.splitlines())
+
+
+@pytest.mark.parametrize("forced", ["true", "false"])
+async def test_the_engine_of_a_group_is_found(tmp_path: Path, forced: str) -> None:
+    """As it is set; and where that may not be asked, by a `$group` of a collection that exists."""
+    setting = ("--setParameter", f"internalQueryForceClassicEngine={forced}")
+    async with mongod(tmp_path, "--replSet", "rs0", *setting) as address:
+        uri = f"mongodb://{address}/?replicaSet=rs0"
+        with Client(f"mongodb://{address}/?directConnection=true") as client:
+            client.admin.command({"replSetInitiate": {"_id": "rs0", "members": [{"_id": 0, "host": address}]}})
+            await until(lambda: client.admin.command("hello")["isWritablePrimary"])
+            client["shop"].create_collection("orders")
+            rows = client["shop"]["orders"].database.command(
+                {"explain": {"aggregate": "orders", "pipeline": [{"$group": {"_id": "$a"}}], "cursor": {}}}
+            )
+        found = (await examined(uri, "--database", "shop"))[1]["engine"]
+        opened = clients.open_client(uri, app="test")
+        try:
+            seen = await examination.engine_seen(opened["shop"], [{"name": "v", "type": "view"}, {"name": "orders"}])
+            none = await examination.engine_seen(opened["shop"], [])
+        finally:
+            clients.close(opened)
+    by_slots = rows["explainVersion"] == "2"
+    assert by_slots is (forced == "false")
+    assert found["level"] == "ok"
+    assert ("other programs" in found["text"]) is by_slots
+    assert (seen, none) == ("slots" if by_slots else "classic", None)
 
 
 async def test_warnings_end_with_1_and_name_their_mend(replica_set: ReplicaSet, database: Documents) -> None:

@@ -35,6 +35,7 @@ from realtime.core.mql.language import (
 )
 from realtime.core.mql.operators import Condition, Every, Leaf, Negated
 from realtime.core.mql.paths import Matcher, Predicate, as_document, every, negate, overlaps, some, stem
+from realtime.core.mql.undecided import unless_decided
 
 __all__ = ["Bounds", "Filter", "compile_filter", "overlaps", "stem"]
 
@@ -141,7 +142,7 @@ class _Compiler:
         plain = {name: value for name, value in source.items() if not holds_expression(name, value)}
         parts = list(self.conditions(plain, at, level, inside=inside))
         rest = {name: value for name, value in source.items() if name not in plain}
-        return every([*parts, *self.conditions(rest, at, level, inside=inside)])
+        return every([*parts, *unless_decided(list(self.conditions(rest, at, level, inside=inside)), by=False)])
 
     def conditions(self, source: dict[str, Any], at: str, level: int, *, inside: bool) -> Iterator[Matcher]:
         for name, value in source.items():
@@ -167,8 +168,12 @@ class _Compiler:
     def logical(self, name: str, value: Any, here: str, level: int, *, inside: bool) -> Matcher:
         if not isinstance(value, list) or not value:
             invalid(here, f"{name} takes a list of at least one filter")
-        places = sorted(range(len(value)), key=lambda index: holds_expression(name, [value[index]]))
-        parts = [self.document(value[index], f"{here}.{index}", level + 1, inside=inside) for index in places]
+        parts: list[Matcher] = []
+        rest: list[Matcher] = []
+        for index, one in enumerate(value):
+            asked_last = rest if holds_expression(name, [one]) else parts
+            asked_last.append(self.document(one, f"{here}.{index}", level + 1, inside=inside))
+        parts += unless_decided(rest, by=name != "$and")
         if name == "$and":
             return every(parts)
         anyone = some(parts)

@@ -13,6 +13,8 @@ from realtime.core.bson.stored import Broken, utf8
 from realtime.core.mql.dialect import PROBES, Answer, hear, known_of
 
 Level = Literal["ok", "warning", "error"]
+Engine = Literal["classic", "slots"]
+"""What evaluates expressions in a `$group`; a `find` is always answered by the classic one."""
 EXIT: Mapping[Level, int] = {"ok": 0, "warning": 1, "error": 2}
 
 OLDEST = (6, 0)
@@ -59,6 +61,7 @@ class Facts:
     collections: Sequence[Mapping[str, Any]] | None = None
     skew: float | None = None
     answers: Mapping[str, Answer] = field(default_factory=dict)
+    engine: Engine | None = None
 
 
 def diagnose(facts: Facts) -> list[Finding]:
@@ -78,6 +81,7 @@ def diagnose(facts: Facts) -> list[Finding]:
         _epoch(facts),
         *_collections(facts),
         *_dialect(facts),
+        *_engine(facts),
         _clock(facts),
     ]
 
@@ -353,6 +357,20 @@ def _dialect(facts: Facts) -> list[Finding]:
         else:
             found.append(Finding("ok", probe.name, f"{known.words} ({known.seen})"))
     return found
+
+
+def _engine(facts: Facts) -> list[Finding]:
+    """Where what other programs are told by `$group` may differ from what is here; nothing of the service's differs."""
+    if facts.engine is None:
+        return []
+    words = "a $group is evaluated by the classic engine, as a find is and as everything here"
+    if facts.engine == "slots":
+        words = (
+            "a $group may be evaluated by slots, a find and everything here by the classic engine: other programs' "
+            "$group may give sums beyond a long as decimals and a missing and an undefined field as one row "
+            "(internalQueryForceClassicEngine makes it one engine)"
+        )
+    return [Finding("ok", "engine", words)]
 
 
 def _clock(facts: Facts) -> Finding:

@@ -22,7 +22,13 @@ from bson.regex import Regex
 
 from realtime.core.mql.expressions.timezones import UTC
 from realtime.core.mql.filters import Bounds, compile_filter, overlaps, stem
-from realtime.errors import InvalidDocumentError, InvalidFilterError, ServiceError, UnsupportedOperatorError
+from realtime.errors import (
+    InvalidDocumentError,
+    InvalidFilterError,
+    ServiceError,
+    UnsupportedOperatorError,
+    UnsupportedValueError,
+)
 
 NAN = float("nan")
 DAY = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
@@ -382,6 +388,25 @@ def test_an_expression_is_asked_after_what_is_plain() -> None:
         assert compiled.matches({"a": 2, "z": 0}) is False
         with pytest.raises(InvalidDocumentError):
             compiled.matches({"a": 1, "z": 0})
+
+
+def test_a_failure_counts_only_where_nothing_else_decides() -> None:
+    """MongoDB asks in an order of its own, by kinds of conditions and by indexes. Here whatever decides, decides."""
+    fails, holds = {"$expr": {"$divide": [1, "$z"]}}, {"$expr": {"$eq": ["$a", 1]}}
+    unsure = {"$expr": {"$exp": "$d"}}
+    for source, expected in (
+        ({"$or": [fails, holds]}, True),
+        ({"$or": [{"$or": [fails, {"b": 5}]}, {"$or": [unsure, holds]}]}, True),
+        ({"$and": [fails, {"$nor": [holds]}]}, False),
+        ({"$nor": [fails, holds]}, False),
+        ({**fails, "$or": [{"b": 5}, {"$nor": [holds]}]}, False),
+    ):
+        assert compile_filter(source).matches({"a": 1, "z": 0, "d": Decimal128("1")}) is expected, source
+    for source in ({"$or": [fails, {"$nor": [holds]}]}, {"$and": [fails, unsure, holds]}):
+        with pytest.raises(InvalidDocumentError):
+            compile_filter(source).matches({"a": 1, "z": 0, "d": Decimal128("1")})
+    with pytest.raises(UnsupportedValueError):
+        compile_filter({"$and": [unsure, fails]}).matches({"a": 1, "z": 0, "d": Decimal128("1")})
 
 
 def test_a_filter_with_a_zone_is_told_it() -> None:

@@ -38,6 +38,7 @@ GOOD = Facts(
     ],
     skew=0.2,
     answers={probe.field: probe.known[0].matched for probe in PROBES},
+    engine="classic",
 )
 VIEW = {"name": "shown", "type": "view"}
 COLLATED = {"name": "names", "type": "collection", "options": {"collation": {"locale": "de"}}}
@@ -55,7 +56,8 @@ def test_a_good_deployment_has_nothing_but_ok() -> None:
     assert {finding.level for finding in found} == {"ok"}
     assert [finding.check for finding in found] == [
         "deployment", "version", "members", "oplog", "journal", "write concern", "change stream", "snapshot read",
-        "collections", "writes", "epoch", "images", "decimal bits", "sums", "double texts", "clock",
+        "collections", "writes", "epoch", "images", "decimal bits", "sums", "double texts", "engine",
+        "clock",
     ]  # fmt: skip
     assert all(finding.text for finding in found)
     assert worst(found) == "ok"
@@ -107,7 +109,7 @@ def test_what_is_wrong_is_said_with_its_mend(
 def test_every_fact_is_looked_at() -> None:
     """A fact nobody looks at was asked for nothing."""
     looked = {name for _, _, changed, _, _ in CASES for name in changed}
-    looked |= {"database", "unreachable", "seeds", "filled", "epoch_is_set", "collections"}
+    looked |= {"database", "unreachable", "seeds", "filled", "epoch_is_set", "collections", "engine"}
     assert {field.name for field in fields(Facts)} == looked
 
 
@@ -126,13 +128,24 @@ def test_what_is_well_although_it_is_not_usual() -> None:
 
 @pytest.mark.parametrize(
     ("changed", "absent"),
-    [({"collections": None}, "images"), ({"write_concern": None}, "write concern"), ({"may_write": None}, "writes")],
+    [
+        ({"engine": None}, "engine"),
+        ({"collections": None}, "images"),
+        ({"write_concern": None}, "write concern"),
+        ({"may_write": None}, "writes"),
+    ],
 )
 def test_what_cannot_be_known_is_left_out(changed: dict[str, Any], absent: str) -> None:
     found = diagnose(replace(GOOD, **changed))
     assert absent not in {finding.check for finding in found}
     assert len(found) == len(diagnose(GOOD)) - 1
     assert worst(found) == "ok"
+
+
+def test_where_other_programs_may_be_told_something_else_is_said() -> None:
+    assert (of("engine").level, of("engine", engine="slots").level) == ("ok", "ok")
+    assert "other programs' $group may give" in of("engine", engine="slots").text
+    assert "other programs" not in of("engine").text
 
 
 def test_an_unknown_vote_is_no_arbiter() -> None:
