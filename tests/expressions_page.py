@@ -73,7 +73,7 @@ def page() -> str:
         ("its depth", f"{bounds.depth}: `invalid_filter`"),
         ("`$map`, `$filter`, `$reduce` inside of each other", f"{bounds.loops}: `invalid_filter`"),
         ("numbers of a `$range`", f"{bounds.elements:,}: `invalid_filter`"),
-        ("steps for one document: a part evaluated in a loop, a KiB made", f"{bounds.steps:,}: `too_large`"),
+        ("steps for one document: a part evaluated in a loop, a KiB read or made", f"{bounds.steps:,}: `too_large`"),
         ("bytes of a value that is made", f"{bounds.bytes:,}: `too_large`"),
     ]
     depends = [

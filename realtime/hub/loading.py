@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
 
 from realtime import logs, metrics
@@ -15,14 +14,13 @@ from realtime.errors import ServiceError, TooLargeError
 from realtime.hub.progress import Progress
 from realtime.hub.rereads import Rereads
 from realtime.hub.roster import Roster
+from realtime.hub.slicing import Slices
 from realtime.hub.walls import Walls
 from realtime.ports import SnapshotReader, VoidReadError
 
 log = logging.getLogger("realtime.hub")
 
 RETRY_SECONDS = (0.1, 5.0)
-SLICE_SECONDS = 0.02
-"""How long documents of a snapshot are taken in before others have a turn; an expression may take long for each."""
 
 
 class Loader:
@@ -46,6 +44,7 @@ class Loader:
         self._walls = walls
         self._go_live = go_live
         self._end_all = end_all
+        self._slices = Slices()
 
     async def bring_up(self, group: Group) -> None:
         """Read what a group needs and make it live; on failure answer those who wait."""
@@ -123,12 +122,7 @@ class Loader:
             fields=wanted.fields,
             facts=facts,
         )
-        until = time.monotonic() + SLICE_SECONDS
-        for document in snapshot.documents:
-            group.put(dict(document))
-            if time.monotonic() >= until:
-                await asyncio.sleep(0)
-                until = time.monotonic() + SLICE_SECONDS
+        await self._slices.each(snapshot.documents, lambda document: group.put(dict(document)))
         if group.too_large:
             raise outgrown(group)
         if snapshot.unless_changed_by is not None:

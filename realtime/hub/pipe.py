@@ -27,14 +27,11 @@ from realtime.errors import ServiceError, UnsupportedCollectionError
 from realtime.hub.hub import Hub
 from realtime.hub.loading import backoff
 from realtime.hub.plan import Plan
+from realtime.hub.slicing import Pace
 from realtime.ports import Feed, SnapshotReader, VoidReadError
 
 log = logging.getLogger("realtime.pipe")
 
-SLICE_EVENTS, LEAST_SLICE = 1000, 50
-"""Events that are dispatched in one turn of the loop, unless a single moment has more: as many as take `SLICE_SECONDS`,
-between these."""
-SLICE_SECONDS = 0.02
 LATER_TRIES = 5
 HELD_EVENTS = 20_000
 HELD_SECONDS = 60.0
@@ -55,7 +52,7 @@ class Pipe:
         self._reader = reader
         self._on_stuck = on_stuck
         self._closing = False
-        self._slice = SLICE_EVENTS
+        self._pace = Pace()
         self._batches: AsyncGenerator[Batch, None]
         self._trials = Trials(MOMENT_TRIALS)
         self._rewinds = False
@@ -105,7 +102,7 @@ class Pipe:
                     rest: Batch | None = batch
                     while rest is not None:
                         careful = self._hub.time < self._careful_until or (self._awaits_mark and _is_marked(batch))
-                        part, rest = cut(rest, 1 if careful else self._slice)
+                        part, rest = cut(rest, 1 if careful else self._pace.events)
                         yield part
                         await asyncio.sleep(0)
         except Exception:
@@ -143,11 +140,9 @@ class Pipe:
     def _dispatch(self, plan: Plan, images: dict[str, Images | None]) -> None:
         """Dispatch, and learn from it how much may be dispatched in one turn."""
         clock = asyncio.get_running_loop().time
-        began, events = clock(), len(plan.settled.order)
+        began = clock()
         self._hub.dispatch(plan, images)
-        if events >= LEAST_SLICE:
-            wanted = int(events * SLICE_SECONDS / max(clock() - began, 1e-6))
-            self._slice = min(SLICE_EVENTS, max(LEAST_SLICE, wanted))
+        self._pace.took(len(plan.settled.order), clock() - began)
 
     async def _deliver(self, batch: Batch) -> Batch | None:
         """Dispatch a batch, or more than it; returns what was read of the feed beyond that."""

@@ -173,6 +173,31 @@ async def test_what_is_not_certain_ends_the_query(replica_set: ReplicaSet) -> No
 
 
 @pytest.mark.parametrize(
+    ("costly", "operator"),
+    [
+        ({"$map": {"input": "$a", "in": {"$add": ["$$this", 1]}}}, "$map"),
+        ({"$map": {"input": "$a", "in": {"$eq": ["$$this", "$t"]}}}, "$t"),
+        ({"$concatArrays": ["$a", [{"$concat": ["$t", "$t", "$t", "$t"]}]]}, "$concat"),
+        ({"$split": [{"$replaceAll": {"input": "$t", "find": "x", "replacement": "$t"}}, "y"]}, "$replaceAll"),
+        ({"$regexFindAll": {"input": "$t", "regex": "x"}}, "$regexFindAll"),
+    ],
+)
+async def test_what_is_over_a_bound_ends_its_own_query_alone(
+    replica_set: ReplicaSet, costly: Any, operator: str
+) -> None:
+    async with serving(replica_set, feed_await_ms=100) as service, wired(service.url) as wire:
+        await asyncio.to_thread(put, service, 1, a=[1], t="x")
+        view = await wire.subscribe("docs", id="costly", filter={"$expr": {"$gte": [{"$size": costly}, 0]}})
+        plain = await wire.subscribe("docs", id="plain")
+        assert sorted(view.documents) == ["1"]
+        await write(service, wire, 2, a=[1] * 5000, t="x" * 300_000)
+        (ended,) = wire.of("unsubscribed")
+        assert (ended["id"], ended["code"]) == ("costly", "too_large")
+        assert ended["details"] == {"operator": operator, "key": 2}
+        assert sorted(plain.documents) == ["1", "2"]
+
+
+@pytest.mark.parametrize(
     ("source", "code"),
     [
         ({"$expr": {"$divide": [1, 0]}}, "invalid_filter"),

@@ -10,6 +10,7 @@ CALENDAR = "tests/core/mql/expressions/test_calendar.py"
 HEADINGS = "tests/core/mql/expressions/test_corners.py"
 CORNERS = f"{HEADINGS}::test_a_value_has_its_type_too"
 MQL = "tests/core/mql"
+SLICING = "tests/hub/test_slicing.py"
 LIVE = "tests/exact/test_expressions.py"
 FAILS = f"{LIVE}::test_a_document_that_fails_ends_the_query_that_meets_it_and_no_other"
 
@@ -310,5 +311,68 @@ EXPRESSIONS: list[Row] = [
         "    facts.engine = await _ask(",
         "    facts.engine = None and await _ask(",
         "tests/mongo/test_examination.py::test_the_engine_of_a_group_is_found",
+    ),
+    (
+        "expression: what is read costs nothing",
+        f"{HERE}/scope.py",
+        "        size = len(value) if type(value) is str else weight(value, self.steps << 10)",
+        "        size = 0",
+        f"{COMPILED}::test_what_is_read_in_a_loop_is_counted_by_its_size",
+    ),
+    (
+        "expression: a constant in a loop costs nothing",
+        f"{HERE}/compiling.py",
+        "max(nodes, 1 + weight(value, MAX_CONSTANT) // 1024)",
+        "nodes",
+        f"{COMPILED}::test_what_is_read_in_a_loop_is_counted_by_its_size",
+    ),
+    (
+        "expression: searches cost nothing",
+        f"{HERE}/regexes.py",
+        "scope.step(name, 1 + (len(given) - start) * finder.size // BYTES_SEARCHED)",
+        "scope.step(name, 0)",
+        f"{COMPILED}::test_what_is_found_is_counted_by_text_and_pattern",
+    ),
+    (
+        "expression: parts are not bounded",
+        f"{HERE}/compiling.py",
+        "if self.nodes > self.bounds.nodes:",
+        "if False:",
+        f"{COMPILED}::test_parts_depth_and_loops_are_bounded",
+    ),
+    (
+        "expression: depth is not bounded",
+        f"{HERE}/compiling.py",
+        "if self.depth > self.bounds.depth:",
+        "if False:",
+        f"{COMPILED}::test_parts_depth_and_loops_are_bounded",
+    ),
+    (
+        "expression: $range is not bounded",
+        f"{HERE}/loops.py",
+        "if len(numbers) > most:",
+        "if False:",
+        f"{COMPILED}::test_what_mongodb_refuses_is_refused_by_its_place",
+    ),
+    (
+        "slices: everybody takes one a turn",
+        "realtime/hub/slicing.py",
+        "            async with self._turn:",
+        "            async with asyncio.Lock():",
+        f"{SLICING}::test_twelve_that_have_costly_work_take_one_slice_a_turn",
+    ),
+    (
+        "slices: by documents, not by time",
+        "realtime/hub/slicing.py",
+        "if self._clock() >= until:",
+        "if False:",
+        f"{SLICING}::test_twelve_that_have_costly_work_take_one_slice_a_turn",
+    ),
+    (
+        "slices: a part that took too long is as large again",
+        "realtime/hub/slicing.py",
+        "if seconds > SLICE_SECONDS:",
+        "if seconds < 0:",
+        f"{SLICING}::test_a_pace_falls_at_once_to_what_the_time_allows_and_comes_back_by_doubling",
     ),
 ]

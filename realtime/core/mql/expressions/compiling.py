@@ -19,7 +19,14 @@ from realtime.core.bson.values import MISSING, Order, order
 from realtime.core.bson.values import UNDEFINED as UNDEFINED_RANK
 from realtime.core.mql.dialect import NEWEST, Dialect
 from realtime.core.mql.expressions.outcomes import ExcessError, FailureError, UnsupportedError
-from realtime.core.mql.expressions.scope import Bounds, Evaluate, Scope, reading_document, reading_variable
+from realtime.core.mql.expressions.scope import (
+    Bounds,
+    Evaluate,
+    Scope,
+    reading_document,
+    reading_variable,
+    weight,
+)
 from realtime.core.mql.expressions.timezones import Zones
 from realtime.core.mql.language import invalid, unsupported
 from realtime.core.mql.paths import WHOLE, stem
@@ -43,8 +50,11 @@ class Node:
 
 
 def constant(value: Any, nodes: int = 1) -> Node:
-    """A part that is always this value."""
-    return Node(lambda _: value, True, value, nodes)
+    """A part that is always this value; in a loop it costs by its size, as what is read does."""
+    return Node(lambda _: value, True, value, max(nodes, 1 + weight(value, MAX_CONSTANT) // 1024))
+
+
+MAX_CONSTANT = 1 << 24
 
 
 Build = Callable[["Compiler", Any, str], Node]
@@ -221,7 +231,7 @@ class Compiler:
             return constant(MISSING)
         if name in self.names:
             slot = self.names[name]
-            return Node(reading_variable(slot, tuple(parts)))
+            return Node(reading_variable(name, slot, tuple(parts)))
         if name in {"ROOT", "CURRENT"}:
             self.paths.add(stem(".".join(parts)) if parts else WHOLE)
             return Node(reading_document(tuple(parts)), path=".".join(parts) or None)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+from bson.decimal128 import Decimal128
+from bson.int64 import Int64
+from bson.objectid import ObjectId
+from bson.timestamp import Timestamp
 
 from realtime.core.bson.stored import Broken, BrokenSymbol, Symbol, utf8
 from realtime.core.bson.values import MISSING, binary_of
@@ -41,6 +47,13 @@ class Scope:
         if self.steps < 0:
             raise ExcessError(operator, "takes more steps for one document than it may")
 
+    def read(self, operator: str, value: Any) -> Any:
+        """A value that was there: counted as what is made, however often it is read, and not bounded itself."""
+        size = len(value) if type(value) is str else weight(value, self.steps << 10)
+        if size > 1024:
+            self.step(operator, size // 1024)
+        return value
+
     def made(self, operator: str, value: Any) -> Any:
         """A value that was put together: bounded in bytes, and counted, one step for each KiB."""
         size = weight(value, self.bytes)
@@ -76,19 +89,37 @@ Evaluate = Callable[[Scope], Any]
 
 def reading_document(parts: tuple[str, ...]) -> Evaluate:
     """A path of the document; without one, the document."""
+    said = f"${'.'.join(parts)}" if parts else "$$ROOT"
     if not parts:
-        return lambda scope: scope.root
+        return lambda scope: scope.read(said, scope.root)
     if len(parts) == 1:
         (name,) = parts
-        return lambda scope: scope.root.get(name, MISSING)
-    return lambda scope: at(scope.root, parts, 0)
+
+        def field(scope: Scope) -> Any:
+            value = scope.root.get(name, MISSING)
+            return value if type(value) in _SMALL else scope.read(said, value)
+
+        return field
+    return _reading(said, lambda scope: at(scope.root, parts, 0))
 
 
-def reading_variable(slot: int, parts: tuple[str, ...]) -> Evaluate:
+def reading_variable(name: str, slot: int, parts: tuple[str, ...]) -> Evaluate:
     """A variable, or a path into what it holds."""
     if not parts:
-        return lambda scope: scope.variables[slot]
-    return lambda scope: at(scope.variables[slot], parts, 0)
+        return _reading(f"$${name}", lambda scope: scope.variables[slot])
+    return _reading(f"$${name}", lambda scope: at(scope.variables[slot], parts, 0))
+
+
+_SMALL = frozenset({int, float, bool, type(None), type(MISSING), Int64, Decimal128, ObjectId, Timestamp, dt.datetime})
+"""Types whose values are nothing to read."""
+
+
+def _reading(said: str, get: Evaluate) -> Evaluate:
+    def read(scope: Scope) -> Any:
+        value = get(scope)
+        return value if type(value) in _SMALL else scope.read(said, value)
+
+    return read
 
 
 def at(node: Any, parts: tuple[str, ...], start: int) -> Any:

@@ -14,7 +14,7 @@ from realtime.core.mql.expressions.arithmetic import decimal_to_long
 from realtime.core.mql.expressions.arrays import place
 from realtime.core.mql.expressions.compiling import Compiler, Node, Shape, applied, form, function
 from realtime.core.mql.expressions.numbers import NONE, kind_of, nullish, type_name
-from realtime.core.mql.expressions.outcomes import fail, unsure
+from realtime.core.mql.expressions.outcomes import ExcessError, fail, unsure
 from realtime.core.mql.expressions.texts import coerced, text
 from realtime.core.mql.operators import INT64
 
@@ -194,7 +194,7 @@ def replace(compiler: Compiler, name: str, operand: Any, here: str) -> Node:
     needs = ("input", "find", "replacement")
     given = compiler.fields(name, operand, here, needs=needs, takes=())
     parts = [compiler.compile(given[one], f"{here}.{one}") for one in needs]
-    count = 1 if name == "$replaceOne" else -1
+    count, most = 1 if name == "$replaceOne" else -1, compiler.bounds.bytes
 
     def replaced(*values: Any) -> Any:
         texts = [None if nullish(value) else text(name, value) for value in values]
@@ -203,6 +203,9 @@ def replace(compiler: Compiler, name: str, operand: Any, here: str) -> Node:
         whole, find, by = (one or "" for one in texts)
         if not find and count < 0 and not whole.isascii():
             unsure(name, "puts text between the bytes of a character")
+        # Before it is made: a short text may become a very long one.
+        if count < 0 and len(whole) + (len(by) - len(find)) * whole.count(find) > most:
+            raise ExcessError(name, f"makes a value of more than {most} bytes")
         return whole.replace(find, by, count)
 
     return applied(compiler, name, replaced, parts, here, Shape(makes=True))

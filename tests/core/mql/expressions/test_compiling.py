@@ -150,6 +150,62 @@ def test_what_a_document_may_cost_is_bounded(source: Any, words: str) -> None:
     assert compile_expression(source).value({"a": [1], "t": ""}) is not MISSING
 
 
+BIG = {"_id": 7, "a": list(range(500)), "o": {"n": [{"x": number} for number in range(2000)]}, "t": "x" * 100_000}
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        {"$eq": ["$$this", "$$ROOT"]},
+        {"$eq": ["$$this", "$o"]},
+        {"$eq": ["$$this", "$o.n"]},
+        {"$eq": ["$$this", "$o.n.x"]},
+        {"$eq": ["$$this", "$t"]},
+        {"$eq": ["$$this", "y" * 100_000]},
+        {"$eq": ["$$this", {"$literal": ["y" * 1000] * 100}]},
+        {"$eq": ["$$this", {"$concat": ["y" * 50_000, "z" * 50_000]}]},
+        {"$let": {"vars": {"v": 1}, "in": {"$eq": ["$$outer", "$$this"]}}},
+        {"$eq": ["$$this", "$$outer.n"]},
+    ],
+)
+def test_what_is_read_in_a_loop_is_counted_by_its_size(inner: Any) -> None:
+    """Five hundred times something of about 100 KiB: the elements alone are far under the bound."""
+    loop = {"$map": {"input": "$a", "in": inner}}
+    expression = compile_expression({"$let": {"vars": {"outer": "$o"}, "in": loop}})
+    with pytest.raises(TooLargeError, match="steps") as ended:
+        expression.value(BIG)
+    assert ended.value.details is not None
+    assert ended.value.details["key"] == 7
+    assert str(ended.value.details["operator"]).startswith("$")
+    small = {"a": [1], "o": {"n": [{"x": 1}]}, "t": "x"}
+    assert expression.value(small) == [False]
+
+
+def test_what_is_read_once_may_be_larger_than_what_is_made() -> None:
+    assert value({"$strLenCP": "$t"}, t="x" * 5_000_000) == 5_000_000
+    with pytest.raises(TooLargeError):
+        value({"$strLenCP": "$t"}, t="x" * 11_000_000)
+
+
+def test_a_replacement_is_not_made_where_it_would_be_too_large() -> None:
+    """A million letters and a text of a megabyte for each would be a terabyte, before anything measures it."""
+    everywhere = {"$replaceAll": {"input": "$t", "find": "x", "replacement": "$b"}}
+    with pytest.raises(TooLargeError, match="more than 1048576 bytes"):
+        value(everywhere, t="x" * 1_000_000, b="y" * 1_000_000)
+    assert value(everywhere, t="x" * 10, b="yy") == "y" * 20
+    assert value({"$replaceOne": everywhere["$replaceAll"]}, t="x" * 1000, b="y" * 5000) == "y" * 5000 + "x" * 999
+
+
+def test_what_is_found_is_counted_by_text_and_pattern() -> None:
+    every = compile_expression({"$regexFindAll": {"input": "$t", "regex": "(a|b)+?"}})
+    assert len(every.value({"t": "a" * 2000})) == 2000
+    with pytest.raises(TooLargeError, match="steps"):
+        every.value({"t": "a" * 12_000})
+    captured = compile_expression({"$regexFind": {"input": "$t", "regex": "(a|b|(c))*d"}})
+    with pytest.raises(TooLargeError, match="steps"):
+        captured.value({"t": "c" * 9_000_000 + "d"})
+
+
 def test_a_constant_over_its_bounds_is_refused() -> None:
     with pytest.raises(InvalidFilterError, match="more than"):
         compile_expression({"$concat": ["x" * 2_000_000, "y"]})
