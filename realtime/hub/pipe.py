@@ -45,14 +45,19 @@ class Pipe:
     """Reads the feed to its end and hands whole, completed batches to the hub."""
 
     def __init__(
-        self, hub: Hub, reader: SnapshotReader, *, on_stuck: Callable[[str | None], None] = lambda _: None
+        self,
+        hub: Hub,
+        reader: SnapshotReader,
+        *,
+        on_stuck: Callable[[str | None], None] = lambda _: None,
+        pace: Pace | None = None,
     ) -> None:
         """`on_stuck` is told why nothing is delivered although everything was tried, and None when it goes on."""
         self._hub = hub
         self._reader = reader
         self._on_stuck = on_stuck
         self._closing = False
-        self._pace = Pace()
+        self._pace = pace or Pace()
         self._batches: AsyncGenerator[Batch, None]
         self._trials = Trials(MOMENT_TRIALS)
         self._rewinds = False

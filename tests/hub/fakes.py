@@ -29,6 +29,7 @@ from realtime.hub.history import History
 from realtime.hub.hub import Hub
 from realtime.hub.pipe import Pipe
 from realtime.hub.roster import Subscription
+from realtime.hub.slicing import Pace
 from realtime.ports import CollectionFacts, Document, Snapshot
 from tests.core.examples import EPOCH
 
@@ -368,11 +369,20 @@ class Peer:
         return [frame for frame in self.frames if frame.startswith((b'{"type":"changes"', b'{"type":"events"'))]
 
 
+class Steady(Pace):
+    """Cuts no batch because this machine was slow: scripts count on what comes in one."""
+
+    def took(self, events: int, seconds: float) -> None:
+        """Learn nothing."""
+
+
 class Service:
     """A hub at work on a store. A group goes with its last subscriber, unless `linger_seconds` says otherwise."""
 
     def __init__(
         self,
+        pace: Pace | None = None,
+        /,
         *,
         documents: int = 1000,
         bytes: int = 1 << 20,  # noqa: A002 - as `GroupBounds` has it
@@ -386,7 +396,7 @@ class Service:
         history = History(Journal(START, max_bytes=1 << 20, max_seconds=300), None)
         self.hub = Hub(self.store, history, epoch=EPOCH, time=START, bounds=self.bounds)
         self.stuck: list[str | None] = []
-        self.pipe = Pipe(self.hub, self.store, on_stuck=self.stuck.append)
+        self.pipe = Pipe(self.hub, self.store, on_stuck=self.stuck.append, pace=pace or Steady())
         self._pipe: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Service:

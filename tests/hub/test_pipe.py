@@ -11,7 +11,7 @@ import pytest
 
 from realtime.errors import TooLargeError, UnavailableError
 from realtime.hub.pipe import LATER_TRIES
-from realtime.hub.slicing import SLICE_EVENTS
+from realtime.hub.slicing import SLICE_EVENTS, Pace
 from realtime.ports import VoidReadError
 from tests.core.examples import query
 from tests.hub.fakes import Peer, Service, until
@@ -159,9 +159,8 @@ async def test_what_is_held_for_later_images_is_bounded_then_queries_are_read_ag
 
 
 async def test_a_large_batch_is_dispatched_in_parts_and_others_have_their_turn_between_them(
-    service: Service, monkeypatch: pytest.MonkeyPatch
+    service: Service,
 ) -> None:
-    monkeypatch.setattr("realtime.hub.slicing.SLICE_SECONDS", 1e9)
     store, peer, turns = service.store, Peer(), Counter[int]()
     await service.subscribed(watch(peer, query(mode="events")))
     for number in range(3 * SLICE_EVENTS):
@@ -181,14 +180,13 @@ async def test_a_large_batch_is_dispatched_in_parts_and_others_have_their_turn_b
     assert len(turns) >= len(sizes)
 
 
-async def test_where_a_part_takes_too_long_the_next_ones_are_smaller(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_where_a_part_takes_too_long_the_next_ones_are_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("realtime.hub.slicing.SLICE_SECONDS", 0.0)
-    store, peer = service.store, Peer()
-    await service.subscribed(watch(peer, query(mode="events")))
-    for number in range(SLICE_EVENTS + 4):
-        store.insert("items", {"_id": number})
-    await service.flow()
-    sizes = [len(orjson.loads(frame)["events"]) for frame in peer.moments()]
+    async with Service(Pace()) as service:
+        store, peer = service.store, Peer()
+        await service.subscribed(watch(peer, query(mode="events")))
+        for number in range(SLICE_EVENTS + 4):
+            store.insert("items", {"_id": number})
+        await service.flow()
+        sizes = [len(orjson.loads(frame)["events"]) for frame in peer.moments()]
     assert sizes == [SLICE_EVENTS, 1, 1, 1, 1]
