@@ -11,7 +11,7 @@ import json
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -256,6 +256,35 @@ def as_json(documents: Iterable[Document]) -> dict[str, Any]:
     return {key_text(document["_id"]): document for document in plain}
 
 
+async def followed(
+    wire: Wire,
+    chaos: Chaos,
+    asked: list[tuple[dict[str, Any], dict[str, Any]]],
+    writes: Iterable[Callable[[], Awaitable[None]]],
+    seed: str,
+) -> tuple[int, int]:
+    """A live view for each filter and projection, every one of them `find`'s after every write.
+
+    How many were compared, and how many documents were in them.
+    """
+    views = []
+    for number, (source, shown) in enumerate(asked):
+        fields = json.loads(ejson.encode({"filter": source, "projection": shown}))
+        views.append(await wire.subscribe("docs", id=f"s{number}", **fields))
+    compared = held = 0
+    for step, write in enumerate(writes):
+        await write()
+        await fence(wire, chaos.time)
+        whole = as_json(chaos.find())
+        for view, (source, shown) in zip(views, asked, strict=True):
+            wanted = expected(chaos, source, shown, whole)
+            where = f"{seed}, step {step}: {ejson.encode(source).decode()} {ejson.encode(shown).decode()}"
+            assert view.documents == wanted, where
+            compared += 1
+            held += len(wanted)
+    return compared, held
+
+
 async def test_every_view_is_what_find_gives_after_every_step(replica_set: ReplicaSet, say: Say) -> None:
     seed = fresh_seed()
     grammar = Grammar(random.Random(seed), odd=())
@@ -264,24 +293,13 @@ async def test_every_view_is_what_find_gives_after_every_step(replica_set: Repli
         chaos.collection.insert_many([grammar.document(key) for key in range(DOCUMENTS)])
         stored = list(chaos.find())
         asked = [chosen(grammar, stored) for _ in range(FILTERS)]
-        views = []
-        for number, (source, shown) in enumerate(asked):
-            fields = json.loads(ejson.encode({"filter": source, "projection": shown}))
-            views.append(await wire.subscribe("docs", id=f"s{number}", **fields))
-        compared = held = 0
-        for step in range(STEPS):
-            if step < len(KINDS):
-                await chaos.of(KINDS[step])
-            else:
-                await chaos.step()
-            await fence(wire, chaos.time)
-            whole = as_json(chaos.find())
-            for view, (source, shown) in zip(views, asked, strict=True):
-                wanted = expected(chaos, source, shown, whole)
-                where = f"seed {seed}, step {step}: {ejson.encode(source).decode()} {shown}"
-                assert view.documents == wanted, where
-                compared += 1
-                held += len(wanted)
+        kinds = iter(KINDS)
+
+        async def write() -> None:
+            kind = next(kinds, None)
+            await (chaos.step() if kind is None else chaos.of(kind))
+
+        compared, held = await followed(wire, chaos, asked, [write] * STEPS, f"seed {seed}")
         ops = Counter(change["op"] for frame in wire.of("changes") for change in frame["changes"])
         assert wire.of("resync") == []
     say(f"seed {seed}: {compared} views, {held} documents in them, {dict(ops)}, {dict(chaos.done)}")

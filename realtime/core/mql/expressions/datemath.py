@@ -42,6 +42,15 @@ def _unit(name: str, value: Any) -> str:
     return value
 
 
+def _unit_by(name: str, unit: Any, first: Node, scope: Scope) -> tuple[str, int] | None:
+    """The unit, and the day on which weeks begin; None where that is null, which is asked of weeks alone."""
+    named = _unit(name, unit)
+    if named != "week":
+        return named, 7
+    given = first.evaluate(scope)
+    return None if nullish(given) else (named, _first_day(name, given))
+
+
 def _first_day(name: str, value: Any) -> int:
     """Of a week, from Monday, 1, to Sunday, 7."""
     if type(value) is str:
@@ -127,12 +136,10 @@ def date_diff(compiler: Compiler, name: str, operand: Any, here: str) -> Node:
         if given_values is None or zone is None:
             return None
         start, end, unit = given_values
-        named, day = _unit(name, unit), 7
-        if named == "week":
-            given_day = first.evaluate(scope)
-            if nullish(given_day):
-                return None
-            day = _first_day(name, given_day)
+        by = _unit_by(name, unit, first, scope)
+        if by is None:
+            return None
+        named, day = by
         one, other = (millis_in(name, value) for value in (start, end))
         number = at_time(name, _apart, one, other, named, day, zone)
         if not fits_long(number):
@@ -182,12 +189,10 @@ def date_trunc(compiler: Compiler, name: str, operand: Any, here: str) -> Node:
         if given_values is None or zone is None:
             return None
         date, bins, unit = given_values
-        named, day = _unit(name, unit), 7
-        if named == "week":
-            given_day = first.evaluate(scope)
-            if nullish(given_day):
-                return None
-            day = _first_day(name, given_day)
+        by = _unit_by(name, unit, first, scope)
+        if by is None:
+            return None
+        named, day = by
         millis, count = millis_in(name, date), as_long(bins)
         if count is None or count < 1:
             fail(name, "takes a whole number above zero for binSize")
