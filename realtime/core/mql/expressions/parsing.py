@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from realtime.core.mql.expressions.calendar import days_of, length_of, week_day
-from realtime.core.mql.expressions.numbers import type_name
 from realtime.core.mql.expressions.outcomes import fail, unsure
+from realtime.core.mql.expressions.texts import text
 
 _ISO = re.compile(
     r"(\d{4})-(\d{2})-(\d{2})(?:[T ](\d{2}):(\d{2})(?::(\d{2})(?:\.(\d{1,6}))?)?(Z|[+-]\d{2}:?\d{2})?)?\Z", re.ASCII
@@ -62,14 +62,13 @@ _MINUTES = re.compile(r"([+-])(\d{0,9})(?!\d)", re.ASCII)
 
 
 def check_letters(name: str, form: Any, letters: frozenset[str]) -> None:
-    """Fail where a format is no text, has an unknown letter, or ends with %."""
-    if type(form) is not str:
-        fail(name, f"takes a format that is text, not {type_name(form)}")
-    at = form.find("%")
+    """Fail where a format is no text, has an unknown letter, or ends with %; not decided for what is no UTF-8."""
+    known = text(name, form)
+    at = known.find("%")
     while at >= 0:
-        if form[at + 1 : at + 2] not in letters or at + 1 == len(form):
-            fail(name, f"knows no %{form[at + 1 : at + 2]} in a format")
-        at = form.find("%", at + 2)
+        if known[at + 1 : at + 2] not in letters or at + 1 == len(known):
+            fail(name, f"knows no %{known[at + 1 : at + 2]} in a format")
+        at = known.find("%", at + 2)
 
 
 @dataclass(slots=True)

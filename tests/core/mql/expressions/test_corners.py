@@ -74,6 +74,8 @@ def test_a_failure_is_one_and_names_its_operator(source: Any, document: dict[str
         ({"$dateFromString": {"dateString": "$a", "format": "%Y-%m-%d%z"}}, {"a": "2021-01-01EST"}),
         ({"$dateFromString": {"dateString": "$a", "format": "%Y-%m-%d%Z"}}, {"a": "2021-01-01+1234567890"}),
         ({"$dateFromString": {"dateString": "$a", "format": "%Y-%m-%d"}}, {"a": "2021-01-01\0"}),
+        ({"$dateToString": {"date": DATE, "format": "$a"}}, {"a": Broken("\udcff")}),
+        ({"$dateFromString": {"dateString": "2021", "format": "$a", "onError": 1}}, {"a": Broken("\udcff")}),
         ({"$sortArray": {"input": "$a", "sortBy": {"b": 1, "c": 1}}}, {"a": [{"b": [1], "c": [1]}]}),
     ],
 )
