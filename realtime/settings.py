@@ -161,6 +161,7 @@ class Settings(BaseSettings):
     connections_per_address: int = Field(10_000, ge=1, description="connections one address may hold")
     connects_per_second: int = Field(500, ge=1, description="connections one address may open in a second")
     unauthenticated_sockets: int = Field(1000, ge=1, description="sockets that have not yet said who they are")
+    unauthenticated_per_address: int = Field(100, ge=1, description="of those, sockets of one address")
     frames_per_second: int = Field(1000, ge=1, description="frames one connection may send in a second")
     writes_per_second: int = Field(1000, ge=1, description="documents one principal may write in a second")
     requests_per_second: int = Field(1000, ge=1, description="HTTP requests one principal may send in a second")

@@ -32,6 +32,7 @@ ROOMY = dict.fromkeys(
         "connections_per_address",
         "connects_per_second",
         "unauthenticated_sockets",
+        "unauthenticated_per_address",
         "frames_per_second",
         "writes_per_second",
         "requests_per_second",

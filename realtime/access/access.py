@@ -90,6 +90,7 @@ def allowed(settings: Settings) -> Allowed:
         connections_per_address=settings.connections_per_address,
         connects_per_second=settings.connects_per_second,
         unauthenticated_sockets=settings.unauthenticated_sockets,
+        unauthenticated_per_address=settings.unauthenticated_per_address,
         frames_per_second=settings.frames_per_second,
         writes_per_second=settings.writes_per_second,
         requests_per_second=settings.requests_per_second,

@@ -189,6 +189,20 @@ ACCESS: list[tuple[str, str, str, str, str]] = [
         f"{LIMITS_TEST}::test_callers_beyond_the_bound_share_a_bucket_and_those_that_are_full_again_make_room",
     ),
     (
+        "limits: one address has all places",
+        LIMITS,
+        "if not self._unauthenticated_of.enter(network):",
+        "if False:",
+        "tests/web/socket/test_gate.py::test_no_address_has_all_places_of_sockets_that_are_nobodys",
+    ),
+    (
+        "limits: whoever found no place holds one",
+        LIMITS,
+        "            self._unauthenticated_of.leave(network)\n            return",
+        "            return",
+        f"{LIMITS_TEST}::test_no_address_has_all_places_of_sockets_that_are_nobodys",
+    ),
+    (
         "audit: a full queue makes everybody wait",
         AUDIT,
         "self._waiting.put_nowait((entry, dt.datetime.now(dt.UTC)))",

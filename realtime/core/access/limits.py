@@ -130,6 +130,7 @@ class Allowed:
     connections_per_address: int
     connects_per_second: int
     unauthenticated_sockets: int
+    unauthenticated_per_address: int
     frames_per_second: int
     writes_per_second: int
     requests_per_second: int
@@ -166,6 +167,7 @@ class Limiter:
         self._by_network = Held(allowed.connections_per_address)
         self._by_caller = Held(allowed.connections_per_principal)
         self._unauthenticated = Held(allowed.unauthenticated_sockets)
+        self._unauthenticated_of = Held(allowed.unauthenticated_per_address)
         self._in_flight = Held(allowed.in_flight_bytes)
 
     def connect(self, network: str, now: float) -> Over | None:
@@ -180,15 +182,20 @@ class Limiter:
         """A connection that was let in is gone."""
         self._by_network.leave(network)
 
-    def await_token(self) -> Over | None:
-        """A socket says later who it is; it counts until `token_came`, also where it goes before."""
-        if self._unauthenticated.enter(None):
-            return None
-        return Over("unauthenticated_sockets", "too many sockets have not yet said who they are", 1.0)
+    def await_token(self, network: str) -> Over | None:
+        """A socket from there says later who it is; it counts until `token_came`, also where it goes before."""
+        if not self._unauthenticated_of.enter(network):
+            words = "too many sockets of this address have not yet said who they are"
+            return Over("unauthenticated_per_address", words, 1.0)
+        if not self._unauthenticated.enter(None):
+            self._unauthenticated_of.leave(network)
+            return Over("unauthenticated_sockets", "too many sockets have not yet said who they are", 1.0)
+        return None
 
-    def token_came(self) -> None:
+    def token_came(self, network: str) -> None:
         """One of those has said so, or is gone."""
         self._unauthenticated.leave(None)
+        self._unauthenticated_of.leave(network)
 
     def enter(self, principal: Principal) -> Over | None:
         """A connection is known to be the principal's, until `left`. Nobody in particular has no such limit."""

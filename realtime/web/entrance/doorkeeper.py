@@ -87,7 +87,7 @@ class Doorkeeper:
         self._revocations = revocations
         self._limiter = limiter
         self._audit = audit
-        self._expected: set[Guest] = set()
+        self._expected: dict[Guest, str] = {}
         self._patience = patience_seconds
         self.now = now
         self._visits: dict[Guest, _Visit] = {}
@@ -181,13 +181,14 @@ class Doorkeeper:
 
     # -------------------------------------------------------------------------------------------------------- who is in
 
-    def expect(self, guest: Guest) -> None:
-        """A connection of nobody, which has to show a token in time."""
-        over = None if self._limiter is None else self._limiter.await_token()
+    def expect(self, guest: Guest, address: str | None = None) -> None:
+        """A connection of nobody from there, which has to show a token in time."""
+        network = network_of(address or "")
+        over = None if self._limiter is None else self._limiter.await_token(network)
         if over is not None:
             guest.over(CLOSE_UNAVAILABLE, "rate_limited", limited(over))
             return
-        self._expected.add(guest)
+        self._expected[guest] = network
         self._deadlines.set(guest, self.now() + self._patience)
         self._arm()
 
@@ -224,10 +225,9 @@ class Doorkeeper:
         return True
 
     def _token_came(self, guest: Guest) -> None:
-        if guest in self._expected:
-            self._expected.discard(guest)
-            if self._limiter is not None:
-                self._limiter.token_came()
+        network = self._expected.pop(guest, None)
+        if network is not None and self._limiter is not None:
+            self._limiter.token_came(network)
 
     def knows(self, guest: Guest) -> bool:
         """Whether a connection is somebody's."""

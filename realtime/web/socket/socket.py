@@ -174,7 +174,7 @@ class Connection:
         metrics.CONNECTIONS.inc()
         self.sink.send(self._session.welcome(self._live.hub.time, self._live.settings.heartbeat_seconds))
         if self._session.principal is None:
-            self._live.doorkeeper.expect(self)
+            self._live.doorkeeper.expect(self, self._address)
         else:
             self._admit(self._session.principal)
 

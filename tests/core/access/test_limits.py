@@ -11,7 +11,8 @@ ALLOWED = Allowed(
     connections_per_principal=2,
     connections_per_address=3,
     connects_per_second=1,
-    unauthenticated_sockets=2,
+    unauthenticated_sockets=4,
+    unauthenticated_per_address=3,
     frames_per_second=10,
     writes_per_second=1,
     requests_per_second=2,
@@ -140,12 +141,17 @@ def test_connections_of_an_address_are_counted_and_their_rate_is_bounded() -> No
     assert limiter.connect("m", 0.0) is None
 
 
-def test_sockets_that_have_not_said_who_they_are_are_counted_together() -> None:
+def test_no_address_has_all_places_of_sockets_that_are_nobodys() -> None:
     limiter = Limiter(ALLOWED)
-    told = [limit_of(limiter.await_token()) for _ in range(3)]
-    assert told == [None, None, "unauthenticated_sockets"]
-    limiter.token_came()
-    assert limiter.await_token() is None
+    told = [limit_of(limiter.await_token("n")) for _ in range(4)]
+    assert told == [None, None, None, "unauthenticated_per_address"]
+    assert [limit_of(limiter.await_token("m")) for _ in range(2)] == [None, "unauthenticated_sockets"]
+    limiter.token_came("n")
+    # Whoever found no place holds none.
+    assert [limit_of(limiter.await_token("m")) for _ in range(2)] == [None, "unauthenticated_sockets"]
+    for network in "nnmm":
+        limiter.token_came(network)
+    assert [limit_of(limiter.await_token("m")) for _ in range(3)] == [None] * 3
 
 
 def test_connections_of_a_principal_are_counted_and_those_of_nobody_are_not() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -83,7 +84,10 @@ async def test_proxies_that_are_trusted_are_not_counted(replica_set: ReplicaSet)
             writer.close()
 
 
-@pytest.mark.parametrize("what", ["connections_per_principal", "unauthenticated_sockets"])
+LIMITS = ("connections_per_principal", "unauthenticated_sockets", "unauthenticated_per_address")
+
+
+@pytest.mark.parametrize("what", LIMITS)
 async def test_a_socket_over_its_limit_is_told_so_and_may_come_again(replica_set: ReplicaSet, what: str) -> None:
     asks: dict[str, Any] = {"auth": "jwt", "jwt_secret": SECRET, "jwt_audience": AUDIENCE, what: 1}
     bearer = {"Authorization": f"Bearer {SIGNER.token()}"} if what == "connections_per_principal" else {}
@@ -104,6 +108,29 @@ async def test_a_socket_over_its_limit_is_told_so_and_may_come_again(replica_set
                     await third.send('{"type":"ping","id":"p"}')
                     if json.loads(await third.recv())["type"] == "pong":
                         break
+
+
+async def test_no_address_has_all_places_of_sockets_that_are_nobodys(replica_set: ReplicaSet) -> None:
+    """All of loopback is one machine; a proxy says that others are others."""
+    asks: dict[str, Any] = {"auth": "jwt", "jwt_secret": SECRET, "jwt_audience": AUDIENCE, "feed_await_ms": 100}
+    asks |= {"unauthenticated_sockets": 4, "unauthenticated_per_address": 3, "trusted_proxies": ("127.0.0.1",)}
+    async with serving(replica_set, **asks) as service, AsyncExitStack() as stack:
+        url = service.url.replace("http", "ws") + "/v1/ws"
+        before = limited("unauthenticated_per_address")
+
+        async def kinds(address: str, frames: int) -> list[str]:
+            line = await stack.enter_async_context(connect(url, additional_headers={"X-Forwarded-For": address}))
+            return [json.loads(await line.recv())["type"] for _ in range(frames)]
+
+        # Of IPv6 one machine has a whole network.
+        flood = [await kinds(f"2001:db8::{number}", 1 if number < 3 else 3) for number in range(5)]
+        assert flood == [["welcome"]] * 3 + [["welcome", "error", "closing"]] * 2
+        assert limited("unauthenticated_per_address") == before + 2
+        async with asyncio.timeout(20):
+            line = await stack.enter_async_context(connect(url, additional_headers={"X-Forwarded-For": "192.0.2.7"}))
+            await line.recv()
+            await line.send(json.dumps({"type": "auth", "id": "a", "token": SIGNER.token()}))
+            assert json.loads(await line.recv())["type"] == "authenticated"
 
 
 async def test_frames_writes_and_requests_over_their_rates_are_refused(replica_set: ReplicaSet) -> None:
