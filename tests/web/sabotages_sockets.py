@@ -19,6 +19,7 @@ LINES, WHOLE, PULSES = (
     "tests/web/socket/test_connections.py",
     "tests/web/socket/test_pulse.py",
 )
+GATE = "tests/web/socket/test_gate.py"
 FREED = f"{WHOLE}::test_what_ends_is_freed_in_the_same_turn_without_the_collector"
 
 SOCKETS: list[tuple[str, str, str, str, str]] = [
@@ -63,6 +64,76 @@ SOCKETS: list[tuple[str, str, str, str, str]] = [
         "FRAMES, SECONDS = 32, 0.002",
         "FRAMES, SECONDS = 32_000, 0.002",
         f"{LINES}::test_a_flood_of_pings_is_answered_32_in_a_turn_and_nothing_is_read_meanwhile",
+    ),
+    (
+        "sockets: pings have no rate",
+        LINE,
+        "            case Ping():\n                self._charge()\n",
+        "            case Ping():\n",
+        f"{LINES}::test_what_nobody_can_refuse_has_a_rate_too_and_over_it_nothing_more_is_read",
+    ),
+    (
+        "sockets: pongs have no rate",
+        LINE,
+        "            case Pong():\n                self._charge()\n",
+        "            case Pong():\n",
+        f"{LINES}::test_what_nobody_can_refuse_has_a_rate_too_and_over_it_nothing_more_is_read",
+    ),
+    (
+        "sockets: parts of messages have no rate",
+        LINE,
+        "            case Fragment():\n                self._charge()\n",
+        "            case Fragment():\n                pass\n",
+        f"{LINES}::test_what_nobody_can_refuse_has_a_rate_too_and_over_it_nothing_more_is_read",
+    ),
+    (
+        "sockets: who has rested is forgotten",
+        LINE,
+        "        self._queued = False\n        self._wait_for_a_turn()",
+        "        self._wait_for_a_turn()",
+        f"{LINES}::test_a_connection_that_has_rested_goes_on_as_fast_as_its_rate",
+    ),
+    (
+        "sockets: a rest holds a connection that was lost",
+        LINE,
+        "for timer in (self._closer, self._rest):",
+        "for timer in (self._closer,):",
+        f"{LINES}::test_nothing_holds_a_connection_that_was_lost",
+    ),
+    (
+        "sockets: binary frames have no rate",
+        SOCKET,
+        "if self._leaving is None and not self._too_fast(None):",
+        "if self._leaving is None:",
+        f"{GATE}::test_a_frame_over_the_rate_is_refused_unread_whatever_it_is",
+    ),
+    (
+        "sockets: what is refused for its rate is read",
+        SOCKET,
+        "legible.id_at_an_end(text)",
+        "protocol.id_of(text)",
+        f"{GATE}::test_a_frame_over_the_rate_is_refused_unread_whatever_it_is",
+    ),
+    (
+        "sockets: whatever nobody sends is taken in",
+        SOCKET,
+        "        line.take_up_to(self._session.largest)\n",
+        "",
+        f"{GATE}::test_of_nobody_large_frames_are_not_taken_but_after_a_token_they_are[False]",
+    ),
+    (
+        "sockets: under another server whatever nobody sends is read",
+        SOCKET,
+        "> self._session.largest:",
+        "> self._live.limits.frame_bytes:",
+        f"{GATE}::test_of_nobody_large_frames_are_not_taken_but_after_a_token_they_are[True]",
+    ),
+    (
+        "sockets: what follows a token is bounded as before",
+        SOCKET,
+        "                    self._own.take_up_to(self._session.largest)\n",
+        "                    pass\n",
+        f"{GATE}::test_of_nobody_large_frames_are_not_taken_but_after_a_token_they_are[False]",
     ),
     (
         "sockets: one connection has all of a turn",
@@ -116,7 +187,7 @@ SOCKETS: list[tuple[str, str, str, str, str]] = [
     (
         "sockets: the kernel ends who reads slowly",
         LINE,
-        "        _wait_for_slow_readers(self.transport)\n",
+        "        kernel.wait_for_slow_readers(self.transport)\n",
         "",
         f"{WHOLE}::test_the_kernels_timeout_ends_no_websocket_that_reads_slowly_and_others_as_before",
     ),

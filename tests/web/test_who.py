@@ -217,11 +217,15 @@ async def test_100_kb_of_token_is_refused_before_it_is_looked_at(service: Servic
             assert refused.response.status_code in MALFORMED_HANDSHAKE  # noqa: PT017 - either is an answer
         else:
             assert told.close == (4501, "unauthenticated")
-    async with connect(service.url.replace("http", "ws") + "/v1/ws") as line:
+    async with connect(service.url.replace("http", "ws") + "/v1/ws") as line, asyncio.timeout(20):
         await line.recv()
-        await line.send(json.dumps({"type": "auth", "id": "a", "token": token}))
+        await line.send(json.dumps({"type": "auth", "id": "a", "token": token[:60_000]}))
         answer = json.loads(await line.recv())
         assert (answer["code"], answer["details"]) == ("invalid_request", {"field": "token"})
+        # Of nobody so large a frame is not even taken in.
+        await line.send(json.dumps({"type": "auth", "id": "a", "token": tokens()["100 KB"]}))
+        await line.wait_closed()
+        assert line.close_code == 1009
 
 
 async def test_no_token_is_401_and_on_a_socket_4501_after_ten_seconds(service: Service) -> None:

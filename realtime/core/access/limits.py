@@ -54,6 +54,15 @@ class Rate:
         self._full_at = full_at
         return 0.0
 
+    def charge(self, now: float) -> None:
+        """Take one that came already, whether it is there or not."""
+        self._full_at = max(self._full_at, now) + self._cost
+
+    def wait(self, now: float) -> float:
+        """Seconds until one is there; nothing is taken."""
+        over = max(self._full_at, now) + self._cost - now - BURST_SECONDS
+        return over if over > _ROUNDING else 0.0
+
 
 class Rates:
     """A bucket for each caller. One that is full again is forgotten when room is needed, which changes nothing."""

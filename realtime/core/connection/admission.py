@@ -14,6 +14,8 @@ from realtime.errors import ForbiddenError, InvalidRequestError, ServiceError, U
 
 WAITING_FRAMES, WAITING_BYTES = 16, 64 * 1024
 """Frames that wait for an `auth` before them to be decided; over either nothing more is read from the connection."""
+NOBODY_BYTES = WAITING_BYTES
+"""The largest frame of a connection of nobody: a token has 8 KiB at most, and nothing else is taken of it."""
 PATIENCE_SECONDS = 10.0
 """How long a connection that has to show a token may go without."""
 
@@ -42,6 +44,10 @@ class Admission:
     def crowded(self) -> bool:
         """Whether nothing more is to be read until the `auth` that all wait for is decided."""
         return self._size >= WAITING_BYTES or (self._waiting is not None and len(self._waiting) >= WAITING_FRAMES)
+
+    def largest(self, limit: int) -> int:
+        """Bytes of the largest frame that is taken, `limit` being that of somebody's connection."""
+        return min(limit, NOBODY_BYTES) if self.principal is None and not self.deciding else limit
 
     def hold(self, frame: str | bytes) -> None:
         """A frame that came while an `auth` before it is decided."""

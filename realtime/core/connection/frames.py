@@ -74,15 +74,15 @@ _FRAGMENT = Fragment()
 
 
 class FrameReader:
-    """`feed` it what comes and `pull` one frame after another. `limit`: bytes of the largest message.
+    """`feed` it what comes and `pull` one frame after another. `limit`: bytes of the largest message, which may grow.
 
     It holds at most one message and what was fed beyond it. After `Closed` and `Broken` there is nothing more.
     """
 
-    __slots__ = ("_at", "_buffer", "_ended", "_fragments", "_is_text", "_limit", "_message")
+    __slots__ = ("_at", "_buffer", "_ended", "_fragments", "_is_text", "_message", "limit")
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
+        self.limit = limit
         self._buffer: bytes | bytearray = b""
         self._at = 0
         self._message: bytearray | None = None
@@ -119,7 +119,7 @@ class FrameReader:
         if first & _CONTROL:
             if length > 125:
                 return self._broken(PROTOCOL_ERROR)
-        elif held + length > self._limit:
+        elif held + length > self.limit:
             return self._broken(TOO_LARGE)
         end = begin + 4 + length
         if len(buffer) < end:

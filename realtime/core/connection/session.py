@@ -153,6 +153,11 @@ class Session:
         """Who the connection is of; None: nobody yet."""
         return self.admission.principal
 
+    @property
+    def largest(self) -> int:
+        """Bytes of the largest frame that is taken for now; it grows with an `auth`."""
+        return self.admission.largest(self.limits.frame_bytes)
+
     def welcome(self, time: int, heartbeat: float) -> bytes:
         """The first frame. Nobody learns from it how far the database is."""
         who = self.principal

@@ -37,3 +37,22 @@ def _shallow(text: str) -> str:
         elif depth <= 1:
             kept.append(token)
     return "".join(kept)
+
+
+# --------------------------------------------------------------------------------------------- without reading at all
+
+_ID = r'"id"\s{0,9}:\s{0,9}"([^"\\\x00-\x1f]{1,64})"'
+_FIRST = re.compile(r'\s{0,9}\{\s{0,9}(?:"type"\s{0,9}:\s{0,9}"[a-z]{1,20}"\s{0,9},\s{0,9})?' + _ID)
+_LAST = re.compile(r"[,{]\s{0,9}" + _ID + r"\s{0,9}\}\s{0,9}\Z")
+_END = 256
+"""Characters in which an id at the end of a frame is looked for."""
+
+
+def id_at_an_end(text: str) -> str | None:
+    """The id of a frame whose first field it is, or the first after `type`, or whose last; else None.
+
+    So clients write it, and it is found without reading what is between, however long. Of what is no JSON object it
+    may be anything.
+    """
+    found = _FIRST.match(text) or _LAST.search(text[-_END:])
+    return None if found is None else found[1]

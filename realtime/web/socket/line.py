@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import random
-import socket
-import struct
 from typing import TYPE_CHECKING, Any, Protocol
 
+from realtime.core.access.limits import Rate
 from realtime.core.connection.frames import (
     Binary,
     Broken,
     Closed,
+    Fragment,
     FrameReader,
     Incoming,
     Ping,
@@ -26,6 +26,7 @@ from realtime.core.connection.frames import (
     ping_frame,
     pong_frame,
 )
+from realtime.web.socket import kernel
 from realtime.web.socket.gate import left
 from realtime.web.socket.pulse import Pulse
 from realtime.web.socket.turns import FRAMES, SECONDS, Turns, clock
@@ -39,11 +40,11 @@ TOGETHER_BYTES = 16 * 1024
 """What is said while frames are taken goes out in one write, up to so much: a write is a call of the kernel's."""
 LEAST_BYTES = 1024
 """Whoever takes as much as this reads, whatever it answers to pings."""
+REST_SECONDS = 0.05
+"""A connection over its rate of frames is read no further for as long, at least: many short rests cost more."""
 NO_PONG = 1011
 GOING_AWAY = 1012
 _CODE_WORDS = {1002: "protocol_error", 1007: "invalid_utf8", 1009: "too_large", NO_PONG: "no_pong"}
-_TCP_INFO_BYTES, _ACKED = 256, struct.Struct("=120xQ")
-"""Of Linux' `struct tcp_info`: `tcpi_bytes_acked`."""
 
 
 class Owner(Protocol):
@@ -92,7 +93,9 @@ class Line(asyncio.Protocol):
         "_owner",
         "_payload",
         "_queued",
+        "_rate",
         "_reader",
+        "_rest",
         "_taken_at_ping",
         "closing",
         "lines",
@@ -112,18 +115,24 @@ class Line(asyncio.Protocol):
         self._halted = False
         self._held: bytearray | None = None
         self._queued = False
+        self._rate: Rate | None = None
+        self._rest: asyncio.TimerHandle | None = None
         self._late_pong = b""
         self._payload = b""
         self._taken_at_ping = 0
         self._closer: asyncio.TimerHandle | None = None
         lines.connections.add(self)
 
-    def start(self, owner: Owner, early: bytes = b"") -> None:
-        """From now on `owner` gets what comes; its sink is there. `early`: what has come already."""
+    def start(self, owner: Owner, early: bytes = b"", rate: Rate | None = None) -> None:
+        """From now on `owner` gets what comes; its sink is there. `early`: what has come already.
+
+        `rate`: of frames. Whole messages are for the owner to take from it, or to refuse.
+        """
         self._owner = owner
+        self._rate = rate
         self.flush()
         self.lines.pulse.add(self)
-        _wait_for_slow_readers(self.transport)
+        kernel.wait_for_slow_readers(self.transport)
         if early:
             self.data_received(early)
 
@@ -167,6 +176,10 @@ class Line(asyncio.Protocol):
         else:
             self._wait_for_a_turn()
 
+    def take_up_to(self, largest: int) -> None:
+        """Bytes of the largest message from the next frame on: not less than before where one has begun."""
+        self._reader.limit = largest
+
     def _work(self) -> None:
         """Take as many frames as one connection may in a turn; read on where there are no more."""
         began = clock()
@@ -185,10 +198,32 @@ class Line(asyncio.Protocol):
         self.lines.turns.spend(spent)
         if self._crowded:
             self._halt()
+        elif (wait := self._over()) > 0:
+            self._rest_for(wait)
         elif more:
             self._wait_for_a_turn()
         else:
             self._read_on()
+
+    def _over(self) -> float:
+        """Seconds until its rate allows another frame."""
+        return 0.0 if self._rate is None or self.closing else self._rate.wait(self.lines.loop.time())
+
+    def _charge(self) -> None:
+        """Frames that nobody can refuse, pings among them, count as all do: there are fewer when it has rested."""
+        if self._rate is not None:
+            self._rate.charge(self.lines.loop.time())
+
+    def _rest_for(self, seconds: float) -> None:
+        self._halt()
+        if not self._queued:
+            self._queued = True
+            self._rest = self.lines.loop.call_later(max(seconds, REST_SECONDS), self._rested)
+
+    def _rested(self) -> None:
+        self._rest = None
+        self._queued = False
+        self._wait_for_a_turn()
 
     @property
     def _crowded(self) -> bool:
@@ -235,9 +270,13 @@ class Line(asyncio.Protocol):
             case Binary():
                 if self._owner is not None:
                     self._owner.receive_binary()
+            case Fragment():
+                self._charge()
             case Ping():
+                self._charge()
                 self._pong(incoming.payload)
             case Pong():
+                self._charge()
                 if self._payload and incoming.payload == self._payload:
                     self._payload = b""
                     self.lines.pulse.answered(self)
@@ -271,9 +310,10 @@ class Line(asyncio.Protocol):
         left(self.transport)
         self.lines.connections.discard(self)
         self.lines.pulse.remove(self)
-        if self._closer is not None:
-            self._closer.cancel()
-            self._closer = None
+        for timer in (self._closer, self._rest):
+            if timer is not None:
+                timer.cancel()
+        self._closer = self._rest = None
         self.closing = True
         self._cut_sink()
         owner, self._owner = self._owner, None
@@ -282,13 +322,7 @@ class Line(asyncio.Protocol):
 
     def taken(self) -> int:
         """Bytes that the peer's machine has acknowledged; where that is not to be known, what left this process."""
-        try:
-            info = self.transport.get_extra_info("socket").getsockopt(
-                socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES
-            )
-            return int(_ACKED.unpack_from(info)[0])
-        except (AttributeError, OSError, struct.error):
-            return -self.transport.get_write_buffer_size()
+        return kernel.taken(self.transport)
 
     # ------------------------------------------------------------------------------------------------------------ pings
 
@@ -360,13 +394,3 @@ class Line(asyncio.Protocol):
         if self.sink is not None:
             self.sink.lost()
             self.sink = None
-
-
-def _wait_for_slow_readers(transport: asyncio.Transport) -> None:
-    """The kernel's timeout counts the time in which a peer's window is closed, although it reads: `STUCK_SECONDS` and
-    the pings know better who is gone.
-    """
-    try:
-        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 0)
-    except (AttributeError, OSError):
-        return

@@ -20,7 +20,7 @@ from realtime.core.access.principal import ANONYMOUS, Principal
 from realtime.core.connection import cutting, session
 from realtime.core.connection.admission import Ending, ending
 from realtime.core.connection.outbox import ALL_ROOM
-from realtime.core.wire import protocol
+from realtime.core.wire import legible, protocol
 from realtime.core.wire.closing import CLOSE_PROTOCOL_VIOLATION
 from realtime.errors import InvalidRequestError, MalformedFrameError, ServiceError
 from realtime.hub.roster import Subscription
@@ -123,7 +123,8 @@ class Connection:
     def take_over(self, line: Line, early: bytes) -> None:
         """Serve a connection of our own server, without a task."""
         self._begin(TransportSink(line, self._live.settings.outbox_bytes, self, self._max_frame))
-        line.start(self, early)
+        line.take_up_to(self._session.largest)
+        line.start(self, early, self._rate)
 
     async def gone(self) -> None:
         """Until the connection has ended and its writes are done, for whoever may not return before."""
@@ -162,7 +163,7 @@ class Connection:
             text = message.get("text")
             if text is None:
                 self.receive_binary()
-            elif len(text.encode()) > self._live.limits.frame_bytes:
+            elif len(text.encode()) > self._session.largest:
                 # Servers that bound frames themselves never get here.
                 self.sink.close(_TOO_BIG, "too_large")
             else:
@@ -232,10 +233,13 @@ class Connection:
 
     # ---------------------------------------------------------------------------------------------------- by the peer
 
-    def receive(self, text: str | bytes) -> None:
+    def receive(self, text: str) -> None:
         """A text message."""
-        if self._leaving is not None or self._too_fast(text):
-            return
+        if self._leaving is None and not self._too_fast(text):
+            self._take(text)
+
+    def _take(self, text: str | bytes) -> None:
+        """A text message that the rate of frames allows."""
         self._taken = len(text)
         try:
             for effect in self._session.receive(text):
@@ -246,12 +250,13 @@ class Connection:
         if self._session.admission.crowded != self._full:
             self._weigh()
 
-    def _too_fast(self, text: str | bytes) -> bool:
-        """Refuse a frame over the connection's rate."""
+    def _too_fast(self, text: str | None) -> bool:
+        """Refuse a frame over the connection's rate, unread but for an id at either end of it."""
         wait = 0.0 if self._rate is None else self._rate.take(asyncio.get_running_loop().time())
         if wait:
             error = limited(over_frames(wait))
-            self.sink.send(protocol.ErrorFrame.of(error, protocol.id_of(text)).encode())
+            told = None if text is None else legible.id_at_an_end(text)
+            self.sink.send(protocol.ErrorFrame.of(error, told).encode())
         return bool(wait)
 
     def _weigh(self) -> None:
@@ -262,7 +267,7 @@ class Connection:
 
     def receive_binary(self) -> None:
         """A binary message."""
-        if self._leaving is None:
+        if self._leaving is None and not self._too_fast(None):
             error = MalformedFrameError("a frame is text, this one was binary")
             self.sink.send(protocol.ErrorFrame.of(error, None).encode())
 
@@ -282,6 +287,8 @@ class Connection:
             case session.Fence():
                 self._fence(effect)
             case session.Authenticate():
+                if isinstance(self._own, TransportSink):
+                    self._own.take_up_to(self._session.largest)
                 self._deciding = asyncio.get_running_loop().create_task(self._decide(effect.token))
             case session.Admit():
                 self._admit(effect.principal)
@@ -311,8 +318,8 @@ class Connection:
             # It may have been let in, or not: nobody is to guess.
             break_off(self.sink, error)
             return
-        while (text := self._session.release()) is not None:
-            self.receive(text)
+        while self._leaving is None and (text := self._session.release()) is not None:
+            self._take(text)
 
     def _fence(self, effect: session.Fence) -> None:
         waiting = Fence(self, effect.id)

@@ -88,6 +88,10 @@ class TransportSink:
             return
         self._made().put(frame, part)
 
+    def take_up_to(self, largest: int) -> None:
+        """Bytes of the largest message that is taken from the peer, from its next frame on."""
+        self._line.take_up_to(largest)
+
     def owe(self, answers: int) -> None:
         """So many more answers (fewer, where negative) are to come when what they wait for has happened."""
         if self._open:

@@ -41,6 +41,19 @@ def test_who_is_over_takes_nothing_so_that_the_wait_is_true() -> None:
     assert rate.take(1.0) == 0.0
 
 
+def test_what_came_already_is_charged_although_it_is_not_there_and_is_waited_for() -> None:
+    rate = Rate(2)
+    for _ in range(19):
+        rate.charge(100.0)
+    assert rate.wait(100.0) == 0.0
+    rate.charge(100.0)
+    assert [rate.wait(100.0), rate.wait(100.5)] == [pytest.approx(0.5), 0.0]
+    for _ in range(4):
+        rate.charge(100.0)
+    assert rate.take(100.0) == rate.wait(100.0) == pytest.approx(2.5)
+    assert [rate.wait(102.5), rate.take(102.5)] == [0.0, 0.0]
+
+
 def test_each_caller_has_a_bucket_of_its_own() -> None:
     rates = Rates(1)
     assert [rates.take("a", 0.0) for _ in range(10)] == [0.0] * 10

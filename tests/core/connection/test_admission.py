@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from realtime.core.access.principal import ANONYMOUS, Principal
-from realtime.core.connection.admission import WAITING_BYTES, WAITING_FRAMES, Admission, Ending, ending
+from realtime.core.connection.admission import NOBODY_BYTES, WAITING_BYTES, WAITING_FRAMES, Admission, Ending, ending
 from realtime.errors import (
     ForbiddenError,
     InvalidRequestError,
@@ -35,6 +35,16 @@ def test_nobody_may_ask_for_nothing_until_admitted() -> None:
 def test_where_nobody_is_asked_a_token_is_refused() -> None:
     with pytest.raises(InvalidRequestError, match="REALTIME_AUTH"):
         Admission(ANONYMOUS, asked=False).ask()
+
+
+def test_of_nobody_little_is_taken_until_a_token_came_for_what_follows_may_be_somebodys() -> None:
+    one = nobody()
+    assert [one.largest(1 << 20), one.largest(5000)] == [NOBODY_BYTES, 5000]
+    one.ask()
+    assert one.largest(1 << 20) == 1 << 20
+    one.admit(ANN, 50)
+    assert one.largest(1 << 20) == 1 << 20
+    assert Admission(ANONYMOUS, asked=False).largest(1 << 20) == 1 << 20
 
 
 def test_frames_wait_in_order_while_a_token_is_decided_and_come_out_until_the_next_one() -> None:

@@ -61,6 +61,14 @@ def test_frames_wait_until_they_are_pulled_and_what_was_pulled_is_not_held() -> 
     assert bytes(reader._buffer) == b"\x81"
 
 
+def test_the_largest_message_may_grow_from_one_frame_to_the_next() -> None:
+    reader = FrameReader(10)
+    reader.feed(masked(1, b"x" * 10) + masked(1, b"y" * 500) + masked(1, b"z" * 501))
+    assert reader.pull() == Text("x" * 10)
+    reader.limit = 500
+    assert [reader.pull(), reader.pull(), reader.pull()] == [Text("y" * 500), Broken(1009), None]
+
+
 @pytest.mark.parametrize("opcode", [3, 7, 11, 15])
 def test_an_opcode_that_is_not_there_breaks_a_rule(opcode: int) -> None:
     assert read(masked(opcode)) == [Broken(1002)]

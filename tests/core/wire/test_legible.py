@@ -45,3 +45,28 @@ def test_it_takes_time_in_proportion_to_its_length() -> None:
     with pytest.raises((json.JSONDecodeError, UnicodeDecodeError)):
         legible.fields('{"id": "' + '\\"' * 500_000)
     assert time.process_time() - began < 2
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ('{"id":"a","x":' + "[" * 9, "a"),
+        (' { "id" : "a" , "x": 1}', "a"),
+        ('{"type":"insert","id":"a","document":{"id":"b"}}', "a"),
+        ('{"type": "insert", "document": {"id": "b"}, "id": "a"}', "a"),
+        ('{"document":' + "7" * 1_000_000 + ',"id":"a"}\n', "a"),
+        ('{"id":"' + "a" * 64 + '"}', "a" * 64),
+        ('{"id":"' + "a" * 65 + '"}', None),
+        ('{"id":""}', None),
+        ('{"id":5}', None),
+        ('{"id":"a\\"b"}', None),
+        ('{"type":"insert","document":{"id":"b"}}', None),
+        ('{"a":1,"id":"m","b":2}', None),
+        ('{"list":[{"id":"b"}]}', None),
+        ("", None),
+        ("[" * 1_000_000, None),
+        (" " * 1_000_000, None),
+    ],
+)
+def test_an_id_at_either_end_is_found_and_never_anothers(text: str, found: str | None) -> None:
+    assert legible.id_at_an_end(text) == found

@@ -12,6 +12,7 @@ import pytest
 from websockets.asyncio.client import connect
 
 from realtime import metrics
+from realtime.core.connection.admission import NOBODY_BYTES
 from realtime.errors import RateLimitedError
 from realtime.web.socket import handshake
 from tests.access.issuer import AUDIENCE, SECRET, signer
@@ -155,6 +156,45 @@ async def test_frames_writes_and_requests_over_their_rates_are_refused(replica_s
         asked = [await service.http.get(service.documents) for _ in range(20)]
         assert asked[-1].status_code == 429
         assert asked[-1].json()["details"] == {"limit": "requests_per_second"}
+
+
+@pytest.mark.parametrize("plain", [False, True])
+async def test_a_frame_over_the_rate_is_refused_unread_whatever_it_is(replica_set: ReplicaSet, plain: bool) -> None:
+    """Floods of binary frames had no rate, and of text each was read to be refused."""
+    given: dict[str, Any] = {"frames_per_second": 1, "plain_uvicorn": plain}
+    async with serving(replica_set, feed_await_ms=100, **given) as service:
+        async with connect(service.url.replace("http", "ws") + "/v1/ws") as socket, asyncio.timeout(30):
+            await socket.recv()
+            for _ in range(14):
+                await socket.send(b"binary")
+            for frame in ('{"a":1,"id":"m","b":2}', '{"id":"first","a":[', '{"a":[],"id":"last"}'):
+                await socket.send(frame)
+            answers = [json.loads(await socket.recv()) for _ in range(17)]
+        codes = [(one["code"], one.get("id")) for one in answers]
+        assert codes[:10] == [("malformed_frame", None)] * 10
+        assert set(codes[12:14]) == {("rate_limited", None)}
+        assert codes[14:] == [("rate_limited", None), ("rate_limited", "first"), ("rate_limited", "last")]
+
+
+@pytest.mark.parametrize("plain", [False, True])
+async def test_of_nobody_large_frames_are_not_taken_but_after_a_token_they_are(
+    replica_set: ReplicaSet, plain: bool
+) -> None:
+    """Any address could have a thousand frames of a megabyte read, before it had said a word of who it was."""
+    asks: dict[str, Any] = {"auth": "jwt", "jwt_secret": SECRET, "jwt_audience": AUDIENCE, "plain_uvicorn": plain}
+    async with serving(replica_set, feed_await_ms=100, **asks) as service:
+        url = service.url.replace("http", "ws") + "/v1/ws"
+        async with connect(url) as nobody, asyncio.timeout(20):
+            await nobody.recv()
+            await nobody.send('{"type":"ping","id":"' + "x" * NOBODY_BYTES)
+            await nobody.wait_closed()
+            assert (nobody.close_code, nobody.close_reason) == (1009, "too_large")
+        async with connect(url) as ann, asyncio.timeout(20):
+            await ann.send(json.dumps({"type": "auth", "id": "a", "token": SIGNER.token()}))
+            document = {"_id": "large", "text": "x" * (1_000_000)}
+            await ann.send(json.dumps({"type": "insert", "id": "i", "collection": "orders", "document": document}))
+            told = [json.loads(await ann.recv()) for _ in range(3)]
+        assert [frame["type"] for frame in told] == ["welcome", "authenticated", "result"]
 
 
 async def test_a_head_that_is_late_or_has_no_end_is_given_up(

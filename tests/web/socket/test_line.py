@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from realtime.core.access.limits import Rate
 from realtime.web.socket import line as lines
 from realtime.web.socket import turns
 from realtime.web.socket.line import Line, Lines
@@ -94,10 +95,10 @@ async def test_what_is_said_to_many_frames_is_one_write_and_a_snapshot_is_writte
     assert wires.written.endswith(b"a" + b"b" * 300 + b"c" * 200 + b"d" * 20_000)
 
 
-def begun(owner: Owner, together: Lines | None = None) -> tuple[Line, Wires]:
+def begun(owner: Owner, together: Lines | None = None, rate: Rate | None = None) -> tuple[Line, Wires]:
     wires = Wires()
     line = Line(together or shared(), wires)
-    line.start(owner)
+    line.start(owner, rate=rate)
     return line, wires
 
 
@@ -133,6 +134,46 @@ async def test_messages_and_their_fragments_count_alike_and_keep_their_order() -
     while not wires.reads:
         await turn()
     assert owner.told == [*(str(n) for n in range(40)), *["ct"] * 20]
+
+
+FRAGMENT = masked(TEXT, b"a", final=False)
+
+
+@pytest.mark.parametrize(
+    ("begin", "frame"), [(b"", masked(PING)), (b"", masked(PONG)), (FRAGMENT, masked(0, final=False))]
+)
+async def test_what_nobody_can_refuse_has_a_rate_too_and_over_it_nothing_more_is_read(
+    begin: bytes, frame: bytes
+) -> None:
+    """A million pings on one socket took the time of everybody else."""
+    line, wires = begun(Owner(), rate=Rate(1))
+    line.data_received(begin + frame * 1000)
+    left = []
+    for _ in range(10):
+        await turn()
+        left.append((len(line._reader._buffer) - line._reader._at) // len(frame))
+    assert left == [1000 + bool(begin) - 32] * 10
+    assert not wires.reads
+    # It is slow, and nothing worse.
+    assert wires.ends == []
+
+
+async def test_a_connection_that_has_rested_goes_on_as_fast_as_its_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [asyncio.get_running_loop().time()]
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: now[0])
+    owner = Owner()
+    line, wires = begun(owner, rate=Rate(100))
+    line.data_received(masked(PING) * 1200 + masked(TEXT, b"after"))
+    said = []
+    for _ in range(10):
+        for _ in range(50):
+            await turn()
+        said.append(pongs(wires))
+        now[0] += 0.5
+    # A burst of ten seconds' worth, and what the turn took before it was looked at; then what half a second brings.
+    assert [1000 + 50 * halves <= count < 1032 + 50 * halves for halves, count in enumerate(said[:4])] == [True] * 4
+    assert said[-1] == 1200
+    assert (owner.told, wires.reads, wires.ends) == (["after"], True, [])
 
 
 class Clock:
@@ -288,9 +329,13 @@ async def test_nothing_holds_a_connection_that_was_lost() -> None:
         line.connection_lost(None)
         while together.turns._waiting:
             await turn()
-        seen = weakref.ref(line)
-        del line
-        assert seen() is None
+        resting, _ = begun(owner, together, Rate(1))
+        resting.data_received(masked(PING) * 100)
+        assert resting._rest is not None
+        resting.connection_lost(None)
+        seen, rests = weakref.ref(line), weakref.ref(resting)
+        del line, resting
+        assert (seen(), rests()) == (None, None)
         assert not together.connections
     finally:
         gc.enable()
