@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import AsyncExitStack
+from http import HTTPStatus
 from typing import Any, ClassVar, cast
 from weakref import WeakKeyDictionary
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.responses import Response
 from starlette.websockets import WebSocket
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -22,6 +24,7 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
+from realtime.web.entrance.problems import problem
 from realtime.web.entrance.streaming import ABORT
 from realtime.web.socket.doors import TwoDoors
 from realtime.web.socket.gate import Gate, left
@@ -51,6 +54,7 @@ class HttpProtocol(HttpToolsProtocol):
     gate: ClassVar[Gate | None] = None
     _head_due: asyncio.TimerHandle | None = None
     _head_bytes = 0
+    _refusal: Response | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # reason: as uvicorn's
         super().connection_made(transport)
@@ -74,7 +78,15 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._head_came()
-        super().on_headers_complete()
+        over = None if self.gate is None else self.gate.forwards(self.transport, self.headers)
+        self._refusal = None if over is None else problem(over.error())
+        app = self.app
+        if self._refusal is not None:
+            self.app = self._refusal
+        try:
+            super().on_headers_complete()
+        finally:
+            self.app = app
 
     def _await_head(self) -> None:
         if self._head_due is None:
@@ -103,6 +115,9 @@ class HttpProtocol(HttpToolsProtocol):
         scope["extensions"] = {ABORT: self.transport.abort}
 
     def handle_websocket_upgrade(self) -> None:
+        if self._refusal is not None:
+            self._send(self._refusal)
+            return
         if any(len(name) + len(value) > LONGEST_HEADER for name, value in self.headers):
             # `websockets` would read no further, and nobody would ever hear of it.
             self.send_400_response(f"a header of a handshake has at most {LONGEST_HEADER} bytes")
@@ -117,6 +132,14 @@ class HttpProtocol(HttpToolsProtocol):
             protocol.requested(request)
             self.transport.set_protocol(protocol)
         self.parser = None  # type: ignore[assignment]  # reason: uvicorn's own end of a connection says the same
+
+    def _send(self, response: Response) -> None:
+        """In place of a handshake: the connection is not for anything else."""
+        headers = b"".join(name + b": " + value + b"\r\n" for name, value in response.raw_headers)
+        status = HTTPStatus(response.status_code)
+        head = f"HTTP/1.1 {status.value} {status.phrase}\r\nconnection: close\r\n".encode()
+        self.transport.write(head + headers + b"\r\n" + bytes(response.body))
+        self.transport.close()
 
     def _request(self) -> Request | None:
         """The request, where there is nothing in it that `websockets` might refuse to read."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
 from realtime import metrics
 from realtime.core.connection.admission import NOBODY_BYTES
@@ -83,6 +84,55 @@ async def test_proxies_that_are_trusted_are_not_counted(replica_set: ReplicaSet)
         assert await is_let_in(service)
         for _, writer in held:
             writer.close()
+
+
+async def test_behind_a_trusted_proxy_each_client_counts_by_its_own_address(replica_set: ReplicaSet) -> None:
+    """All of them held and opened as many connections as they liked, for the proxy is not counted."""
+    limits: dict[str, Any] = {"connections_per_address": 2, "trusted_proxies": ("127.0.0.1",)}
+    async with serving(replica_set, feed_await_ms=100, **limits) as service, AsyncExitStack() as stack:
+        url, before = service.url.replace("http", "ws") + "/v1/ws", limited("connections_per_address")
+
+        def of(address: str) -> dict[str, str]:
+            return {"X-Forwarded-For": f"198.51.100.1, {address}"}
+
+        held = [await stack.enter_async_context(connect(url, additional_headers=of("192.0.2.7"))) for _ in range(2)]
+        assert len(held) == 2
+        for unusual in ({}, {f"X-Unusual-{number}": "x" for number in range(105)}):
+            with pytest.raises(InvalidStatus) as refused:
+                await connect(url, additional_headers={**of("192.0.2.7"), **unusual})
+            told = json.loads(refused.value.response.body)
+            assert (refused.value.response.status_code, told["code"]) == (429, "rate_limited")
+            assert told["details"] == {"limit": "connections_per_address"}
+            assert refused.value.response.headers["Retry-After"] == "1"
+        # One connection of the proxy carries one client's requests after another's.
+        answers = [
+            (await service.http.get(service.documents, headers=of(address))).status_code
+            for address in (f"192.0.2.{last}" for last in "78897898")
+        ]
+        assert answers == [429, 200, 200, 200, 429, 200, 200, 200]
+        assert limited("connections_per_address") == before + 4
+        # Another one's word for who one is counts nothing, and who has gone makes room.
+        await stack.enter_async_context(connect(url, additional_headers={"X-Forwarded-For": "192.0.2.7, 203.0.113.5"}))
+        await held[0].close()
+        async with asyncio.timeout(10):
+            while (await service.http.get(service.documents, headers=of("192.0.2.7"))).status_code != 200:
+                await asyncio.sleep(0.02)
+
+
+async def test_a_client_behind_a_proxy_that_connects_too_often_waits(replica_set: ReplicaSet) -> None:
+    limits: dict[str, Any] = {"connects_per_second": 1, "trusted_proxies": ("127.0.0.1",)}
+    async with serving(replica_set, feed_await_ms=100, **limits) as service:
+        url = service.url.replace("http", "ws") + "/v1/ws"
+        refused = 0
+        for _ in range(20):
+            try:
+                async with connect(url, additional_headers={"X-Forwarded-For": "192.0.2.7"}) as line:
+                    await line.recv()
+            except InvalidStatus:
+                refused += 1
+        assert 1 <= refused <= 10
+        async with connect(url, additional_headers={"X-Forwarded-For": "192.0.2.8"}) as line:
+            await line.recv()
 
 
 LIMITS = ("connections_per_principal", "unauthenticated_sockets", "unauthenticated_per_address")
