@@ -24,7 +24,7 @@ from pydantic import SecretStr
 
 from realtime import __version__, logs, metrics
 from realtime.app import Realtime, create_app
-from realtime.commands import demo_users, workers
+from realtime.commands import demo_users, files, workers
 from realtime.commands.options import guarded, mongodb_options, named_mongodb, settings_of, settings_options
 from realtime.core.upstream.diagnosis import EXIT, diagnose, worst
 from realtime.demo import writer
@@ -149,6 +149,7 @@ _images_command(
 def _run_any(settings: Settings, start: Start) -> None:
     """One process, or several under this one."""
     logs.configure(settings.log_level, settings.log_format)
+    files.raise_limit(settings.connections_per_address)
     _run(_serve(settings, start) if settings.workers == 1 else _supervise(settings, start))
 
 

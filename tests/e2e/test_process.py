@@ -191,7 +191,8 @@ async def test_a_variable_that_is_no_setting_is_one_warning_and_what_kubernetes_
     arguments = ("--mongodb-uri", replica_set.uri, "--database", "t_stray", "--port", "0", "--workers", count)
     async with process("serve", *arguments, home=tmp_path, **variables) as service, httpx.AsyncClient() as http:
         assert (await http.get(f"{service.url}healthz")).status_code == 200
-    told = [line for line in service.output if "REALTIME_" in line]
+    # The limits of tests are so roomy that a machine has hardly as many files: that is another warning.
+    told = [line for line in service.output if "REALTIME_" in line and "open files" not in line]
     assert len(told) == 1, told
     assert "WARNING" in told[0]
     assert "REALTIME_PROT (did you mean REALTIME_PORT?)" in told[0]

@@ -164,6 +164,13 @@ SOCKETS: list[tuple[str, str, str, str, str]] = [
         "tests/core/access/test_forwarded.py::test_the_client_is_the_last_that_no_trusted_proxy_is",
     ),
     (
+        "sockets: the service has as few files as a shell gives it",
+        "realtime/commands/service.py",
+        "    files.raise_limit(settings.connections_per_address)\n",
+        "",
+        "tests/commands/test_files.py::test_the_service_starts_with_all_the_files_it_may_have",
+    ),
+    (
         "sockets: one connection has all of a turn",
         LINE,
         "if spent >= SECONDS or self._crowded:",
