@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import signal
 import socket
@@ -21,9 +22,10 @@ from realtime.errors import ConfigurationError
 from realtime.ports import Sink
 from realtime.settings import Settings
 from realtime.web.entrance.live import Live
+from realtime.web.socket.accepting import Accepting
 from realtime.web.socket.doors import TwoDoors
 from realtime.web.socket.gate import Gate
-from realtime.web.socket.handshake import FrameProtocol, HttpProtocol
+from realtime.web.socket.handshake import HEAD_SECONDS, FrameProtocol, HttpProtocol
 from realtime.web.socket.line import Line
 
 log = logging.getLogger("realtime.server")
@@ -70,12 +72,27 @@ class Server(uvicorn.Server):
         self._live = live
         self._at_once = at_once
         self._leave_at = 0.0
+        self._doors: list[Accepting] = []
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, and only then say so."""
-        await super().startup(sockets)
+        context, kind = self.config.ssl, self.config.http_protocol_class
+        if context is None or sockets is None or not issubclass(kind, HttpProtocol) or kind.gate is None:
+            await super().startup(sockets)
+        else:
+            await super().startup([])
+            make = functools.partial(self._knocked, kind)
+            for listening in sockets:
+                door = Accepting(listening, kind.gate, make, context=context, handshake_seconds=HEAD_SECONDS)
+                door.begin(self.config.backlog)
+                self._doors.append(door)
         if self.started and self._on_started is not None:
             await self._on_started()
+
+    def _knocked(self, kind: type[HttpProtocol], connection: socket.socket) -> HttpProtocol:
+        protocol = kind(self.config, self.server_state, self.lifespan.state)
+        protocol.knocked = connection
+        return protocol
 
     # ------------------------------------------------------------------------------------------------------- signals
 
@@ -124,6 +141,8 @@ class Server(uvicorn.Server):
         """Stop listening, send every session away within the drain time, finish what is in flight, abort the rest."""
         for server in self.servers:
             server.close()
+        for door in self._doors:
+            door.close()
         for listening in sockets or []:
             listening.close()
         for connection in list(self.server_state.connections):

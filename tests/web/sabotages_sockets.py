@@ -20,6 +20,7 @@ LINES, WHOLE, PULSES = (
     "tests/web/socket/test_pulse.py",
 )
 GATE = "tests/web/socket/test_gate.py"
+ACCEPTING = "tests/web/socket/test_accepting.py"
 FREED = f"{WHOLE}::test_what_ends_is_freed_in_the_same_turn_without_the_collector"
 
 SOCKETS: list[tuple[str, str, str, str, str]] = [
@@ -169,6 +170,34 @@ SOCKETS: list[tuple[str, str, str, str, str]] = [
         "    files.raise_limit(settings.connections_per_address)\n",
         "",
         "tests/commands/test_files.py::test_the_service_starts_with_all_the_files_it_may_have",
+    ),
+    (
+        "sockets: a handshake of TLS for who is over the limit",
+        "realtime/web/server.py",
+        "if context is None or sockets is None",
+        "if True or sockets is None",
+        f"{ACCEPTING}::test_over_its_limit_an_address_gets_no_handshake",
+    ),
+    (
+        "sockets: a handshake of TLS that failed counts for ever",
+        "realtime/web/socket/accepting.py",
+        "        left(connection)\n",
+        "",
+        f"{ACCEPTING}::test_whoever_fails_at_the_handshake_counts_no_more",
+    ),
+    (
+        "sockets: after TLS a connection counts no more",
+        "realtime/web/socket/gate.py",
+        "        _counted[transport] = counted\n",
+        "        counted[0].disconnected(counted[1])\n",
+        f"{ACCEPTING}::test_over_its_limit_an_address_gets_no_handshake",
+    ),
+    (
+        "sockets: without files accepting ends for good",
+        "realtime/web/socket/accepting.py",
+        "self._pause = self._loop.call_later(PAUSE_SECONDS, self._go_on)",
+        "pass",
+        f"{ACCEPTING}::test_without_files_nobody_is_accepted_for_a_moment_and_then_everybody",
     ),
     (
         "sockets: one connection has all of a turn",

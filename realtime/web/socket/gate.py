@@ -6,27 +6,37 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import socket
 from collections.abc import Callable, Iterable, Sequence
 
 from realtime import metrics
 from realtime.core.access.forwarded import client_of
 from realtime.core.access.limits import Limiter, Over, network_of
 
-_counted: dict[asyncio.BaseTransport, tuple[Limiter, str]] = {}
+Held = asyncio.BaseTransport | socket.socket
+"""By what a connection is counted: its transport, or before a handshake of TLS its socket."""
+_counted: dict[Held, tuple[Limiter, str]] = {}
 
 
-def left(transport: asyncio.BaseTransport) -> None:
+def moved(connection: socket.socket, transport: asyncio.BaseTransport) -> None:
+    """A connection that was counted by its socket has a transport now, and counts by that."""
+    counted = _counted.pop(connection, None)
+    if counted is not None:
+        _counted[transport] = counted
+
+
+def left(connection: Held) -> None:
     """A connection is gone, whichever protocol it had in the end."""
-    counted = _counted.pop(transport, None)
+    counted = _counted.pop(connection, None)
     if counted is not None:
         limiter, network = counted
         limiter.disconnected(network)
 
 
-def _enter(transport: asyncio.BaseTransport, limiter: Limiter, network: str) -> Over | None:
+def _enter(connection: Held, limiter: Limiter, network: str) -> Over | None:
     over = limiter.connect(network, asyncio.get_running_loop().time())
     if over is None:
-        _counted[transport] = limiter, network
+        _counted[connection] = limiter, network
     else:
         metrics.LIMITED.labels(over.limit).inc()
     return over
@@ -44,14 +54,17 @@ class Gate:
 
     def admits(self, transport: asyncio.BaseTransport) -> bool:
         """Whether a connection may stay, which then counts until `left` is told of it; else it is closed by this."""
-        peer = transport.get_extra_info("peername")
+        admitted = self.enters(transport, transport.get_extra_info("peername"))
+        if not admitted:
+            transport.close()
+        return admitted
+
+    def enters(self, connection: Held, peer: object) -> bool:
+        """Whether a connection of this peer may stay, which then counts until it has `left`."""
         limiter = self._limiter()
         if limiter is None or not isinstance(peer, tuple) or self._trusts(peer[0]):
             return True
-        if _enter(transport, limiter, network_of(peer[0])) is None:
-            return True
-        transport.close()
-        return False
+        return _enter(connection, limiter, network_of(peer[0])) is None
 
     def forwards(self, transport: asyncio.BaseTransport, headers: Iterable[tuple[bytes, bytes]]) -> Over | None:
         """A request's head was read, with these names in lower case. Through a proxy that is trusted its connection

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from contextlib import AsyncExitStack
 from http import HTTPStatus
 from typing import Any, ClassVar, cast
@@ -27,7 +28,7 @@ from websockets.server import ServerProtocol
 from realtime.web.entrance.problems import problem
 from realtime.web.entrance.streaming import ABORT
 from realtime.web.socket.doors import TwoDoors
-from realtime.web.socket.gate import Gate, left
+from realtime.web.socket.gate import Gate, left, moved
 from realtime.web.socket.line import Line, Lines
 from realtime.web.socket.turns import HANDSHAKE_SECONDS
 
@@ -52,13 +53,18 @@ class HttpProtocol(HttpToolsProtocol):
     """
 
     gate: ClassVar[Gate | None] = None
+    knocked: socket.socket | None = None
+    """By which the connection was counted already, before TLS."""
     _head_due: asyncio.TimerHandle | None = None
     _head_bytes = 0
     _refusal: Response | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # reason: as uvicorn's
         super().connection_made(transport)
-        if self.gate is None or self.gate.admits(transport):
+        if self.knocked is not None:
+            moved(self.knocked, transport)
+            self._await_head()
+        elif self.gate is None or self.gate.admits(transport):
             self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
