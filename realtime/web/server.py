@@ -73,6 +73,8 @@ class Server(uvicorn.Server):
         self._at_once = at_once
         self._leave_at = 0.0
         self._doors: list[Accepting] = []
+        self.on_count: Callable[[int], None] = lambda _: None
+        """Called ten times a second with the number of open connections."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, and only then say so."""
@@ -132,6 +134,7 @@ class Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Whether to leave: during the grace everything goes on, new connections included."""
+        self.on_count(len(self.server_state.connections))
         leave = await super().on_tick(counter)
         return leave and (self.force_exit or asyncio.get_running_loop().time() >= self._leave_at)
 

@@ -21,6 +21,7 @@ LINES, WHOLE, PULSES = (
 )
 GATE = "tests/web/socket/test_gate.py"
 ACCEPTING = "tests/web/socket/test_accepting.py"
+COLLECTOR, COLLECTORS = "realtime/commands/collector.py", "tests/commands/test_collector.py"
 FREED = f"{WHOLE}::test_what_ends_is_freed_in_the_same_turn_without_the_collector"
 
 SOCKETS: list[tuple[str, str, str, str, str]] = [
@@ -198,6 +199,34 @@ SOCKETS: list[tuple[str, str, str, str, str]] = [
         "self._pause = self._loop.call_later(PAUSE_SECONDS, self._go_on)",
         "pass",
         f"{ACCEPTING}::test_without_files_nobody_is_accepted_for_a_moment_and_then_everybody",
+    ),
+    (
+        "sockets: all connections are looked through again and again",
+        COLLECTOR,
+        "if connections >= self._frozen_at + CONNECTIONS:",
+        "if False:",
+        f"{COLLECTORS}::test_of_a_crowd_no_more_is_looked_through_than_came_since_the_last_freeze",
+    ),
+    (
+        "sockets: garbage is frozen",
+        COLLECTOR,
+        "        gc.collect()\n        gc.freeze()",
+        "        gc.freeze()",
+        f"{COLLECTORS}::test_what_became_garbage_is_freed_before_a_freeze_and_after_the_crowd_has_gone",
+    ),
+    (
+        "sockets: what is frozen is kept for ever",
+        COLLECTOR,
+        "            gc.unfreeze()\n",
+        "",
+        f"{COLLECTORS}::test_what_became_garbage_is_freed_before_a_freeze_and_after_the_crowd_has_gone",
+    ),
+    (
+        "sockets: nobody tells the collector of a crowd",
+        "realtime/commands/service.py",
+        "                server.on_count = collector.look\n",
+        "",
+        f"{COLLECTORS}::test_the_service_tells_its_collector_how_many_there_are",
     ),
     (
         "sockets: one connection has all of a turn",
