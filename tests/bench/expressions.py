@@ -11,6 +11,7 @@ from realtime.core.mql.expressions.compiling import OPERATORS
 from realtime.core.mql.expressions.evaluation import compile_expression
 from realtime.core.mql.filters import compile_filter
 from tests.bench.filters import DOCUMENT, cost, unit
+from tests.core.mql.expressions.corners import DATE
 from tests.core.mql.expressions.test_corners import CASES
 
 FIVE: dict[str, Any] = {
@@ -24,6 +25,21 @@ FIVE: dict[str, Any] = {
 """Five operators, all of which are evaluated, on a document of 20 fields."""
 
 
+PLAIN: dict[str, Any] = {
+    **{name: {name: "$a"} for name in ("$acos", "$asin", "$asinh", "$atan", "$cos", "$tan", "$tanh", "$log10")},
+    **{name: {name: "$a"} for name in ("$acosh", "$radiansToDegrees")},
+    **{name: {name: "$d"} for name in ("$dayOfMonth", "$month", "$second")},
+    **{name: {name: ["$a", "$b"]} for name in ("$gte", "$lte", "$ne")},
+    "$let": {"$let": {"vars": {"v": "$a"}, "in": "$$v"}},
+    "$literal": {"$literal": 1},
+    "$const": {"$const": 1},
+    "$size": {"$size": "$l"},
+    "$substrBytes": {"$substrBytes": ["$s", 1, 2]},
+}
+"""For those without a corner, on `VALUES`."""
+VALUES: dict[str, Any] = {"_id": 1, "a": 1.0, "b": 2, "d": DATE, "l": [1, 2, 3], "s": "abcdef"}
+
+
 def by_operator() -> dict[str, list[float]]:
     """Microseconds of one evaluation, for each of the operator's corners that has a value."""
     found: dict[str, list[float]] = defaultdict(list)
@@ -32,6 +48,8 @@ def by_operator() -> dict[str, list[float]]:
             found[next(iter(source))].append(
                 cost(compile_expression(source).value, {"_id": 1, **document}, calls=100, rounds=5)
             )
+    for name, source in PLAIN.items():
+        found[name].append(cost(compile_expression(source).value, VALUES, calls=100, rounds=5))
     return found
 
 

@@ -399,6 +399,7 @@ def test_a_failure_counts_only_where_nothing_else_decides() -> None:
         ({"$or": [{"$or": [fails, {"b": 5}]}, {"$or": [unsure, holds]}]}, True),
         ({"$and": [fails, {"$nor": [holds]}]}, False),
         ({"$nor": [fails, holds]}, False),
+        ({"$and": [holds, {"$expr": "$a"}]}, True),
         ({**fails, "$or": [{"b": 5}, {"$nor": [holds]}]}, False),
     ):
         assert compile_filter(source).matches({"a": 1, "z": 0, "d": Decimal128("1")}) is expected, source
