@@ -28,13 +28,13 @@ class Collector:
         gc.set_threshold(ALLOCATIONS, 20, 50)
 
     def look(self, connections: int) -> None:
-        """Freeze where a crowd has come. Where half of it has gone, look through what is left of it once.
+        """Freeze where a crowd has come. Where nine in ten have gone, look through what is left of it once.
 
         Garbage is collected before a freeze, and what became garbage since by the look: nothing is kept for ever.
         """
         if connections >= self._frozen_at + CONNECTIONS:
             self._freeze(connections)
-        elif self._frozen_at >= CONNECTIONS and connections <= self._frozen_at // 2:
+        elif self._frozen_at >= CONNECTIONS and connections <= self._frozen_at // 10:
             gc.unfreeze()
             self._freeze(connections)
 

@@ -67,9 +67,9 @@ def test_what_became_garbage_is_freed_before_a_freeze_and_after_the_crowd_has_go
     del frozen
     gc.collect()
     assert late() is not None
-    one.look(CONNECTIONS + 1)
+    one.look(CONNECTIONS // 5 + 1)
     assert late() is not None
-    one.look(CONNECTIONS)
+    one.look(CONNECTIONS // 5)
     assert late() is None
 
 
