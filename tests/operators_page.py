@@ -7,8 +7,10 @@ from pathlib import Path
 from textwrap import fill
 
 from realtime.core.mql.dialect import PROBES
-from realtime.core.mql.language import BSON_TYPES, COMMENT, EXPRESSION, FIELD_OPERATORS, LOGICAL, REFUSED
+from realtime.core.mql.language import BSON_TYPES, COMMENT, EXPRESSION, FIELD_OPERATORS, LOGICAL, REFUSED, SCHEMA
 from realtime.core.mql.regex import CONSTRUCTS, NOT_TAKEN
+from realtime.core.mql.schemas.compiling import DEPTH
+from realtime.core.mql.schemas.keywords import ENCRYPTION, INSTEAD, KEYWORDS
 
 PAGE = Path(__file__).parents[1] / "docs" / "operators.md"
 
@@ -24,6 +26,20 @@ pairs of a filter and a document are decided here and by a real mongod.
 Values of every BSON type may be operands. Numbers are equal by value across `int`, `long`, `double` and `decimal`,
 NaN equals NaN. `null` also finds what is missing. Comparison stays within a type, but for `minKey` and `maxKey`. At an
 array both its elements and the array itself are looked at; a path goes through arrays by every element and by number.
+"""
+SCHEMAS = f"""## $jsonSchema
+
+MongoDB's own JSON Schema: the keywords of draft 4 and `bsonType`, about documents as MongoDB stores them. A schema may
+be nested {DEPTH} deep; each keyword, name and value in it counts as a condition of the filter.
+
+Some of it is not what one would expect, and is MongoDB's: a keyword says nothing of values of other types, nor of a
+field that is not there (`required` does). `_id` is a field as any other, so `"additionalProperties": false` matches
+nothing unless `properties` has it. The name of a field in `properties`, `required` and `dependencies` is a path where
+it has dots, and goes through arrays. In `enum` and `uniqueItems` objects are equal whatever the order of their fields,
+and null is not undefined. For `multipleOf` a double is its first 15 digits: 0.1 + 0.2 is a multiple of 0.1. Regular
+expressions of `pattern` go by characters, those of `patternProperties` by bytes: `^.$` finds no name `é`. An `enum` of
+whole documents takes none with a name that is empty, begins with `$` or ends with a dot, and `maxProperties` is taken
+of sub-documents alone, for not every mongod can decide them.
 """
 REGEX = """## Regular expressions
 
@@ -67,6 +83,7 @@ def page() -> str:
     """The whole text."""
     compiled = [(f"`{name}`", f"compiled: {meaning}") for name, meaning in {**LOGICAL, **FIELD_OPERATORS}.items()]
     compiled.append((f"`{EXPRESSION}`", "compiled at the top and in branches: [expressions.md](expressions.md)"))
+    compiled.append((f"`{SCHEMA}`", "compiled at the top, in branches and in `$elemMatch`; see below"))
     compiled.append((f"`{COMMENT}`", "taken at the top and in branches; says nothing"))
     refused = [(f"`{name}`", f"refused: {reason}") for name, reason in REFUSED.items()]
     refused.append(("every other name", "refused: not known, so what is new in MongoDB as well"))
@@ -75,12 +92,18 @@ def page() -> str:
         for probe in PROBES
         for known in probe.known
     ]
+    keywords = [(f"`{name}`", f"compiled: {meaning}") for name, meaning in KEYWORDS.items()]
+    foreign = [(f"`{name}`", f"refused: {reason}") for name, reason in ENCRYPTION.items()]
+    foreign += [(f"`{name}`", f"refused, by MongoDB too: {instead}") for name, instead in INSTEAD.items()]
+    foreign.append(("every other name", "refused, by MongoDB too"))
     types = ", ".join(f"`{name}` {code}" for name, code in BSON_TYPES.items())
     return "\n".join(
         [
             BEGIN,
             table(("operator", "what becomes of it"), [*compiled, *refused]),
             fill(f"`$type` knows {types}, and `number`.", 120) + "\n",
+            SCHEMAS,
+            table(("keyword", "what becomes of it"), [*keywords, *foreign]),
             REGEX,
             table(("construct", "for RE2"), CONSTRUCTS),
             table(("not taken", "because"), NOT_TAKEN),

@@ -37,6 +37,7 @@ from tests.js.sabotages import BROWSER
 from tests.mongo.sabotages import FILTERS, LARGE
 from tests.mongo.sabotages_events import EVENTS
 from tests.mongo.sabotages_expressions import EXPRESSIONS
+from tests.mongo.sabotages_schemas import SCHEMAS
 from tests.sabotaged import CollectError, Result, Runs, Sabotage, alone, copied, sabotaged, short, unfit, untouched
 from tests.web.sabotages import HTTP
 from tests.web.sabotages_closed import CLOSED
@@ -48,7 +49,7 @@ from tests.web.sabotages_sockets import SOCKETS
 ROOT = Path(__file__).resolve().parent.parent
 
 ROWS = (
-    *(WALLS_ROWS, OPERATIONS, EXACT, CLIENTS, BROWSER, HTTP, FILTERS, DOORS, EXPRESSIONS, EVENTS),
+    *(WALLS_ROWS, OPERATIONS, EXACT, CLIENTS, BROWSER, HTTP, FILTERS, DOORS, EXPRESSIONS, SCHEMAS, EVENTS),
     *(LARGE, WINDOWS, SHOWN, GROUPS, FAULTS, STORED, NEWCOMERS, NAMES, READERS, ANSWERS, SOCKETS, ACCESS, TOKENS),
     CLOSED,
 )

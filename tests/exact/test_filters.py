@@ -29,6 +29,7 @@ from tests.chance import fresh_seed
 from tests.exact.conftest import Say
 from tests.mongo.differential import raw_of, read
 from tests.mongo.grammar import NAMES, Grammar
+from tests.mongo.schemas import Schemas
 from tests.replica_set import ReplicaSet
 from tests.serving import Service, serving
 from tests.wire import Wire, key_text, wired
@@ -225,10 +226,15 @@ class Chaos:
             self.done["refused by REST"] += 1
 
 
-def chosen(grammar: Grammar, stored: list[Document], *, projected: bool | None = None) -> tuple[Document, Document]:
-    """A filter that some of the documents match and some do not, and for every third a projection that shows `_id`."""
+def chosen(
+    grammar: Grammar, stored: list[Document], *, projected: bool | None = None, schema: bool = False
+) -> tuple[Document, Document]:
+    """A filter that some of the documents match and some do not, and for every third a projection that shows `_id`.
+
+    `schema`: one by `$jsonSchema`.
+    """
     while True:
-        source = grammar.filter()
+        source = Schemas(grammar).filter() if schema else grammar.filter()
         try:
             share = sum(map(compile_filter(source).matches, stored)) / len(stored)
             if not 0.1 <= share <= 0.9:
@@ -292,7 +298,7 @@ async def test_every_view_is_what_find_gives_after_every_step(replica_set: Repli
         chaos = Chaos(service, grammar)
         chaos.collection.insert_many([grammar.document(key) for key in range(DOCUMENTS)])
         stored = list(chaos.find())
-        asked = [chosen(grammar, stored) for _ in range(FILTERS)]
+        asked = [chosen(grammar, stored, schema=number % 5 == 0) for number in range(FILTERS)]
         kinds = iter(KINDS)
 
         async def write() -> None:
@@ -324,7 +330,7 @@ async def test_a_view_that_shares_its_collection_with_none_is_as_exact(replica_s
             grammar = Grammar(chance, odd=())
             chaos = Chaos(service, grammar, f"docs{number}")
             chaos.collection.insert_many([grammar.document(key) for key in range(DOCUMENTS)])
-            source, shown = chosen(grammar, list(chaos.find()), projected=number % 2 == 0)
+            source, shown = chosen(grammar, list(chaos.find()), projected=number % 2 == 0, schema=number % 3 == 0)
             fields = json.loads(ejson.encode({"filter": source, "projection": shown}))
             view = await wire.subscribe(chaos.collection.name, id=f"s{number}", **fields)
             for step in range(ALONE_STEPS):

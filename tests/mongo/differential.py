@@ -23,6 +23,7 @@ from realtime.core.mql.language import BSON_TYPES, FIELD_OPERATORS, LOGICAL
 from realtime.core.mql.operators import type_code
 from realtime.errors import ServiceError, UnsupportedOperatorError
 from realtime.mongo.client import RAW
+from tests.mongo.grammar import sayable
 
 Documents = dict[int, dict[str, Any]]
 VECTORS = Path(__file__).parents[1] / "vectors"
@@ -182,11 +183,14 @@ def compare(documents: Documents, source: dict[str, Any], theirs: set[int] | str
 
 
 def kept(name: str, source: Any, document: Any, said: str) -> str:
-    """A difference in words, and as a line for tests/vectors/ (which is replayed for ever once it is committed)."""
-    line = text_of({"filter": source, "document": document})
-    VECTORS.mkdir(exist_ok=True)
-    with (VECTORS / f"{name}.new.jsonl").open("a") as file:
-        file.write(f"{line}\n")
+    """A difference in words, and as a line for tests/vectors/ (which is replayed for ever once it is committed).
+
+    A document that no driver writes is in words alone.
+    """
+    if sayable(document):
+        VECTORS.mkdir(exist_ok=True)
+        with (VECTORS / f"{name}.new.jsonl").open("a") as file:
+            file.write(f"{text_of({'filter': source, 'document': document})}\n")
     shown = "" if document is None else f"\n  of: {ejson.encode(document).decode()}"
     return f"{ejson.encode(source).decode()}\n  {said}{shown}"
 

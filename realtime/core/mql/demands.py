@@ -16,7 +16,7 @@ from bson.regex import Regex
 from realtime.core.bson.ejson import regex_options
 from realtime.core.bson.stored import CODEC, UNDEFINED_VALUE
 from realtime.core.bson.values import MAX_KEY, MIN_KEY, NULL, UNDEFINED, Order, is_nan, order, rank_of
-from realtime.core.mql.language import COMMENT, COMPARISONS, EXPRESSION, FIELD_OPERATORS, LOGICAL, is_operators
+from realtime.core.mql.language import COMMENT, COMPARISONS, EXPRESSION, FIELD_OPERATORS, LOGICAL, SCHEMA, is_operators
 from realtime.core.mql.paths import leaves
 
 Demand = tuple[str, str, Any]
@@ -105,7 +105,7 @@ def _demands(source: dict[str, Any]) -> Iterator[Demand]:
                 yield from _demands(part)
         elif name == EXPRESSION:
             yield from _expressed(value)
-        elif name in LOGICAL or name == COMMENT:
+        elif name in LOGICAL or name in {COMMENT, SCHEMA}:
             continue
         elif is_operators(value):
             yield from ((name, one, operand) for one, operand in value.items())
@@ -162,7 +162,7 @@ def _entries(source: dict[str, Any]) -> Iterator[bytes]:
         if name == "$and":
             for part in value:
                 yield from _entries(part)
-        elif name == EXPRESSION:
+        elif name in {EXPRESSION, SCHEMA}:
             yield _join(name.encode(), _bytes(value))
         elif name in LOGICAL:
             yield _join(b"$", name.encode(), *sorted({canonical(part) for part in value}))

@@ -14,7 +14,7 @@ from typing import Any
 
 from bson.decimal128 import Decimal128
 
-from realtime.core.mql.language import BITS
+from realtime.core.mql.language import BITS, SCHEMA
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,8 @@ class Dialect:
     """Whether `$add` adds one after the other, a double to a decimal by its 15 digits; else all doubles at once."""
     six_digits: bool = False
     """Whether a double becomes text with six digits."""
+    empty_name_is_around: bool = False
+    """Whether in `$jsonSchema` the schema of a field whose name is empty is one of the object around it."""
 
     def differs(self, other: Dialect) -> frozenset[str]:
         """The fields that are not the same."""
@@ -190,6 +192,28 @@ PROBES: Sequence[Probe] = (
                 versions=("6.0.27",),
                 value=False,
                 words="a double becomes the shortest text that is read as the same one",
+            ),
+        ),
+    ),
+    Probe(
+        name="empty names",
+        field="empty_name_is_around",
+        operators=frozenset({SCHEMA}),
+        documents=({"_id": "a text", "": "x"},),
+        # Of most other keywords `aggregate` decides otherwise than `find`: it leaves out what no path reads.
+        filter={SCHEMA: {"properties": {"": {"additionalProperties": False}}}},
+        known=(
+            Known(
+                frozenset(),
+                versions=("6.0.5",),
+                value=True,
+                words="in `$jsonSchema`, the schema of a field whose name is empty is one of the object around it",
+            ),
+            Known(
+                frozenset({"a text"}),
+                versions=("6.0.27",),
+                value=False,
+                words="in `$jsonSchema`, a field whose name is empty is one as any other",
             ),
         ),
     ),

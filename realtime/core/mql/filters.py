@@ -28,6 +28,7 @@ from realtime.core.mql.language import (
     EXPRESSION,
     FIELD_OPERATORS,
     LOGICAL,
+    SCHEMA,
     invalid,
     is_operators,
     kind,
@@ -35,6 +36,7 @@ from realtime.core.mql.language import (
 )
 from realtime.core.mql.operators import Condition, Every, Leaf, Negated
 from realtime.core.mql.paths import Matcher, Predicate, as_document, every, negate, overlaps, some, stem
+from realtime.core.mql.schemas.schema import compile_schema
 from realtime.core.mql.undecided import unless_decided
 
 __all__ = ["Bounds", "Filter", "compile_filter", "overlaps", "stem"]
@@ -152,6 +154,8 @@ class _Compiler:
                 yield self.logical(name, value, here, level, inside=inside)
             elif name == EXPRESSION:
                 yield self.expression(value, here, inside=inside)
+            elif name == SCHEMA:
+                yield self.schema(value, here, inside=inside)
             elif name == COMMENT:
                 _refuse_nul(value, here)
             elif name.startswith("$"):
@@ -191,6 +195,12 @@ class _Compiler:
         self.zones |= compiled.zones
         evaluate = compiled.value
         return lambda document: truthy(evaluate(document))
+
+    def schema(self, value: Any, here: str, *, inside: bool) -> Matcher:
+        _refuse_nul(value, here)
+        matches, paths = compile_schema(value, here, self)
+        self.paths |= frozenset() if inside else paths
+        return matches
 
     # -------------------------------------------------------------------------------------------------- fields
 
@@ -243,8 +253,7 @@ class _Compiler:
             _refuse_nul(operand, here)
             return Leaf(operators.compare(name, operand))
         if name in BITS:
-            if isinstance(operand, list):
-                self.count(here, len(operand))
+            self.count(here, len(operand) if isinstance(operand, list) else 0)
             return operators.bits(name, operand, here, any_decimal=self.says("any_decimal_has_bits"))
         if name == "$exists":
             _refuse_nul(operand, here)

@@ -46,6 +46,7 @@ FIELD_OPERATORS: Final = {
 }
 COMMENT: Final = "$comment"
 EXPRESSION: Final = "$expr"
+SCHEMA: Final = "$jsonSchema"
 
 _CODE = "runs code inside MongoDB"
 _GEO = "needs a sphere's geometry, and some of it an index"
@@ -55,7 +56,6 @@ REFUSED: Final = {
     "$where": _CODE,
     "$function": _CODE,
     "$accumulator": _CODE,
-    "$jsonSchema": "is a language of its own",
     "$text": _INDEX,
     "$near": _GEO,
     "$nearSphere": _GEO,

@@ -424,15 +424,22 @@ def _positions_in(data: bytes, positions: set[int]) -> tuple[bool, bool]:
 # ------------------------------------------------------------------------------------------------------- expressions
 
 
-def regular_expression(pattern: str | bytes, options: str, here: str) -> Predicate:
-    """Text in which the pattern is found, or a stored regular expression that is the very same."""
-    text = pattern.decode() if isinstance(pattern, bytes) else pattern
+def searching(
+    pattern: str, options: str, here: str, name: str = "$regex", *, bytewise: bool = False
+) -> Callable[[str], bool]:
+    """Whether a pattern is found in a text; refused by the name of what takes it."""
     try:
-        found = compile_regex(text, options)
+        return compile_regex(pattern, options, bytewise=bytewise)
     except PatternError as error:
         if error.construct:
-            unsupported("$regex", here, f"would need {error.construct}")
+            unsupported(name, here, f"would need {error.construct}")
         invalid(here, f"the regular expression has {error}")
+
+
+def regular_expression(pattern: str | bytes, options: str, here: str, name: str = "$regex") -> Predicate:
+    """Text in which the pattern is found, or a stored regular expression that is the very same."""
+    text = pattern.decode() if isinstance(pattern, bytes) else pattern
+    found = searching(text, options, here, name)
 
     def matches(value: Any) -> bool:
         if type(value) is str or type(value) is Symbol:

@@ -16,6 +16,7 @@ import re2
 
 from realtime.core.mql.cases import NEWER_CASES, TWO_CASES
 
+LAST_CHARACTER = 0x10FFFF
 MAX_CHARACTERS = 1000
 """Of a pattern; MongoDB itself takes 32,764 bytes."""
 MAX_DEPTH = 30
@@ -88,14 +89,24 @@ class _Part:
     """It is `^` with `m`, which PCRE does not find after a newline that ends the text: something must follow it."""
 
 
-def compile_regex(pattern: str, options: str) -> Callable[[str], bool]:
-    """Whether `pattern` is found anywhere in a text. Options are letters of `imsu`. Raises `PatternError`."""
-    search = compiled(parser_of(pattern, options, captures=False).parse(), options, captures=False).search
+def compile_regex(pattern: str, options: str, *, bytewise: bool = False) -> Callable[[str], bool]:
+    """Whether `pattern` is found anywhere in a text. Options are letters of `imsu`. Raises `PatternError`.
+
+    `bytewise`: not among characters but among the bytes of their UTF-8, of the pattern too.
+    """
+    source = _bytes_of(pattern) if bytewise else pattern
+    parser = parser_of(source, options, captures=False, last=0xFF if bytewise else LAST_CHARACTER)
+    search = compiled(parser.parse(), options, captures=False).search
+    if bytewise:
+        return lambda text: search(_bytes_of(text).encode()) is not None
     return lambda text: search(text.encode()) is not None
 
 
-def parser_of(pattern: str, options: str, *, captures: bool) -> _Parser:
-    """A pattern that may be parsed, and whether what its groups capture is wanted. Raises `PatternError`."""
+def parser_of(pattern: str, options: str, *, captures: bool, last: int = LAST_CHARACTER) -> _Parser:
+    """A pattern that may be parsed, whether what its groups capture is wanted, and the last character that there is.
+
+    Raises `PatternError`.
+    """
     for letter in options:
         if letter == "x":
             _unsupported("the option x")
@@ -105,7 +116,12 @@ def parser_of(pattern: str, options: str, *, captures: bool) -> _Parser:
         raise PatternError("a pattern has no NUL character")
     if len(pattern) > MAX_CHARACTERS:
         _unsupported(f"a pattern of more than {MAX_CHARACTERS} characters")
-    return _Parser(pattern, options, captures)
+    return _Parser(pattern, options, captures, last)
+
+
+def _bytes_of(text: str) -> str:
+    """A character for each byte."""
+    return text.encode("utf-8", "surrogateescape").decode("latin-1")
 
 
 def compiled(rewritten: str, options: str, *, captures: bool) -> Any:
@@ -135,8 +151,9 @@ def _unsupported(construct: str) -> NoReturn:
 class _Parser:
     """One pass over a pattern, from PCRE's language to RE2's."""
 
-    def __init__(self, pattern: str, options: str, captures: bool) -> None:
+    def __init__(self, pattern: str, options: str, captures: bool, last: int) -> None:
         self.pattern = pattern
+        self.last = last  # of the characters that there are
         self.at = 0
         self.captures = captures
         self.own: list[bool] = []
@@ -320,7 +337,7 @@ class _Parser:
         if not closed or not shape or set(digits) - set("0123456789abcdefABCDEF"):
             _unsupported("\\x that is not \\xhh or \\x{hhhh}")
         code = int(digits, 16)
-        if code > 0x10FFFF or 0xD800 <= code < 0xE000:
+        if code > self.last or 0xD800 <= code < 0xE000:
             raise PatternError("\\x of no character")
         self.at += length
         return code

@@ -255,7 +255,7 @@ UNSUPPORTED: dict[str, tuple[dict[str, Any], str, str]] = {
     "$where": ({"$where": "true"}, "$where", "$where"),
     "$function in a branch": ({"$or": [{"a": 1}, {"$function": {}}]}, "$function", "$or.1.$function"),
     "$text": ({"$text": {"$search": "x"}}, "$text", "$text"),
-    "$jsonSchema": ({"$jsonSchema": {}}, "$jsonSchema", "$jsonSchema"),
+    "$jsonSchema at a field": ({"a": {"$jsonSchema": {}}}, "$jsonSchema", "a.$jsonSchema"),
     "$near": ({"a": {"$gt": 1, "$near": []}}, "$near", "a.$near"),
     "$where inside $elemMatch": ({"a": {"$elemMatch": {"$where": "1"}}}, "$where", "a.$elemMatch.$where"),
     "$sampleRate": ({"$sampleRate": 0.5}, "$sampleRate", "$sampleRate"),

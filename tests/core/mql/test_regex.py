@@ -185,3 +185,21 @@ def test_no_pattern_of_these_letters_ends_in_anything_but_a_pattern_or_a_refusal
     assert broken == 0
     assert taken > 300
     assert refused > 300
+
+
+def test_a_pattern_may_look_at_bytes() -> None:
+    found = compile_regex("^.[^a]$", "", bytewise=True)
+    assert [found(text) for text in ("é", "ab", "aa", "a", "\U0001f600", "a\udcff")] == [
+        True,
+        True,
+        False,
+        False,
+        False,
+        True,
+    ]
+    assert compile_regex("^.$", "")("é")
+    assert compile_regex("[é]", "", bytewise=True)("\udca9")
+    assert compile_regex("\\x{e9}", "", bytewise=True)("\udce9")
+    for pattern, bytewise in (("\\x{100}", True), ("\\x{110000}", False)):
+        with pytest.raises(PatternError, match="of no character"):
+            compile_regex(pattern, "", bytewise=bytewise)

@@ -1,0 +1,1 @@
+"""`$jsonSchema`: MongoDB's own JSON Schema, compiled once."""
