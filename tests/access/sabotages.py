@@ -212,8 +212,8 @@ ACCESS: list[tuple[str, str, str, str, str]] = [
     (
         "access: who signs in again is ended by an old revocation",
         WEB_OWN,
-        "return found if found.issued is not None else dataclasses.replace(found, issued=asked)",
-        "return found",
+        "issued = asked if found.issued is None else found.issued",
+        "issued = found.issued",
         "tests/web/entrance/test_own.py::test_who_it_says_so_of_was_asked_about_now_unless_it_says_since_when",
     ),
 ]

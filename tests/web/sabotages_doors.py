@@ -123,8 +123,8 @@ DOORS: list[tuple[str, str, str, str, str]] = [
     (
         "doors: tokens are looked into without end",
         DOORKEEPER,
-        "self._limiter.refused(network, self._clock())",
-        "pass",
+        "self._count_refused(connection)\n            raise",
+        "raise",
         f"{OF_GATE}::test_an_address_whose_tokens_were_refused_too_often_is_asked_no_more",
     ),
     (
