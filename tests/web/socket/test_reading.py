@@ -269,9 +269,9 @@ def impatient(monkeypatch: pytest.MonkeyPatch, *, stuck: float, interval: float,
     monkeypatch.setattr(uvicorn_sink, "STUCK_SECONDS", stuck)
     pulse, start = Pulse(asyncio.get_running_loop(), interval, timeout), Line.start
 
-    def started(line: Line, owner: Any, early: bytes = b"") -> None:
+    def started(line: Line, *given: Any) -> None:
         line.lines.pulse = pulse
-        start(line, owner, early)
+        start(line, *given)
 
     monkeypatch.setattr(Line, "start", started)
     monkeypatch.setattr(Pulse, "add", ADD)
