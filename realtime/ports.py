@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -10,7 +10,7 @@ from realtime.core.access.principal import Ended, Principal
 from realtime.core.access.tickets import Ticket
 from realtime.core.connection.outbox import Part
 from realtime.core.live.events import Batch
-from realtime.core.mql.expressions.timezones import Zones
+from realtime.core.mql.expressions.timezones import Named, Zones
 from realtime.errors import UnsupportedCollectionError
 
 Document = Mapping[str, Any]
@@ -120,8 +120,11 @@ class SnapshotReader(Protocol):
         So it is where the collection is not the one of `uuid`. `UnsupportedCollectionError` where it is capped.
         """
 
-    async def zones(self, names: Collection[str]) -> Zones:
-        """The offsets of time zones, as the server has them. `InvalidFilterError` for a name that it does not know."""
+    async def zones(self, names: Named) -> Zones:
+        """The offsets of time zones, as the server has them.
+
+        `InvalidFilterError` for a name that it does not know, with the path at which that stands.
+        """
 
     async def describe(self, collection: str) -> CollectionFacts:
         """What the collection is, read after this was called; `UnsupportedCollectionError` for what is none."""

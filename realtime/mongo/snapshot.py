@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,13 +12,14 @@ from pymongo.errors import OperationFailure
 
 from realtime.core.bson import stored
 from realtime.core.live.events import to_time, to_timestamp
-from realtime.core.mql.expressions.timezones import Zone, Zones
+from realtime.core.mql.expressions.timezones import Named, Zone, Zones
+from realtime.core.mql.language import invalid
 from realtime.core.wire.reserved_names import refusal
 from realtime.errors import NotFoundError, TimedOutError, TooLargeError, UnsupportedCollectionError
 from realtime.mongo.client import RAW, Client, Database
 from realtime.mongo.faults import Gate
 from realtime.mongo.stream import DocumentStream
-from realtime.mongo.zones import asked_zone
+from realtime.mongo.zones import UnknownZoneError, asked_zone
 from realtime.ports import CollectionFacts, Document, Snapshot, VoidReadError
 
 SNAPSHOT_TRIES = 5
@@ -118,13 +119,19 @@ class MongoReader:
             except _NoCollectionError:
                 raise VoidReadError(f"{collection} at {time}: the collection is gone") from None
 
-    async def zones(self, names: Collection[str]) -> Zones:
-        """The offsets of time zones, asked once each. `InvalidFilterError` for a name that the server does not know."""
-        for name in sorted(set(names) - self._zones.keys()):
+    async def zones(self, names: Named) -> Zones:
+        """The offsets of time zones, asked once each.
+
+        `InvalidFilterError` for a name that the server does not know, with the path at which that stands.
+        """
+        for name in sorted(names.keys() - self._zones.keys()):
             # A crowd that comes with one zone is one question: an answer takes a second of the server's time.
             if name not in self._asking:
                 self._asking[name] = asyncio.ensure_future(self._ask_zone(name))
-            await asyncio.shield(self._asking[name])
+            try:
+                await asyncio.shield(self._asking[name])
+            except UnknownZoneError:
+                invalid(names[name], f"MongoDB knows no timezone {name!r}")
         return {name: self._zones[name] for name in names}
 
     async def _ask_zone(self, name: str) -> None:

@@ -9,11 +9,14 @@ from bson.int64 import Int64
 from pymongo.errors import OperationFailure
 
 from realtime.core.mql.expressions.timezones import Zone, search
-from realtime.errors import InvalidFilterError
 from realtime.mongo.client import Database
 
 _UNKNOWN = 40485
 """How MongoDB refuses the name of a zone."""
+
+
+class UnknownZoneError(Exception):
+    """MongoDB knows no zone of this name."""
 
 
 def question(name: str, times: Sequence[int]) -> list[dict[str, Any]]:
@@ -33,7 +36,7 @@ def seconds(row: dict[str, Any]) -> list[int]:
 
 
 async def asked_zone(database: Database, name: str, milliseconds: int) -> Zone:
-    """A zone as this server has it; each read may take so long."""
+    """A zone as this server has it; each read may take so long. `UnknownZoneError` where it has none of this name."""
     looking = search()
     times = next(looking)
     try:
@@ -46,4 +49,4 @@ async def asked_zone(database: Database, name: str, milliseconds: int) -> Zone:
     except OperationFailure as error:
         if error.code != _UNKNOWN:
             raise
-        raise InvalidFilterError(f"MongoDB knows no timezone {name!r}", details={"path": "timezone"}) from None
+        raise UnknownZoneError(name) from None

@@ -11,7 +11,7 @@ import gc
 import random
 import sys
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from realtime.core.connection.session import Limits, OpenSubscription, Session
 from realtime.core.live.events import Batch, ChangeEvent
 from realtime.core.live.journal import Journal
 from realtime.core.live.query import GroupBounds
-from realtime.core.mql.expressions.timezones import UTC, Zones
+from realtime.core.mql.expressions.timezones import UTC, Named, Zones
 from realtime.core.mql.filters import Bounds
 from realtime.hub.history import History
 from realtime.hub.hub import Hub
@@ -62,7 +62,7 @@ class Empty:
     async def read_at(self, collection: str, keys: Sequence[Any], time: int, *, uuid: Any = None) -> Snapshot:
         return Snapshot(time, [])
 
-    async def zones(self, names: Collection[str]) -> Zones:
+    async def zones(self, names: Named) -> Zones:
         return dict.fromkeys(names, UTC)
 
     async def describe(self, collection: str) -> CollectionFacts:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +20,7 @@ from realtime.core.live.journal import Journal
 from realtime.core.live.query import GroupBounds
 from realtime.core.live.stepping import UNSENT, mark
 from realtime.core.mql.dialect import NEWEST
-from realtime.core.mql.expressions.timezones import UTC, Zones
+from realtime.core.mql.expressions.timezones import UTC, Named, Zones
 from realtime.core.mql.filters import compile_filter
 from realtime.core.mql.ordering import parse_sort
 from realtime.core.mql.projection import compile_projection
@@ -223,7 +223,7 @@ class Store:
         assert time <= self.now, "a time that has not been"
         return Snapshot(time, [document for name, document in self.at(collection, time).items() if name in wanted])
 
-    async def zones(self, names: Collection[str]) -> Zones:
+    async def zones(self, names: Named) -> Zones:
         return dict.fromkeys(names, UTC)
 
     async def describe(self, collection: str) -> CollectionFacts:

@@ -12,6 +12,7 @@ CORNERS = f"{HEADINGS}::test_a_value_has_its_type_too"
 MQL = "tests/core/mql"
 SLICING = "tests/hub/test_slicing.py"
 LIVE = "tests/exact/test_expressions.py"
+ZONE = "tests/web/socket/test_filters.py::test_every_entrance_refuses_a_zone_that_the_server_does_not_know_by_its_path"
 FAILS = f"{LIVE}::test_a_document_that_fails_ends_the_query_that_meets_it_and_no_other"
 
 EXPRESSIONS: list[Row] = [
@@ -178,6 +179,20 @@ EXPRESSIONS: list[Row] = [
         "if name not in self._asking:",
         "if True:",
         "tests/mongo/test_zones.py::test_a_crowd_that_asks_for_one_zone_is_one_question",
+    ),
+    (
+        "expression: pages do not ask for the zone",
+        "realtime/web/http/listing.py",
+        "    await live.reader.zones({**shown.zones, **selection.zones})",
+        "    pass",
+        ZONE,
+    ),
+    (
+        "expression: a zone is refused without its path",
+        "realtime/mongo/snapshot.py",
+        "                invalid(names[name], ",
+        "                invalid(name, ",
+        ZONE,
     ),
     (
         "expression: a leap year each century",

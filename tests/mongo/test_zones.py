@@ -51,10 +51,16 @@ async def test_the_offsets_are_the_servers_at_any_time_and_around_each_change(
 
 
 async def test_a_zone_that_the_server_does_not_know_is_refused_by_name(replica_set: ReplicaSet) -> None:
-    client: Any = AsyncIOMotorClient(replica_set.uri)
-    with pytest.raises(InvalidFilterError, match="Nowhere/Atall"):
-        await asked_zone(client["coretest_zones"], "Nowhere/Atall", 30_000)
+    """Each of a crowd by the path of its own."""
+    client, database = open_database(replica_set.uri, "coretest_zones")
+    reader = MongoReader(client, database, Gate(30))
+    paths = ["$expr.$hour.timezone", "t.$hour.timezone"]
+    asked = [reader.zones({"Nowhere/Atall": path}) for path in paths]
+    refused = await asyncio.gather(*asked, return_exceptions=True)
     client.close()
+    assert [type(one) for one in refused] == [InvalidFilterError] * 2
+    assert all("Nowhere/Atall" in str(one) for one in refused)
+    assert [one.details for one in refused if isinstance(one, InvalidFilterError)] == [{"path": one} for one in paths]
 
 
 async def test_a_crowd_that_asks_for_one_zone_is_one_question(
@@ -63,8 +69,8 @@ async def test_a_crowd_that_asks_for_one_zone_is_one_question(
     commands = watch_commands(monkeypatch)
     client, database = open_database(replica_set.uri, "coretest_zones")
     reader = MongoReader(client, database, Gate(30))
-    found = await asyncio.gather(*(reader.zones(["Europe/Berlin"]) for _ in range(20)))
-    again = await reader.zones(["Europe/Berlin"])
+    found = await asyncio.gather(*(reader.zones({"Europe/Berlin": "t"}) for _ in range(20)))
+    again = await reader.zones({"Europe/Berlin": "t"})
     client.close()
     assert all(one == again for one in found)
     assert len(again["Europe/Berlin"].starts) > 2

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from realtime.core.live.query import Query
 from realtime.core.mql.dialect import Dialect
-from realtime.core.mql.expressions.timezones import Zones
+from realtime.core.mql.expressions.timezones import Named, Zones
 
 
 def asks(query: Query) -> frozenset[str]:
@@ -21,9 +21,9 @@ def spoken(query: Query, dialect: Dialect) -> Query:
     return query if same else replace(query, filter=selection, projection=shown)
 
 
-def zones(query: Query) -> frozenset[str]:
-    """Time zones whose offsets it needs, by name."""
-    return query.filter.zones | query.projection.zones
+def zones(query: Query) -> Named:
+    """Time zones whose offsets it needs, and the path at which each is named."""
+    return {**query.projection.zones, **query.filter.zones}
 
 
 def told(query: Query, tables: Zones) -> Query:

@@ -19,7 +19,7 @@ from realtime.core.bson.values import Order
 from realtime.core.mql import operators
 from realtime.core.mql.demands import Range, canonical, equalities, ranges
 from realtime.core.mql.dialect import NEWEST, Dialect
-from realtime.core.mql.expressions.evaluation import NO_ZONES, Zones, compile_expression
+from realtime.core.mql.expressions.evaluation import NO_NAMES, NO_ZONES, Named, Zones, compile_expression
 from realtime.core.mql.expressions.numbers import truthy
 from realtime.core.mql.language import (
     BITS,
@@ -55,7 +55,8 @@ class Filter:
     """A compiled filter. `paths` are the dotted paths it reads, numeric components left out (see `stem`).
 
     `asks`: the fields of the dialect that decide what it means; another dialect in other fields changes nothing.
-    `zones`: time zones whose offsets it needs to know; until it is `told`, what needs them is not decided.
+    `zones`: time zones whose offsets it needs to know, and the path at which each is named; until it is `told`, what
+    needs them is not decided.
     `matches` raises `ServiceError` where an expression has no value of a document.
     """
 
@@ -64,7 +65,7 @@ class Filter:
     paths: frozenset[str]
     asks: frozenset[str] = frozenset()
     dialect: Dialect = NEWEST
-    zones: frozenset[str] = frozenset()
+    zones: Named = field(default_factory=dict)
     tables: Zones = field(default_factory=dict)
 
     def reads(self, touched: frozenset[str]) -> bool:
@@ -112,8 +113,8 @@ def compile_filter(
         source = {}
     compiler = _Compiler(bounds or Bounds(), dialect, tables)
     matches = compiler.document(source, "", 0)
-    paths, asks, zones = (_shared(frozenset(found)) for found in (compiler.paths, compiler.asks, compiler.zones))
-    return Filter(source, matches, paths, asks, dialect, zones, tables)
+    paths, asks = (_shared(frozenset(found)) for found in (compiler.paths, compiler.asks))
+    return Filter(source, matches, paths, asks, dialect, compiler.zones, tables)
 
 
 @lru_cache(maxsize=1024)
@@ -127,7 +128,7 @@ class _Compiler:
         self.bounds = bounds
         self.dialect = dialect
         self.tables = tables
-        self.zones: set[str] = set()
+        self.zones: Named = NO_NAMES
         self.asks: set[str] = set()
         self.paths: set[str] = set()
         self.nodes = 0
@@ -192,7 +193,7 @@ class _Compiler:
         compiled = compile_expression(value, here, self.dialect, tables=self.tables)
         self.paths |= compiled.paths
         self.asks |= compiled.asks
-        self.zones |= compiled.zones
+        self.zones = {**compiled.zones, **self.zones}
         evaluate = compiled.value
         return lambda document: truthy(evaluate(document))
 

@@ -15,7 +15,7 @@ from bson.decimal128 import Decimal128
 
 from realtime.core.bson.values import MISSING
 from realtime.core.mql.dialect import NEWEST, Dialect
-from realtime.core.mql.expressions.evaluation import NO_ZONES, Expression, Zones, compile_expression
+from realtime.core.mql.expressions.evaluation import NO_ZONES, Expression, Named, Zones, compile_expression
 from realtime.core.mql.filters import overlaps, stem
 from realtime.core.mql.language import REFERENCE
 from realtime.errors import InvalidRequestError, UnsupportedOperatorError
@@ -46,7 +46,7 @@ class Projection:
     shows_id: bool = True
     computed: frozenset[str] = frozenset()
     asks: frozenset[str] = frozenset()
-    zones: frozenset[str] = frozenset()
+    zones: Named = field(default_factory=dict)
     dialect: Dialect = NEWEST
     tables: Zones = field(default_factory=dict)
 
@@ -104,7 +104,7 @@ def compile_projection(source: Any, dialect: Dialect = NEWEST, tables: Zones = N
         shows_id=show_id is not False,
         computed=frozenset(computed),
         asks=frozenset().union(*(one.asks for one in computed.values())),
-        zones=frozenset().union(*(one.zones for one in computed.values())),
+        zones={name: path for one in computed.values() for name, path in one.zones.items()},
         dialect=dialect,
         tables=tables,
     )

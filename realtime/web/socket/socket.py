@@ -374,7 +374,7 @@ class Connection:
             request, size = writes.popleft()
             frame: protocol.ServerFrame
             try:
-                written = await carry_out(self._live.writer, request)
+                written = await carry_out(self._live, request)
                 frame = result(request, written, self._live.epoch)
                 said = {"operation": request.type, "key": written.key, "position": frame.position}
                 self._live.doorkeeper.note("write", who, self._address, collection=request.collection, **said)

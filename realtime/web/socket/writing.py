@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from realtime.core.live.events import format_position
+from realtime.core.mql.filters import compile_filter
 from realtime.core.wire import protocol
-from realtime.ports import Writer, Written
+from realtime.ports import Written
+from realtime.web.entrance.live import Live
 
 
-async def carry_out(writer: Writer, request: protocol.Write) -> Written:
+async def carry_out(live: Live, request: protocol.Write) -> Written:
     """A checked write, by its type."""
+    writer = live.writer
+    if not isinstance(request, protocol.Insert) and request.where is not None:
+        # Of a zone that it does not know MongoDB blames the document.
+        await live.reader.zones(compile_filter(request.where, live.limits.filter).zones)
     match request:
         case protocol.Insert():
             return await writer.insert(request.collection, request.document)

@@ -413,7 +413,7 @@ def test_a_failure_counts_only_where_nothing_else_decides() -> None:
 def test_a_filter_with_a_zone_is_told_it() -> None:
     source = {"$expr": {"$eq": [{"$hour": {"date": "$d", "timezone": "Europe/Berlin"}}, 5]}}
     compiled = compile_filter(source)
-    assert compiled.zones == {"Europe/Berlin"}
+    assert compiled.zones == {"Europe/Berlin": "$expr.$eq.0.$hour.timezone"}
     told = compiled.told({"Europe/Berlin": UTC})
     assert told.matches({"d": dt.datetime(2020, 1, 1, 5, tzinfo=dt.UTC)})
     plain = compile_filter({"a": 1})

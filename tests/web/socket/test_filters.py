@@ -69,6 +69,28 @@ async def test_every_entrance_refuses_alike_by_name_and_path(
         assert answer["details"] == {"operator": operator, "path": path}
 
 
+async def test_every_entrance_refuses_a_zone_that_the_server_does_not_know_by_its_path(service: Service) -> None:
+    """Also where no document needs it, of which MongoDB says nothing, and where one does, which MongoDB blames."""
+    hour = {"$hour": {"date": {"$toDate": "$_id"}, "timezone": "Nowhere/Atall"}}
+    by_filter, by_projection = {"$expr": {"$eq": [hour, 5]}}, {"h": hour}
+    url, told = service.documents, []
+    for more in ({}, {"_id": "nobody"}):
+        async with wired(service.url) as wire:
+            told += [
+                await wire.ask(type="subscribe", collection="orders", filter=by_filter | more),
+                await wire.ask(type="subscribe", mode="events", collection="orders", filter=by_filter | more),
+                await wire.ask(type="delete", collection="orders", key="nobody", where=by_filter | more),
+            ]
+        for accept in ("application/json", "application/x-ndjson"):
+            text = json.dumps(by_filter | more)
+            told.append((await service.http.get(url, params={"filter": text}, headers={"Accept": accept})).json())
+    assert len(told) == 10
+    for answer in told:
+        assert (answer["code"], answer["details"]) == ("invalid_filter", {"path": "$expr.$eq.0.$hour.timezone"}), answer
+    shown = (await service.http.get(url, params={"projection": json.dumps(by_projection), "sort": "h"})).json()
+    assert (shown["code"], shown["details"]) == ("invalid_filter", {"path": "h.$hour.timezone"})
+
+
 async def test_filters_that_ask_the_same_share_a_channel(service: Service) -> None:
     sources: list[dict[str, Any]] = [
         {"name": "Bob", "bits": {"$gt": 1, "$lt": 3}},

@@ -176,7 +176,7 @@ class Compiler:
     tables: Zones = field(default_factory=dict)
     paths: set[str] = field(default_factory=set)
     asks: set[str] = field(default_factory=set)
-    zones: set[str] = field(default_factory=set)
+    zones: dict[str, str] = field(default_factory=dict)
     names: dict[str, int] = field(default_factory=dict)
     nodes: int = 0
     depth: int = 0

@@ -53,19 +53,20 @@ def zoned(compiler: Compiler, name: str, given: dict[str, Any], here: str) -> Zo
     """The zone of an operator, Greenwich without one; None where it is null, which makes everything null."""
     if "timezone" not in given:
         return UTC
-    node = compiler.compile(given["timezone"], f"{here}.timezone")
+    at = f"{here}.timezone"
+    node = compiler.compile(given["timezone"], at)
     if not node.constant:
         unsupported(name, here, "takes a constant timezone here, whose offsets can be asked of the server")
     if nullish(node.value):
         return None
     if type(node.value) is not str:
-        invalid(here, f"{name} takes a timezone that is text")
+        invalid(at, f"{name} takes a timezone that is text")
     fixed = fixed_zone(node.value)
     if fixed is not None:
         return fixed
     if not is_name(node.value):
-        invalid(here, f"{name} knows no timezone {node.value[:40]!r}")
-    compiler.zones.add(node.value)
+        invalid(at, f"{name} knows no timezone {node.value[:40]!r}")
+    compiler.zones.setdefault(node.value, at)
     return compiler.tables.get(node.value, UNTOLD)
 
 

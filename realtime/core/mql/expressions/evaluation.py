@@ -32,10 +32,10 @@ from realtime.core.mql.expressions import (
 from realtime.core.mql.expressions.compiling import Compiler
 from realtime.core.mql.expressions.outcomes import ExcessError, FailureError, OutcomeError
 from realtime.core.mql.expressions.scope import Bounds, Scope
-from realtime.core.mql.expressions.timezones import NO_ZONES, Zones
+from realtime.core.mql.expressions.timezones import NO_NAMES, NO_ZONES, Named, Zones
 from realtime.errors import InvalidDocumentError, ServiceError, TooLargeError, UnsupportedValueError
 
-__all__ = ["NO_ZONES", "Expression", "Zones", "compile_expression"]
+__all__ = ["NO_NAMES", "NO_ZONES", "Expression", "Named", "Zones", "compile_expression"]
 
 HEADINGS = (
     arithmetic,
@@ -66,14 +66,14 @@ class Expression:
     """A compiled expression. `value(document)` raises `ServiceError` where there is none.
 
     `paths`: what it reads; `asks`: the fields of the dialect that decide what it means; `zones`: time zones whose
-    offsets it needs.
+    offsets it needs, and the path at which each is named.
     """
 
     source: Any
     value: Callable[[Mapping[str, Any]], Any]
     paths: frozenset[str]
     asks: frozenset[str]
-    zones: frozenset[str]
+    zones: Named
 
 
 def compile_expression(
@@ -94,7 +94,7 @@ def compile_expression(
         except OutcomeError as outcome:
             told(outcome, document)
 
-    return Expression(source, value, frozenset(compiler.paths), frozenset(compiler.asks), frozenset(compiler.zones))
+    return Expression(source, value, frozenset(compiler.paths), frozenset(compiler.asks), compiler.zones)
 
 
 def told(outcome: OutcomeError, document: Mapping[str, Any]) -> NoReturn:

@@ -59,6 +59,9 @@ class Zone:
 UTC: Final = Zone((FIRST,), (0,), fixed=True)
 Zones = Mapping[str, Zone]
 NO_ZONES: Final[Zones] = {}
+Named = Mapping[str, str]
+"""Names of zones to be asked of the server, each with the path of a filter or projection at which it stands."""
+NO_NAMES: Final[Named] = {}
 
 
 def fixed_zone(name: str) -> Zone | None:

@@ -64,8 +64,8 @@ def value(source: Any, **document: Any) -> Any:
         ({"$sortArray": {"input": "$a", "sortBy": {}}}, "$expr.$sortArray.sortBy"),
         ({"$sortArray": {"input": "$a", "sortBy": 2}}, "$expr.$sortArray.sortBy"),
         ({"$hour": ["$a", "$b"]}, "$expr.$hour"),
-        ({"$hour": {"date": "$a", "timezone": 5}}, "$expr.$hour"),
-        ({"$hour": {"date": "$a", "timezone": "no zone!"}}, "$expr.$hour"),
+        ({"$hour": {"date": "$a", "timezone": 5}}, "$expr.$hour.timezone"),
+        ({"$hour": {"date": "$a", "timezone": "no zone!"}}, "$expr.$hour.timezone"),
         ({"$regexMatch": {"input": "$a", "regex": 5}}, "$expr.$regexMatch"),
         ({"$regexMatch": {"input": "$a", "regex": "a", "options": 5}}, "$expr.$regexMatch"),
         ({"$regexMatch": {"input": "$a", "regex": "("}}, "$expr.$regexMatch"),
@@ -292,7 +292,7 @@ def test_the_dialect_is_asked_where_it_decides() -> None:
 def test_a_zone_is_not_decided_until_it_is_told() -> None:
     source = {"$hour": {"date": {"$toDate": "$a"}, "timezone": "Europe/Berlin"}}
     untold = compile_expression(source)
-    assert untold.zones == {"Europe/Berlin"}
+    assert untold.zones == {"Europe/Berlin": "$expr.$hour.timezone"}
     with pytest.raises(UnsupportedValueError):
         untold.value({"a": 0.0})
     told = compile_expression(source, tables={"Europe/Berlin": zone_of([(0, 3600)])})
