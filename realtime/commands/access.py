@@ -19,13 +19,14 @@ from realtime.core.access.keys import MAX_KEY_NAME, KeyRecord, hashed
 from realtime.core.access.principal import MAX_TOKEN_BYTES
 from realtime.core.access.revoked import Revocation, revocation_of
 from realtime.core.access.tokens import MAX_NAME
-from realtime.errors import ConfigurationError, ServiceError
+from realtime.errors import ConfigurationError, NotFoundError, ServiceError
 from realtime.mongo import client as clients
-from realtime.mongo.access import MongoKeys, MongoRevocations
+from realtime.mongo.access import MongoKeys, MongoRevocations, known
 from realtime.mongo.client import Database
 from realtime.mongo.faults import Gate
 
 _SECONDS = 5.0
+_ANOTHER = "If it serves another database, name that with --database NAME or REALTIME_DATABASE"
 SPAN = Seconds()
 
 
@@ -73,10 +74,10 @@ def create(
         claims=MappingProxyType(_claims(claims)),
         expires=None if expires is None else now + expires,
     )
-    _with(where, lambda database, gate: MongoKeys(database, gate).create(record))
+    place, _ = _with(where, lambda database, gate: MongoKeys(database, gate).create(record))
     _note(where, Entry("key", operation="create", key=record.id))
     click.echo(secret)
-    click.echo(f"key {record.name}, id {record.id}, sub {record.sub}: it is not shown again", err=True)
+    click.echo(f"key {record.name}, id {record.id}, sub {record.sub}, in {place}: it is not shown again", err=True)
 
 
 @key.command("list")
@@ -86,7 +87,9 @@ def create(
 def listed(as_json: bool, **where: Any) -> None:
     """List keys by name: id, sub, roles, when they were made, last used, and end. Never a key itself."""
     now = time.time()
-    for record in _with(where, lambda database, gate: MongoKeys(database, gate).listed()):
+    place, found = _with(where, lambda database, gate: MongoKeys(database, gate).listed())
+    click.echo(f"keys of {place}: {len(found) or 'none'}", err=True)
+    for record in found:
         click.echo(json.dumps(_fields(record)) if as_json else _line(record, now))
 
 
@@ -102,9 +105,9 @@ def revoke_key(named: str, **where: Any) -> None:
         await MongoRevocations(database, gate).write(Revocation("key", found.id, time.time()))
         return found
 
-    found = _with(where, work)
+    place, found = _with(where, work)
     _note(where, Entry("key", operation="revoke", key=found.id))
-    click.echo(f"key {found.name}, id {found.id}: revoked")
+    click.echo(f"key {found.name}, id {found.id}, of {place}: revoked")
 
 
 @click.command("revoke")
@@ -126,28 +129,42 @@ def revoke(sub: str | None, jti: str | None, key_id: str | None, keep: float | N
     if revocation is None:
         raise ConfigurationError("whom? Name one of --sub SUB, --jti JTI and --key ID")
     until = None if keep is None else now + keep
-    _with(where, lambda database, gate: MongoRevocations(database, gate).write(revocation, until))
+
+    async def work(database: Database, gate: Gate) -> None:
+        if revocation.kind == "key":
+            await MongoKeys(database, gate).check_id(revocation.value)
+        await MongoRevocations(database, gate).write(revocation, until)
+
+    place, _ = _with(where, work)
     _note(where, Entry("revoke", operation=revocation.kind, key=revocation.value))
-    click.echo(f"{revocation.kind} {revocation.value}: revoked as of {_date(now)}")
+    click.echo(f"{revocation.kind} {revocation.value}, in {place}: revoked as of {_date(now)}")
 
 
 # ------------------------------------------------------------------------------------------------------------- inside
 
 
-def _with(where: dict[str, Any], work: Callable[[Database, Gate], Awaitable[Any]]) -> Any:
-    """What this does with the database that is named. A refusal of MongoDB's is one line."""
+def _with(where: dict[str, Any], work: Callable[[Database, Gate], Awaitable[Any]]) -> tuple[str, Any]:
+    """The database that is named, in words, and what this does with it. A refusal of MongoDB's is one line.
+
+    It is said where there was no key, revocation or ticket in it: a service of another database hears of nothing here.
+    """
     settings, uri = named_mongodb(where)
+    place = f"database {settings.database}"
 
     async def run() -> Any:
         client, database = clients.open_database(uri, settings.database, app="realtime-access")
         try:
+            if not await known(database, Gate(_SECONDS)):
+                click.echo(f"realtime: nothing of a service's was in {place} before this. {_ANOTHER}", err=True)
             return await work(database, Gate(_SECONDS))
+        except NotFoundError as error:
+            raise ConfigurationError(f"{error.message}. This is {place}") from None
         except ServiceError as error:
             raise ConfigurationError(error.message) from None
         finally:
             clients.close(client)
 
-    return asyncio.run(run())
+    return place, asyncio.run(run())
 
 
 def _note(where: dict[str, Any], entry: Entry) -> None:

@@ -67,7 +67,10 @@ def named_mongodb(options: dict[str, Any]) -> tuple[Settings, str]:
     if (stray := stray_variables()) is not None:
         click.echo(f"realtime: {stray}", err=True)
     if settings.mongodb_uri is None:
-        raise ConfigurationError("which MongoDB? Name it with --uri URI or REALTIME_MONGODB_URI")
+        raise ConfigurationError(
+            "which MongoDB? Name it with --uri URI or REALTIME_MONGODB_URI "
+            "(`realtime serve` says the address of an embedded one in its log)"
+        )
     return settings, settings.mongodb_uri.get_secret_value()
 
 

@@ -12,7 +12,7 @@ from pymongo import ASCENDING, ReturnDocument
 
 from realtime.core.access.keys import KeyRecord, id_of
 from realtime.core.access.revoked import Revocation
-from realtime.core.wire.reserved_names import KEYS, REVOCATIONS
+from realtime.core.wire.reserved_names import KEYS, OWN, REVOCATIONS
 from realtime.errors import DuplicateKeyError, NotFoundError
 from realtime.mongo.client import Database
 from realtime.mongo.faults import Gate
@@ -46,7 +46,9 @@ class MongoKeys:
                 await self._keys.create_index([("name", ASCENDING)], unique=True)
                 await self._keys.insert_one(document_of(record))
         except DuplicateKeyError:
-            raise DuplicateKeyError(f"a key named {record.name} is there already: choose another name") from None
+            raise DuplicateKeyError(
+                f"a key named {record.name} is there already, in use or revoked: choose another name"
+            ) from None
 
     async def listed(self) -> list[KeyRecord]:
         """All of them, by name, up to `MOST_LISTED`."""
@@ -63,8 +65,15 @@ class MongoKeys:
                 return_document=ReturnDocument.AFTER,
             )
         if found is None:
-            raise NotFoundError(f"there is no key {named}: `realtime key list` shows them")
+            raise _no_key(named)
         return record_of(found)
+
+    async def check_id(self, key_id: str) -> None:
+        """`NotFoundError` where no key has this id."""
+        async with self._gate.request("read"):
+            found = await self._keys.find_one({"id": {"$eq": key_id}}, {"_id": 1})
+        if found is None:
+            raise _no_key(f"with the id {key_id}")
 
 
 class MongoRevocations:
@@ -91,6 +100,16 @@ class MongoRevocations:
             if until is not None:
                 await self._revocations.create_index([("until", ASCENDING)], expireAfterSeconds=0)
             await self._revocations.update_one({"_id": f"{revocation.kind}:{revocation.value}"}, changes, upsert=True)
+
+
+async def known(database: Database, gate: Gate) -> bool:
+    """Whether a key, a revocation or a ticket ever was in this database."""
+    async with gate.request("read"):
+        return bool(await database.list_collection_names(filter={"name": {"$in": list(OWN)}}))
+
+
+def _no_key(named: str) -> NotFoundError:
+    return NotFoundError(f"there is no key {named}: `realtime key list` shows them")
 
 
 def document_of(record: KeyRecord) -> dict[str, Any]:

@@ -119,6 +119,8 @@ def test_a_key_is_shown_once_and_stored_as_a_hash(replica_set: ReplicaSet, datab
     assert key not in listed.stdout
     (told,) = [json.loads(line) for line in typed("key", "list", "--json", **where).stdout.splitlines()]
     assert (told["id"], told["sub"], told["used"], told["revoked"]) == (hashed(key)[:12], "key:importer", None, None)
+    assert f"in database {database.name}" in made.stderr
+    assert listed.stderr.splitlines()[-1] == f"keys of database {database.name}: 1"
     again = typed("key", "create", "importer", **where)
     assert (again.returncode, again.stdout) == (2, "")
     assert "another name" in again.stderr
@@ -133,12 +135,13 @@ def test_a_key_is_revoked_by_name_or_id(replica_set: ReplicaSet, database: Docum
     for named in ("one", two["id"]):
         done = typed("key", "revoke", named, **where)
         assert done.returncode == 0
-        assert "revoked" in done.stdout
+        assert f"of database {database.name}: revoked" in done.stdout
     assert database.realtime_keys.count_documents({"revoked": None}) == 0
     assert database.realtime_revocations.count_documents({"key": two["id"]}) == 1
     missing = typed("key", "revoke", "nobody", **where)
     assert missing.returncode == 2
     assert "key list" in missing.stderr
+    assert f"This is database {database.name}" in missing.stderr
     assert typed("key", "list", **where).stdout.count("revoked 20") == 2
 
 
@@ -183,8 +186,36 @@ async def test_a_user_who_is_revoked_by_the_command_ends_on_a_running_service(
     where = {"uri": replica_set.uri, "database": name}
     done = await asyncio.to_thread(typed, "revoke", "--sub", "ann", **where)
     assert done.returncode == 0, done.stderr
-    assert "ann" in done.stdout
+    assert f"ann, in database {name}: revoked" in done.stdout
     await ended(said, principal)
+
+
+def test_a_database_that_no_service_used_is_named_with_the_option_for_another(
+    replica_set: ReplicaSet, database: Documents
+) -> None:
+    """By mistake it is the default one, and nobody is sent away: the first time is said, later ones are not."""
+    where = {"uri": replica_set.uri, "database": database.name}
+    words = f"nothing of a service's was in database {database.name} before this. If it serves another database, name"
+    first, second = (typed("revoke", "--sub", "ann", **where) for _ in range(2))
+    assert (first.returncode, second.returncode) == (0, 0)
+    assert words in first.stderr
+    assert "--database NAME or REALTIME_DATABASE" in first.stderr
+    assert words not in second.stderr
+
+
+def test_a_key_that_is_not_there_is_not_said_to_be_revoked(replica_set: ReplicaSet, database: Documents) -> None:
+    """A name in place of an id neither."""
+    where = {"uri": replica_set.uri, "database": database.name}
+    assert typed("key", "create", "importer", **where).returncode == 0
+    for named in ("importer", "3b1f0a99c2de"):
+        done = typed("revoke", "--key", named, **where)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert f"there is no key with the id {named}: `realtime key list` shows them" in done.stderr
+    assert database.realtime_revocations.count_documents({}) == 0
+    stored = database.realtime_keys.find_one({"name": "importer"})
+    assert stored is not None
+    assert typed("revoke", "--key", stored["id"], **where).returncode == 0
+    assert database.realtime_revocations.count_documents({"key": stored["id"]}) == 1
 
 
 @pytest.mark.parametrize("arguments", [[], ["--sub", "a", "--jti", "b"]], ids=["nobody", "two"])
