@@ -47,6 +47,8 @@ FIELD_OPERATORS: Final = {
 COMMENT: Final = "$comment"
 EXPRESSION: Final = "$expr"
 SCHEMA: Final = "$jsonSchema"
+BESIDE_FIELDS: Final = frozenset({COMMENT, EXPRESSION, SCHEMA})
+"""What stands where a field could, and is neither a field nor made of filters."""
 
 _CODE = "runs code inside MongoDB"
 _GEO = "needs a sphere's geometry, and some of it an index"
@@ -109,7 +111,7 @@ def unsupported(name: str, here: str, reason: str | None = None) -> NoReturn:
     why = reason or REFUSED.get(name)
     message = f"{name}{'' if here == name else f' at {here}'} is not supported" + (f": it {why}" if why else "")
     if reason is None:
-        message += f"; what is: {', '.join(sorted(LOGICAL | FIELD_OPERATORS))}"
+        message += f"; what is: {', '.join(sorted({*LOGICAL, *BESIDE_FIELDS, *FIELD_OPERATORS}))}"
     raise UnsupportedOperatorError(message, details={"operator": name, "path": here})
 
 

@@ -24,6 +24,7 @@ from bson.timestamp import Timestamp
 
 from realtime.core.bson.stored import UNDEFINED_VALUE, Pointer, Symbol
 from realtime.core.bson.values import MISSING
+from realtime.core.mql import language
 from realtime.core.mql.filters import Bounds, compile_filter
 from realtime.core.mql.language import BSON_TYPES, FIELD_OPERATORS, REFUSED
 from realtime.core.mql.operators import type_code
@@ -248,6 +249,16 @@ def test_an_operator_that_is_refused_by_name_says_why(name: str) -> None:
         with pytest.raises(UnsupportedOperatorError) as refused:
             compile_filter(source)
         assert f"it {REFUSED[name]}; what is: $all" in refused.value.message
+
+
+def test_who_is_refused_is_told_of_everything_that_is_taken() -> None:
+    """Each operator that has a name of its own in the language, and each of its tables."""
+    single = {value for value in vars(language).values() if isinstance(value, str) and value.startswith("$")}
+    with pytest.raises(UnsupportedOperatorError) as refused:
+        compile_filter({"$where": 1})
+    told = refused.value.message.partition("what is: ")[2].split(", ")
+    assert {"$comment", "$expr"} <= single
+    assert set(told) == single | set(language.LOGICAL) | set(language.FIELD_OPERATORS)
 
 
 @pytest.mark.parametrize(
