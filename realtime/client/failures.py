@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -17,6 +18,9 @@ def _kinds(base: type[ServiceError]) -> Iterator[type[ServiceError]]:
             yield from _kinds(kind)
 
 
+TOLD = 600
+"""Characters of what the service said before it closed, or in place of a handshake."""
+_STATUS = "HTTP status"
 BY_CODE: dict[str, type[ServiceError]] = {kind.code: kind for kind in _kinds(ServiceError)}
 
 
@@ -71,6 +75,31 @@ def refused_handshake(status: int, address: str) -> ServiceError | None:
         return None
     kind, text = REFUSED[status]
     return kind(f"{address} answered {status}: {text}")
+
+
+def answered(status: int, body: bytes | bytearray | None) -> str:
+    """A refused handshake in words: its status, and those of a problem document, where its body is one."""
+    try:
+        problem = json.loads(body or b"")
+    except (ValueError, RecursionError):
+        problem = None
+    words = problem.get("detail") if isinstance(problem, dict) else None
+    return f"{_STATUS} {status}" + (f": {words[:TOLD]}" if isinstance(words, str) and words else "")
+
+
+def nobody(address: str, reason: str) -> ServiceError:
+    """No connection came about in time; where somebody answered they are there, and have said why."""
+    if reason.startswith(_STATUS):
+        return errors.UnavailableError(f"no service at {address} for now ({reason})")
+    return errors.UnavailableError(f"no service answers at {address} ({reason}): is `realtime serve` running there?")
+
+
+def untrusted(address: str, reason: str) -> ServiceError:
+    """The certificate is not one that this machine trusts, which another try does not change."""
+    return errors.UnavailableError(
+        f"the certificate at {address} is not trusted ({reason}): let SSL_CERT_FILE name a file with your own "
+        "authority's certificate, or connect by the host name that the certificate is for"
+    )
 
 
 def asked_for(token: str | None) -> ServiceError:

@@ -9,13 +9,24 @@ import random
 from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import replace
+from ssl import SSLCertVerificationError
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI, WebSocketException
 
 from realtime.client.bearer import Bearer
-from realtime.client.failures import ABOUT_TOKENS, asked_for, failure, final_close, refused_handshake
+from realtime.client.failures import (
+    ABOUT_TOKENS,
+    TOLD,
+    answered,
+    asked_for,
+    failure,
+    final_close,
+    nobody,
+    refused_handshake,
+    untrusted,
+)
 from realtime.client.folds import Frame
 from realtime.client.options import Options, address_of
 from realtime.client.reading import UNREADABLE, named_by, unreadable, whom
@@ -39,8 +50,6 @@ SETTLED_SECONDS = 5.0
 """A connection that lived this long has proved itself: the next delay is the first again."""
 ANSWERS = frozenset({"result", "pong", "error", "authenticated"})
 DEFAULT_HEARTBEAT = 20.0
-TOLD = 300
-"""Characters of what the service said before it closed."""
 MAX_WRITES = 32
 """Writes of one client on their way at once; the others wait here, in order."""
 
@@ -86,9 +95,7 @@ class Link:
         except TimeoutError:
             reason = self.status.reason or "no answer"
             await self.stop()
-            raise UnavailableError(
-                f"no service answers at {self.options.url} ({reason}): is `realtime serve` running there?"
-            ) from None
+            raise nobody(self.options.url, reason) from None
         except BaseException:
             await self.stop()
             raise
@@ -231,10 +238,12 @@ class Link:
             return InvalidRequestError(f"{self.options.url!r} is no address of a service: {error}")
         except InvalidStatus as error:
             status = error.response.status_code
-            self.say(reason=f"HTTP status {status}")
+            self.say(reason=answered(status, error.response.body))
             refusal = refused_handshake(status, self.options.url)
             return self._bearer.refuse(refusal) if status == 401 and refusal is not None else refusal
         except (OSError, EOFError, TimeoutError, WebSocketException) as error:
+            if not self.ready.is_set() and isinstance(error, SSLCertVerificationError):
+                return untrusted(self.options.url, error.verify_message)
             self.say(reason=str(error) or type(error).__name__)
         return None
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from realtime import errors
-from realtime.client.failures import BY_CODE, UnknownCodeError, failure, final_close, refused_handshake
+from realtime.client.failures import BY_CODE, TOLD, UnknownCodeError, answered, failure, final_close, refused_handshake
 from realtime.errors import ServiceError
 
 PAGE = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
@@ -38,6 +38,12 @@ CLASSES = {
     "timeout": errors.TimedOutError,
     "internal": errors.InternalError,
 }
+
+
+@pytest.mark.parametrize("body", [None, b"", b"<html>", b"[1]", b"{}", b'{"detail": 5}', b"[" * 100_000, b"\xff"])
+def test_what_answers_and_is_no_problem_document_is_its_status_alone(body: bytes | None) -> None:
+    assert answered(502, body) == "HTTP status 502"
+    assert answered(503, b'{"detail": "' + b"x" * 5000 + b'"}') == "HTTP status 503: " + "x" * TOLD
 
 
 def test_the_page_and_the_table_have_the_same_codes() -> None:

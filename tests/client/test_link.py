@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import json
+import ssl
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from websockets.http11 import Request, Response
 from realtime import errors
 from realtime.client import Status
 from tests.client.scripted import PATIENCE, WELCOME, Line, idle, quick, service, until
+from tests.web.test_server import certificate
 
 
 async def test_nobody_there_is_unavailable_and_says_what_to_start() -> None:
@@ -36,6 +39,32 @@ async def test_a_handshake_that_is_refused_for_good_is_raised_at_once(
         with pytest.raises(kind):
             async with quick(url):
                 pass
+
+
+async def test_a_service_that_is_not_started_is_raised_with_its_own_words() -> None:
+    """An application whose lifespan nobody ran answers 503 and says what to write."""
+    words = "say app = FastAPI(lifespan=rt.lifespan)"
+
+    def refuse(socket: ServerConnection, _: Request) -> Response:
+        return socket.respond(HTTPStatus(503), json.dumps({"title": "unavailable", "detail": words}))
+
+    async with service(idle, process_request=refuse) as url:
+        with pytest.raises(errors.UnavailableError) as raised:
+            async with quick(url, connect_timeout=0.5):
+                pass
+    assert f"HTTP status 503: {words}" in raised.value.message
+    assert "is `realtime serve` running there?" not in raised.value.message
+
+
+async def test_a_certificate_that_is_not_trusted_is_raised_at_once_with_what_to_set(tmp_path: Path) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*certificate(tmp_path))
+    async with service(idle, ssl=context) as url, asyncio.timeout(PATIENCE):
+        with pytest.raises(errors.UnavailableError) as raised:
+            async with quick(url.replace("http:", "https:"), connect_timeout=None):
+                pass
+    assert "SSL_CERT_FILE" in raised.value.message
+    assert "self-signed certificate" in raised.value.message.replace("self signed", "self-signed")
 
 
 async def test_a_token_is_asked_for_at_each_connection() -> None:
