@@ -76,6 +76,12 @@ async def test_with_a_port_for_operators_the_other_one_has_what_clients_need_and
         for path in OPERATORS:
             assert (await http.get(ports.public + path)).status_code == 404, path
             assert (await http.get(ports.admin + path)).status_code == 200, path
+        preflight = {"Access-Control-Request-Method": "GET"}
+        for door, place in ((ports.public, "/docs at the operators' port"), (ports.admin, "/docs")):
+            told = (await http.get(door + "/v1/nothing")).json()["detail"]
+            assert told == f"no path /v1/nothing; {place} lists them"
+            told = (await http.options(door + "/v1/nothing", headers=preflight)).json()["detail"]
+            assert told == f"no path /v1/nothing; {place} lists them"
         assert (await http.get(ports.public + "/readyz")).json() == {"status": "ready"}
         assert {"position", "reason", "lag_seconds"} <= (await http.get(ports.admin + "/readyz")).json().keys()
         # The port is the socket's; no header moves a request to the other one.

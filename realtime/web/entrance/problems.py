@@ -85,14 +85,26 @@ async def _unknown_path(request: Request, error: Exception) -> Response:
     if status == 404:
         return _no_path(request)
     kind = MethodNotAllowedError if status == 405 else InvalidRequestError
-    answer = problem(kind(f"{request.method} is not for this path; /docs says what is"), status)
+    answer = problem(kind(f"{request.method} is not for this path{told_by(request.scope, 'says what is')}"), status)
     answer.headers.update(getattr(error, "headers", None) or {})
     return answer
 
 
 def no_path(connection: HTTPConnection) -> NotFoundError:
     """There is nothing at this path, by whatever route it came."""
-    return NotFoundError(f"no path {connection.url.path[:200]}; /docs lists them")
+    return NotFoundError(f"no path {connection.url.path[:200]}{told_by(connection.scope, 'lists them')}")
+
+
+def told_by(scope: Scope, what: str) -> str:
+    """The end of a message: the page that says what there is, where this application or the operators' has one."""
+    app = scope.get("app")
+    if app is None:
+        return ""
+    if getattr(app.state, "admin", None) is not None:
+        return f"; /docs at the operators' port {what}"
+    path = scope.get("root_path", "") + "/docs"
+    asked = {**scope, "type": "http", "method": "GET", "path": path, "raw_path": path.encode(errors="replace")}
+    return f"; {path} {what}" if _serves(app.routes, asked) else ""
 
 
 def _no_path(connection: HTTPConnection) -> Response:

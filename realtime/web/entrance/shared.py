@@ -9,9 +9,9 @@ from fastapi import APIRouter, Request, Response
 from starlette.routing import Match
 from starlette.types import Scope
 
-from realtime.errors import NotFoundError, RateLimitedError, UnauthenticatedError
+from realtime.errors import RateLimitedError, UnauthenticatedError
 from realtime.web.entrance.live import Current
-from realtime.web.entrance.problems import GUARDED, Kinds, ProblemRoute, methods_of
+from realtime.web.entrance.problems import GUARDED, Kinds, ProblemRoute, methods_of, no_path
 
 EXPOSED = "ETag, Location, Retry-After, Allow, WWW-Authenticate"
 REQUESTED = "Accept, Authorization, Content-Type, If-Match, If-None-Match, Last-Event-ID"
@@ -72,7 +72,7 @@ async def preflight(live: Current, request: Request) -> Response:
     """By what methods and with what headers a page of this origin may ask at a path."""
     there = [method for method in methods_of(request.scope, request.scope["route"]) if method != "OPTIONS"]
     if not there:
-        raise NotFoundError(f"no path {request.url.path[:200]}; /docs lists them")
+        raise no_path(request)
     headers = {
         "Access-Control-Allow-Methods": ", ".join(there),
         "Access-Control-Allow-Headers": REQUESTED,
