@@ -84,6 +84,13 @@ def _of_kubernetes(name: str, value: str) -> bool:
     return bool(KUBERNETES.fullmatch(rest) or (port.fullmatch(rest) and address.fullmatch(value)))
 
 
+SHAPES = {
+    "database": 'must have none of / \\ . " $, no space and no NUL character',
+    "epoch": "must be 8 digits of 0 to 9 and A to F, in upper case",
+}
+"""What is said of a value that its pattern does not match."""
+
+
 class Settings(BaseSettings):
     """What can be set; units are in the names. Out of range or unknown: `load` raises one clear line."""
 
@@ -366,7 +373,7 @@ def describe(invalid: ValidationError) -> str:
     if not error["loc"]:
         return error["msg"].removeprefix("Value error, ")
     name = str(error["loc"][0])
-    reason = worded(error)
+    reason = SHAPES[name] if error["type"] == "string_pattern_mismatch" else worded(error)
     shown = "" if name in SECRETS else f" (got {error['input']!r})"
     option = f"--{name.replace('_', '-')} / " if name in OPTIONS else ""
     return f"{option}{ENV_PREFIX}{name.upper()}: {reason}{shown}"

@@ -18,6 +18,7 @@ from realtime.settings import (
     MAX_DOCUMENT_BYTES,
     OPTIONS,
     SECRETS,
+    SHAPES,
     Settings,
     default_data_dir,
     is_loopback,
@@ -220,6 +221,18 @@ def test_a_port_that_is_meant_is_no_address_of_a_service(monkeypatch: pytest.Mon
 
 
 # --------------------------------------------------------------------------------------------------------- out of range
+
+
+def test_every_pattern_has_words_and_is_never_shown() -> None:
+    def pattern(field: FieldInfo) -> str | None:
+        return next((found for one in field.metadata if (found := getattr(one, "pattern", None))), None)
+
+    patterns = {name: found for name, field in Settings.model_fields.items() if (found := pattern(field))}
+    assert set(patterns) == set(SHAPES) >= {"database", "epoch"}
+    for name, shown in patterns.items():
+        line = line_of(**{name: "a b$c."})
+        assert f"REALTIME_{name.upper()}: {SHAPES[name]} (got 'a b$c.')" in line
+        assert shown not in line
 
 
 @pytest.mark.parametrize(("name", "least"), BELOW, ids=[name for name, _ in BELOW])
