@@ -43,27 +43,37 @@ def failure(frame: Mapping[str, Any]) -> ServiceError:
     return kind(message, **more)
 
 
+CLOSE_UNAUTHENTICATED = 4501
 FINAL: dict[int, tuple[type[ServiceError], str]] = {
     1007: (errors.MalformedFrameError, "the service could not read a frame of this client"),
     1009: (errors.TooLargeError, "a frame was too large: write large documents over HTTP"),
     4500: (errors.InvalidRequestError, "this client broke the protocol: is it older than the service?"),
-    4501: (errors.UnauthenticatedError, "the service does not accept this token: give a valid one to connect(token=…)"),
+    CLOSE_UNAUTHENTICATED: (
+        errors.UnauthenticatedError,
+        "the service does not accept this token: give a valid one to connect(token=…)",
+    ),
     4503: (errors.ForbiddenError, "the service refuses this client: see its log for the reason"),
     4504: (errors.ForbiddenError, "this client's access was revoked"),
 }
-ABOUT_TOKENS = frozenset({4501, 4503, 4504})
+ABOUT_TOKENS = frozenset({CLOSE_UNAUTHENTICATED, 4503, 4504})
 """Close codes by which the service refuses who asks: another token may be taken."""
+_WANTED = "the service wants a token: give one to connect(token=…)"
 REFUSED: dict[int, tuple[type[ServiceError], str]] = {
-    401: (errors.UnauthenticatedError, "the service wants a token: give one to connect(token=…)"),
+    401: (errors.UnauthenticatedError, _WANTED),
     403: (errors.ForbiddenError, "the service refuses this host name or origin: see its --allowed-hosts"),
     404: (errors.NotFoundError, "there is no service at this address: check its path prefix"),
 }
 """Answers to the handshake that another try does not change."""
 
 
-def final_close(code: int, reason: str, told: str = "") -> ServiceError | None:
-    """Why there is no use in reconnecting after this close code; None where there is. `told`: by an `error` before."""
+def final_close(code: int, reason: str, told: str = "", *, token: bool = True) -> ServiceError | None:
+    """Why there is no use in reconnecting after this close code; None where there is.
+
+    `told`: by an `error` before; `token`: whether one was sent.
+    """
     kind, text = FINAL.get(code, (errors.ForbiddenError, "the service ended this connection for good"))
+    if code == CLOSE_UNAUTHENTICATED and not token:
+        text = _WANTED
     if code in FINAL or 4500 <= code <= 4999:
         return kind(f"closed with {code} {reason}".strip() + f": {text}" + (f" ({told})" if told else ""))
     return None
@@ -105,7 +115,7 @@ def untrusted(address: str, reason: str) -> ServiceError:
 def asked_for(token: str | None) -> ServiceError:
     """The service knows nobody on this connection, which was made with this token, or without one."""
     if token is None:
-        return errors.UnauthenticatedError("the service wants a token: give one to connect(token=…)")
+        return errors.UnauthenticatedError(_WANTED)
     return errors.UnauthenticatedError(
         "the service got no token, though one was sent: a proxy, or a redirect to another host, took it away"
     )

@@ -274,7 +274,7 @@ class Link:
         code, reason = socket.close_code or 1006, socket.close_reason or ""
         if self.status.link == "connected":
             self.say(link="connecting", reason=why or f"closed with {code} {reason}".strip())
-        final = final_close(code, reason, self._told)
+        final = final_close(code, reason, self._told, token=self._bearer.used is not None)
         return self._bearer.refuse(final) if code in ABOUT_TOKENS and final is not None else final
 
     @property

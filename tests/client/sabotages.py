@@ -67,7 +67,7 @@ CLIENTS: list[tuple[str, str, str, str, str]] = [
     (
         "client: comes back after any close",
         LINK,
-        "final = final_close(code, reason, self._told)",
+        "final = final_close(code, reason, self._told, token=self._bearer.used is not None)",
         "final = None",
         f"{LINK_TEST}::test_a_final_close_ends_everything_with_its_error",
     ),

@@ -163,6 +163,16 @@ async def test_a_final_close_ends_everything_with_its_error(code: int, kind: typ
         assert (view.state, rt.status.link) == ("closed", "closed")
 
 
+@pytest.mark.parametrize(("token", "words"), [(None, "wants a token"), ("t", "does not accept this token")])
+async def test_who_is_not_known_is_told_of_the_token_that_was_sent_or_wanted(token: str | None, words: str) -> None:
+    async def script(line: Line) -> None:
+        await line.socket.close(4501, "unauthenticated")
+
+    async with service(script) as url, quick(url, token=token) as rt:
+        with pytest.raises(errors.UnauthenticatedError, match=words):
+            await rt.settled("P9")
+
+
 async def test_a_subscription_that_is_refused_raises_and_one_that_may_work_later_is_tried_again() -> None:
     async def script(line: Line) -> None:
         for retry in (True, False):
