@@ -41,7 +41,7 @@ OUTBOX_BYTES = Gauge(
     "realtime_outbox_bytes", "Bytes that wait for connections to take them", multiprocess_mode="livesum"
 )
 UNAUTHENTICATED = Counter(
-    "realtime_unauthenticated", "Tokens and keys by which nobody was let in, by the audit log's word", ["reason"]
+    "realtime_unauthenticated", "Requests and connections not let in for who asks, by the audit log's word", ["reason"]
 )
 KEYS_FETCHED = Gauge(
     "realtime_jwks_fetched_timestamp_seconds",

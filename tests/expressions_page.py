@@ -51,9 +51,9 @@ UNSURE = """## What is not certain
 * dates before 1970 and after 2037 in a time zone that is named by a place.
 
 A `timezone` is a constant. Its offsets are asked of the server when the first query with it is asked: each mongod
-brings its own table. Patterns of `$regexMatch`, `$regexFind` and `$regexFindAll` are constants and hold what
-[operators.md](operators.md) says; the latter two repeat nothing that may be empty, such as `(a*)+`. The arguments of
-`$range` are constants.
+brings its own table, and a name that is not in it is `invalid_filter` at every entrance. Patterns of `$regexMatch`,
+`$regexFind` and `$regexFindAll` are constants and hold what [operators.md](operators.md) says; the latter two repeat
+nothing that may be empty, such as `(a*)+`. The arguments of `$range` are constants.
 """
 
 

@@ -77,9 +77,17 @@ CLOSED: list[tuple[str, str, str, str, str]] = [
         "closed: tickets are tried without end",
         "realtime/web/entrance/doorkeeper.py",
         """            self._count_refused(connection)
-            metrics""",
-        """            metrics""",
+        self.refused""",
+        """            pass
+        self.refused""",
         f"{OF_TICKETS}::test_a_ticket_that_is_refused_is_in_the_audit_log_and_is_counted",
+    ),
+    (
+        "closed: who is refused is not counted",
+        "realtime/web/entrance/doorkeeper.py",
+        "            metrics.UNAUTHENTICATED.labels(word).inc()",
+        "            pass",
+        "tests/web/test_audit.py::test_who_is_refused_is_written_down_with_why",
     ),
     (
         "closed: tickets are written without end",

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from prometheus_client import REGISTRY
 from websockets.asyncio.client import connect
 
 from tests.access.issuer import AUDIENCE, SECRET, signer
@@ -37,6 +39,14 @@ async def entries(file: Path, count: int) -> list[dict[str, Any]]:
             if len(lines) >= count:
                 return [json.loads(line) for line in lines]
             await asyncio.sleep(0.02)
+
+
+def counted() -> Counter[str]:
+    """`realtime_unauthenticated_total` by its reasons."""
+    samples = [one for family in REGISTRY.collect() for one in family.samples]
+    return Counter(
+        {one.labels["reason"]: int(one.value) for one in samples if one.name == "realtime_unauthenticated_total"}
+    )
 
 
 async def through_http(service: Service, bearer: dict[str, str]) -> None:
@@ -112,8 +122,10 @@ async def test_what_is_done_by_a_socket_and_a_stream_is_written_down(replica_set
 
 
 async def test_who_is_refused_is_written_down_with_why(replica_set: ReplicaSet, tmp_path: Path) -> None:
+    """And is counted by the same word."""
     file = tmp_path / "audit.jsonl"
     async with serving(replica_set, **asks(file)) as service:
+        before = counted()
         expired = {"Authorization": f"Bearer {SIGNER.token(exp=time.time() - 60)}"}
         await service.http.get(LIST, headers=expired)
         await service.http.get(LIST)
@@ -124,6 +136,8 @@ async def test_who_is_refused_is_written_down_with_why(replica_set: ReplicaSet, 
             await socket.send(json.dumps({"type": "auth", "id": "a", "token": "hello"}))
             await socket.wait_closed()
         found = await entries(file, 5)
+        more = Counter({word: count - before[word] for word, count in counted().items() if count != before[word]})
+    assert more == Counter(one["reason"] for one in found)
     assert [(one["what"], one["reason"]) for one in found] == [
         ("refused", "expired"),
         ("refused", "no_token"),

@@ -131,12 +131,18 @@ class Doorkeeper:
         if self._limiter is not None:
             self._limiter.refused(network_of(address_of(connection) or ""), self._clock())
 
+    def refused(self, error: ServiceError, address: str | None, who: Principal | None = None) -> None:
+        """Somebody was not let in: written down, and but for limits counted, by the same word."""
+        word = error.reason if isinstance(error, UnauthenticatedError) else error.code
+        if not isinstance(error, RateLimitedError):
+            metrics.UNAUTHENTICATED.labels(word).inc()
+        self.note("refused", who, address, reason=word)
+
     def turned_away(self, connection: HTTPConnection, error: ServiceError) -> None:
         """Somebody was refused by what the entrance has not looked at, such as a ticket."""
         if isinstance(error, UnauthenticatedError):
             self._count_refused(connection)
-            metrics.UNAUTHENTICATED.labels(error.reason).inc()
-        self.note("refused", None, address_of(connection), reason=reason_of(error))
+        self.refused(error, address_of(connection))
 
     async def _found(self, connection: HTTPConnection) -> Principal | None:
         if self._authenticator is not None:
@@ -344,7 +350,7 @@ class Doorkeeper:
             return
         self.forget(guest)
         error = UnauthenticatedError(f"no token came within {self._patience:g} s of connecting")
-        self.note("refused", None, None, reason=error.reason)
+        self.refused(error, None)
         self._tell(guest, CLOSE_UNAUTHENTICATED, "unauthenticated", error)
 
     async def _asked_again(self, guest: Guest) -> None:
@@ -375,11 +381,6 @@ def address_of(connection: HTTPConnection) -> str | None:
 
 def _by_own(connection: HTTPConnection) -> bool:
     return getattr(connection.state, "known_by_own", False)
-
-
-def reason_of(error: ServiceError) -> str:
-    """Why somebody was refused, as one word for the audit log."""
-    return error.reason if isinstance(error, UnauthenticatedError) else error.code
 
 
 def limited(over: Over) -> RateLimitedError:

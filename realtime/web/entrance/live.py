@@ -31,7 +31,7 @@ from realtime.hub.roster import Owner
 from realtime.ports import Tickets, Writer
 from realtime.settings import Settings, is_loopback
 from realtime.web.entrance import paths
-from realtime.web.entrance.doorkeeper import Doorkeeper, Starting, address_of, reason_of
+from realtime.web.entrance.doorkeeper import Doorkeeper, Starting, address_of
 from realtime.web.entrance.problems import ProblemRoute, no_path, problem
 from realtime.web.entrance.streaming import asks_for_stream
 
@@ -164,7 +164,7 @@ class Entrance:
             if principal is not None and not told:
                 _hold(connection, live, principal)
         except ServiceError as error:
-            live.doorkeeper.note("refused", None, address_of(connection), reason=reason_of(error))
+            live.doorkeeper.refused(error, address_of(connection))
             if told:
                 return error
             raise

@@ -26,7 +26,7 @@ from realtime.errors import InvalidRequestError, MalformedFrameError, ServiceErr
 from realtime.hub.roster import Subscription
 from realtime.ports import Sink
 from realtime.web.entrance.asgi_sink import AsgiSink
-from realtime.web.entrance.doorkeeper import address_of, limited, reason_of
+from realtime.web.entrance.doorkeeper import address_of, limited
 from realtime.web.entrance.live import Asking, Live, Perhaps
 from realtime.web.socket.fence import Fence
 from realtime.web.socket.handshake import keeps_task, protocol_of
@@ -309,7 +309,7 @@ class Connection:
             outcome = await self._live.doorkeeper.whose(token)
         except ServiceError as error:
             outcome = error
-            self._note("refused", reason=reason_of(error))
+            self._live.doorkeeper.refused(error, self._address, self._session.principal)
         now, time = self._live.doorkeeper.now(), self._live.hub.time
         try:
             for effect in self._session.authenticated(outcome, now=now, time=time):
