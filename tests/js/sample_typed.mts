@@ -26,6 +26,7 @@ const filters: Array<Filter<Order>> = [
   { "address.city": "Bonn" }, { address: { city: "Bonn", zip: "53111" } }, { at: { $gt: new Date() } }, { _id: { $gt: key } }, { _id: { $oid: "6720a1b2c3d4e5f60718293a" } },
   { $or: [{ status: "open" }, { $and: [{ total: 1 }, { "meta.anything.at.all": 5 }] }] }, { meta: { $exists: true } }, { total: { $type: "double" } }, { tags: { $in: ["a", /b/] } },
   { total: { $ne: new Decimal128("1.5") } }, { $comment: "why" }, { status: { $ne: null } },
+  { $expr: { $gt: ["$total", { $size: "$items" }] } }, { $or: [{ total: 1 }, { $expr: "$meta.paid" }] }, { $expr: true },
 ];
 // @ts-expect-error no such field
 filters.push({ state: "open" });
@@ -59,6 +60,8 @@ filters.push({ $where: "true" });
 filters.push({ _id: "6720a1b2c3d4e5f60718293a" });
 // @ts-expect-error not a type of BSON
 filters.push({ total: { $type: "float" } });
+// @ts-expect-error an expression stands at the top, and not below a field
+filters.push({ total: { $expr: { $gt: ["$total", 5] } } });
 
 // ------------------------------------------------------------------------------------------------------------ updates
 const updates: Array<Update<Order>> = [
@@ -102,6 +105,11 @@ const open = client.query<Order>("orders", { filter: { status: "open" }, sort: {
 client.query<Order>("orders", { sort: new Map([["total", -1]]) });
 client.query<Order>("orders", { sort: [["items.qty", 1], ["_id", -1]], projection: { "address.city": 1 } });
 client.events<Order>("orders", { filter: { status: "open" } });
+client.query<Order>("orders", { projection: { note: { $toUpper: "$note" }, total: "$meta.total", tags: ["$note"], at: new Date(0) } });
+// What only the projection makes is in the type of the rows.
+const computed = client.query<Order & { over: number }>("orders", { filter: { $expr: { $gt: ["$total", 5] } }, projection: { total: 1, over: { $subtract: ["$total", 5] } } });
+const over: number | undefined = computed.documents[0]?.document.over;
+await client.find("orders", { filter: { $expr: { $gt: ["$total", "$limit"] } }, projection: { total: 1, over: { $subtract: ["$total", "$limit"] } } });
 const first: ObjectId | undefined = open.documents[0]?.key;
 await client.update<Order>("orders", key, { $set: { status: "paid" } }, { where: { status: "open" }, optimistic: true });
 await client.replace<Order>("orders", key, { status: "paid", total: 1, at: new Date(), tags: [], items: [], meta: null });
@@ -126,6 +134,8 @@ client.query<Order>("orders", { sort: [["state", 1]] });
 client.query<Order>("orders", { sort: { total: 2 } });
 // @ts-expect-error shown, or not
 client.query<Order>("orders", { projection: { state: 1 } });
+// @ts-expect-error computed under a name that the type does not have
+client.query<Order>("orders", { projection: { over: { $subtract: ["$total", 5] } } });
 // @ts-expect-error a key is an ObjectId
 client.update<Order>("orders", "key", { $set: { status: "paid" } });
 // @ts-expect-error an update has operators
@@ -178,4 +188,4 @@ useEvents(client, "orders", { most: 5 });
 useEvents<Order>(client, "orders", { onEvent: ({ document }) => document?.state });
 // @ts-expect-error no such state
 const away: boolean = useStatus(client).state === "away";
-console.log(first, one, many, count, text, sure, rows, events, state, feed, total, wrong, away);
+console.log(first, over, one, many, count, text, sure, rows, events, state, feed, total, wrong, away);

@@ -67,7 +67,11 @@ export type Filter<T = Document> = { readonly [P in Path<WithId<T>>]?: Condition
   readonly $or?: ReadonlyArray<Filter<T>>;
   readonly $nor?: ReadonlyArray<Filter<T>>;
   readonly $comment?: string;
+  readonly $expr?: Expression | number | boolean | null;
 };
+
+/** An expression of docs/expressions.md: `"$path"` or `"$$name"`, an operator with its arguments, an object or a list of them, a value. */
+export type Expression = string | Date | RegExp | Uint8Array | Value | ReadonlyArray<unknown> | ReadonlyMap<string, unknown> | { readonly [name: string]: unknown };
 
 /** What a field has to be: a value (for an array also one of its elements), null for a missing one too, or operators. */
 export type Condition<V> = IsAny<V> extends true ? any : Operand<V> | Operators<V>;
@@ -159,5 +163,5 @@ export type Sort<T = Document> =
   | { readonly [P in Path<WithId<T>>]?: 1 | -1 }
   | ReadonlyMap<string, number>;
 
-/** Paths that are shown, or paths that are not. */
-export type Projection<T = Document> = { readonly [P in Path<WithId<T>>]?: 0 | 1 | boolean };
+/** Paths that are shown, or paths that are not, or what is computed. A name that only the projection makes belongs into the type. */
+export type Projection<T = Document> = { readonly [P in Path<WithId<T>>]?: 0 | 1 | boolean | Expression };

@@ -3,7 +3,7 @@
 import type { Document, Exactly, Filter, Insertion, Given, KeyOf, Projection, Replacement, Sort, Update } from "./documents.js";
 
 export type {
-  At, BsonType, Condition, Document, Filter, Given, Insertion, KeyOf, Operators, Path, Projection, Replacement, Sort, Update, WithId,
+  At, BsonType, Condition, Document, Expression, Filter, Given, Insertion, KeyOf, Operators, Path, Projection, Replacement, Sort, Update, WithId,
 } from "./documents.js";
 
 export declare function connect(url?: string | URL, options?: ConnectOptions): Client;
