@@ -50,6 +50,10 @@ UNSURE = """## What is not certain
   some of them. With a `format`, zones for `%z` that are neither an offset nor `Z`, `UTC` or `GMT`.
 * dates before 1970 and after 2037 in a time zone that is named by a place.
 
+What MongoDB evaluates itself is its own answer, and not refused so: filters of what is read (snapshots, and over HTTP
+pages, NDJSON and `count`), and over HTTP projections, except where a page is sorted by what its projection hides or
+computes. Everything else is decided here: the changes after a snapshot, events, and the projections of both.
+
 A `timezone` is a constant. Its offsets are asked of the server when the first query with it is asked: each mongod
 brings its own table, and a name that is not in it is `invalid_filter` at every entrance. Patterns of `$regexMatch`,
 `$regexFind` and `$regexFindAll` are constants and hold what [operators.md](operators.md) says; the latter two repeat

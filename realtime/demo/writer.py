@@ -313,7 +313,7 @@ async def run(target: Target) -> None:
 def check_requirements() -> None:
     """Raises `ConfigurationError` with the line that mends it when psutil is missing."""
     if psutil is None:
-        raise ConfigurationError("the demo needs psutil: pip install 'mongo-realtime[demo]'")
+        raise ConfigurationError("the demo needs psutil: pip install '/path/to/clone[demo]'")
 
 
 @asynccontextmanager

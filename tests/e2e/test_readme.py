@@ -58,6 +58,7 @@ def block(mark: str) -> Block:
 def test_every_block_is_run_by_a_test_here() -> None:
     marks = [
         "make demo",
+        "activate",
         "pip install",
         "import { connect }",
         "curl -X",
@@ -124,7 +125,7 @@ def test_make_test_is_what_runs_these_tests() -> None:
 @pytest.mark.long("pip makes a wheel, into an environment of its own")
 def test_what_is_installed_puts_realtime_on_the_path(tmp_path: Path) -> None:
     """Both lines as they stand, the second into an environment of its own, where everything else is there already."""
-    activate, install = block("pip install").text.splitlines()
+    (activate,), (install,) = (block(mark).text.splitlines() for mark in ("activate", "pip install"))
     mine = tmp_path / "mine"
     subprocess.run([sys.executable, "-m", "venv", str(mine)], check=True)
     (site,) = mine.glob("lib/python*/site-packages")

