@@ -118,6 +118,27 @@ TOKENS: list[tuple[str, str, str, str, str]] = [
         f"{PAGE}::test_one_signs_in_sees_who_one_is_and_signs_out",
     ),
     (
+        "page: sign-in: words for programmers",
+        "realtime/web/static/status.js",
+        'const told = nobody ? "" : name === "closed"',
+        'const told = name === "closed"',
+        f"{PAGE}::test_one_signs_in_sees_who_one_is_and_signs_out",
+    ),
+    (
+        "page: sign-in: words for programmers are read aloud",
+        "realtime/web/static/status.js",
+        'const text = nobody ? "Signed out" : name === "live"',
+        'const text = name === "live"',
+        f"{PAGE}::test_one_signs_in_sees_who_one_is_and_signs_out",
+    ),
+    (
+        "page: sign-in: the demo lets its roles be taken for a promise",
+        "realtime/commands/service.py",
+        "click.echo(demo_users.ROLES_DO_NOTHING)",
+        "pass",
+        f"{PAGE}::test_the_demo_prints_a_link_for_each_of_two_users",
+    ),
+    (
         "page: sign-in: it is not said why",
         IDENTITY,
         'say(find("signin-why"), why(error, shown));',

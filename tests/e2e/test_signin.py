@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, Page, expect
 
+from realtime.commands import demo_users
 from tests.access.issuer import SECRET, signer
 from tests.e2e.browser import browser, opened
 from tests.e2e.test_dashboard import AXE
@@ -60,6 +61,11 @@ async def asked_who(page: Page, told: str) -> None:
     await expect(page.get_by_test_id("signin")).to_be_visible(**OFTEN)
     await expect(page.get_by_test_id("signin-why")).to_contain_text(told, **OFTEN)
     await expect(page.get_by_test_id("server-away")).to_be_hidden()
+    await expect(page.locator("#announcement")).to_have_text("Signed out")
+    # What the client tells programmers is nowhere, not even in what is hidden.
+    words = await page.evaluate("document.body.textContent")
+    assert len(words) > 500
+    assert "getToken" not in words
 
 
 PLACE = "#/collections?collection=orders"
@@ -208,8 +214,9 @@ async def test_the_demo_prints_a_link_for_each_of_two_users(
     async with process("demo", *options, home=tmp_path) as demo:
         async with asyncio.timeout(30):
             assert demo.process.stdout is not None
-            while len(found := re.findall(r"sign in as (\w+) \((\w+)\): (\S+)", "".join(demo.output))) < 2:
+            while demo_users.ROLES_DO_NOTHING not in "".join(demo.output):
                 demo.output.append((await demo.process.stdout.readline()).decode())
+        found = re.findall(r"sign in as (\w+) \((\w+)\): (\S+)", "".join(demo.output))
         assert [(sub, role) for sub, role, _ in found] == [("ann", "admin"), ("bob", "viewer")]
         for sub, role, link in found:
             context = await browser.new_context()

@@ -177,5 +177,26 @@ BROWSER: list[tuple[str, str, str, str, str]] = [
         "export type Filter<T = Document> = { readonly [name: string]: any } | {",
         TYPES,
     ),
+    (
+        "types: no expression in a filter",
+        f"{CLIENT}/documents.d.ts",
+        "readonly $expr?: Expression | number | boolean | null;",
+        "",
+        TYPES,
+    ),
+    (
+        "types: a projection that cannot compute",
+        f"{CLIENT}/documents.d.ts",
+        "0 | 1 | boolean | Expression };",
+        "0 | 1 | boolean };",
+        TYPES,
+    ),
+    (
+        "types: the package may go to the registry",
+        f"{CLIENT}/package.json",
+        '"private": true,',
+        "",
+        "tests/js/test_package.py::test_the_package_says_of_itself_what_the_project_does",
+    ),
     ("types: a code too many", f"{CLIENT}/realtime.d.ts", '| "rate_limited"', '| "rate_limited" | "gone"', CODES),
 ]

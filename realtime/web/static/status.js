@@ -88,7 +88,7 @@ export class StatusLine {
     const retrying = name === "reconnecting" || (name === "connecting" && reason !== "");
     find("notice-link").hidden = nobody || !(retrying || name === "closed");
     const next = name === "reconnecting" ? ` Trying again in ${this.#wait()} s.` : " Trying now.";
-    const told = name === "closed"
+    const told = nobody ? "" : name === "closed"
       ? `The service closed the connection: ${reason}. It will not be tried again by itself.${since}`
       : `The service is away: ${reason}.${since}${next}`;
     say(find("notice-link").firstElementChild, told);
@@ -151,8 +151,9 @@ export class StatusLine {
 
   // Only what changes rarely: a countdown read aloud every second would be noise.
   #announce() {
-    const { state: name, reason } = this.#link;
-    const text = name === "live" ? `Connection ${name}, feed ${this.#link.feed}` : `Connection ${name}. ${reason}`;
+    const { state: name, reason, error } = this.#link;
+    const nobody = name === "closed" && refusesWho(error); // the form says why, in words for people
+    const text = nobody ? "Signed out" : name === "live" ? `Connection ${name}, feed ${this.#link.feed}` : `Connection ${name}. ${reason}`;
     if (text === this.#announced) return;
     this.#announced = text;
     say(find("announcement"), text);
