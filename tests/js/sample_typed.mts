@@ -27,6 +27,7 @@ const filters: Array<Filter<Order>> = [
   { $or: [{ status: "open" }, { $and: [{ total: 1 }, { "meta.anything.at.all": 5 }] }] }, { meta: { $exists: true } }, { total: { $type: "double" } }, { tags: { $in: ["a", /b/] } },
   { total: { $ne: new Decimal128("1.5") } }, { $comment: "why" }, { status: { $ne: null } },
   { $expr: { $gt: ["$total", { $size: "$items" }] } }, { $or: [{ total: 1 }, { $expr: "$meta.paid" }] }, { $expr: true },
+  { $jsonSchema: { required: ["total"], properties: { total: { bsonType: "double", minimum: 5 } } } },
 ];
 // @ts-expect-error no such field
 filters.push({ state: "open" });
@@ -60,6 +61,8 @@ filters.push({ $where: "true" });
 filters.push({ _id: "6720a1b2c3d4e5f60718293a" });
 // @ts-expect-error not a type of BSON
 filters.push({ total: { $type: "float" } });
+// @ts-expect-error a schema is an object
+filters.push({ $jsonSchema: ["total"] });
 // @ts-expect-error an expression stands at the top, and not below a field
 filters.push({ total: { $expr: { $gt: ["$total", 5] } } });
 

@@ -68,6 +68,7 @@ export type Filter<T = Document> = { readonly [P in Path<WithId<T>>]?: Condition
   readonly $nor?: ReadonlyArray<Filter<T>>;
   readonly $comment?: string;
   readonly $expr?: Expression | number | boolean | null;
+  readonly $jsonSchema?: { readonly [keyword: string]: unknown };
 };
 
 /** An expression of docs/expressions.md: `"$path"` or `"$$name"`, an operator with its arguments, an object or a list of them, a value. */
