@@ -26,10 +26,10 @@ TEXTS = ["", "a", "abc", "AbC", "a b", " x ", "é", "ß日本", "1", "-12", "1.5
 INTS = [0, 1, 2, 3, 5, -1, -4, 7, 20, 100, 2**31 - 1, -(2**31)]
 LONGS = [Int64(0), Int64(3), Int64(-7), Int64(2**31), Int64(2**53 + 1), Int64(2**62), Int64(2**63 - 1), Int64(-(2**63))]
 DOUBLES = [0.0, -0.0, 1.0, 2.5, -3.5, 0.1, 1 / 3, 1e16, -1e300, 1e-320, 123456.789, float("nan"), float("inf"),
-           float("-inf"), 0.5, 1.5, 2.0**53, 1e21, 100.0]  # fmt: skip
+           float("-inf"), 0.5, 1.5, 2.0**53, 1e21, 100.0, 2147483647.9, -2147483648.9]  # fmt: skip
 DECIMALS = [Decimal128(text) for text in ("0", "1", "1.0", "2.50", "-3.5", "0.1", "NaN", "Infinity", "-Infinity", "-0",
                                           "1E+40", "9.999999999999999999999999999999999E+6144", "1E-6176", "100",
-                                          "123456789.123456789")]  # fmt: skip
+                                          "123456789.123456789", "sNaN", "0E+100", "0E+6111")]  # fmt: skip
 DATES = [date_of(number) for number in (0, 1, -1, 1582934400000, 1616893200000, 1616896800000, 1635642000000,
                                         1577836800123, -62135596800000, 253402300799999, 10**12, 1709210096789,
                                         -1234567890123, 951782400000)]  # fmt: skip
@@ -37,6 +37,10 @@ FAR_DATES = [DatetimeMS(2**50), DatetimeMS(-(2**50)), DatetimeMS(2**62)]
 ARRAYS: list[Any] = [[], [1], [1, 2, 3], [3, 1, 2, 1], [1.0, "a", None], [[1, 2], [3]], [True, False], ["a", "b", "a"],
                      [None], [{"a": 1}, {"a": 2, "b": 3}], [Decimal128("2"), 2], [0, 0.0, False]]  # fmt: skip
 OBJECTS: list[Any] = [{}, {"a": 1}, {"a": 1, "b": "x"}, {"b": {"c": 2}, "a": [1, 2]}, {"k": "a", "v": 1}]
+ROWS: list[Any] = [{"a": 5}, {"a": [3]}, {"a": [1, 9]}, {"a": []}, {"a": None}, {"a": "x", "b": {"c": [2]}}, {}, 7, [1],
+                   {"a": {"b": 2}}, {"a": [{"b": 3}, {"b": 1}]}, {"a": {"b": [1]}}, {"a.b": 2, "a": {"b": 4}},
+                   {"a": {"0": 4}, "b": [1]}, {"a": [[2]], "b": {"c": 1}}, {"a": 5, "b": [0]}]  # fmt: skip
+"""Elements that arrays are sorted by paths into, arrays at the end of them and on the way."""
 FIELDS = {
     "int": "i", "long": "l", "double": "f", "decimal": "m", "text": "s", "array": "a", "object": "o", "date": "d",
     "bool": "t", "number": "n", "numbers": "ns", "texts": "ss", "pairs": "p", "objects": "os", "stamp": "ts",
@@ -81,6 +85,8 @@ class Expressions:
             return [chance.choice(TEXTS) for _ in range(chance.randrange(4))]
         if kind == "objects":
             return [{"a": chance.choice(INTS), "b": self.value("small")} for _ in range(chance.randrange(4))]
+        if kind == "rows":
+            return [chance.choice(ROWS) for _ in range(chance.randrange(2, 6))]
         if kind == "pairs":
             return [[chance.choice("abc"), self.value("small")] for _ in range(chance.randrange(4))]
         return chance.choice(VALUES[kind])
@@ -135,7 +141,7 @@ VALUES: dict[str, list[Any]] = {
     "object": OBJECTS,
     "date": [*DATES, *DATES, *FAR_DATES],
     "bool": [True, False],
-    "stamp": [Timestamp(1, 2), Timestamp(1600000000, 5)],
+    "stamp": [Timestamp(1, 2), Timestamp(1600000000, 255)],
     "oid": [ObjectId("5" * 24), ObjectId("5f" * 12)],
     "letter": ["a", "b", "x", ""],
 }
@@ -212,12 +218,12 @@ _TYPES = _choice(
     *("int", "long", "double", "decimal", "string", "bool", "date", "objectId", "int", "string", "array", 16, 2),
     *("$s", None, 18.0, "nothing", 99, 1.5, "null"),
 )
-_SORTS = _choice(1, -1, {"a": 1}, {"a": -1, "b": 1}, {"b.c": 1}, 1.0, 2, {"a": 0}, {})
+_SORTS = _choice(1, -1, {"a": 1}, {"a": -1, "b": 1}, {"b.c": 1}, {"a.b": -1}, {"a.0": 1}, 1.0, 2, {"a": 0}, {})
 _PATTERNS = _choice("a", "^a", "b$", "[a-c]+", "", "(a)|(b)", "(.)(.)?", "a*", "(?:(a)|b)+?", "(é|\\d)$", "b??(,|$)")
 _OPTIONS = _choice("i", "s", "m", None)
 _CHARS = _choice("a", " ", "xé", "", "$s", None)
 
-PLACES = ("Europe/Berlin", "America/New_York", "Asia/Kathmandu", "Australia/Lord_Howe")
+PLACES = ("Europe/Berlin", "America/New_York", "Asia/Kathmandu", "Australia/Lord_Howe", "America/Caracas")
 ZONES = _choice(*PLACES, "UTC", "+05:30", "-0330", "+05", None)
 UNITS_ = _choice(
     "year", "quarter", "month", "week", "day", "hour", "minute", "second", "millisecond", "day", "month", "year", "$s"
@@ -242,6 +248,17 @@ def _dated(first: str = "date", **kinds: Any) -> Callable[[Expressions, int], An
         return made
 
     return make
+
+
+def _hours_apart(one: Expressions, _: int) -> Any:
+    """In zones whose clocks were turned by half an hour too."""
+    first, second = (date_of(one.chance.randrange(0, 2_145_916_800) * 1000) for _ in range(2))
+    return {
+        "startDate": {"$ifNull": ["$missing", first]},
+        "endDate": one.chance.choice([second, "$d"]),
+        "unit": "hour",
+        "timezone": one.chance.choice(["Australia/Lord_Howe", "America/Caracas"]),
+    }
 
 
 _FORMATS = ("%Y-%m-%d", "%d.%m.%Y %H:%M", "%Y%m%dT%H%M%S.%L%z", "%G-W%V-%u", "%G-%V %H", "%Y-%m-%d%Z", "%H:%M", "%q",
@@ -324,7 +341,9 @@ OPERANDS: dict[str, Callable[[Expressions, int], Any]] = {
     "$reduce": _named(input="numbers", initialValue="any", **{"in": lambda one, _: one.chance.choice(_FOLD)}),
     "$zip": _zip,
     "$range": _range,
-    "$sortArray": _named(input=_either(_args("array"), _args("objects"), _args("numbers")), sortBy=_SORTS),
+    "$sortArray": _named(
+        input=_either(_args("array"), _args("objects"), _args("numbers"), _args("rows")), sortBy=_SORTS
+    ),
     # sets
     **dict.fromkeys(("$setUnion", "$setIntersection"), _more("array", 0)),
     "$setEquals": _more("array", 2),
@@ -408,7 +427,11 @@ OPERANDS: dict[str, Callable[[Expressions, int], Any]] = {
         ("$dateAdd", "$dateSubtract"),
         _dated("startDate", unit=UNITS_, amount=_either(_args_small, lambda one, _: "$l")),
     ),
-    "$dateDiff": _dated("startDate", endDate="date", unit=UNITS_, startOfWeek=DAYS_),
+    "$dateDiff": _either(
+        _dated("startDate", endDate="date", unit=UNITS_, startOfWeek=DAYS_),
+        _dated("startDate", endDate="date", unit=UNITS_, startOfWeek=DAYS_),
+        _hours_apart,
+    ),
     "$dateTrunc": _dated("date", unit=UNITS_, binSize="small", startOfWeek=DAYS_),
     # trigonometry
     **dict.fromkeys(

@@ -41,7 +41,10 @@ NUMBERS: list[Any] = [
 ]
 WHOLE: list[Any] = [0, 1, 7, -3, 2**31 - 1, Int64(5), Int64(2**62), Int64(2**62 + 1), Int64(-(2**63))]
 """Not beside doubles: MongoDB loses 0.1 in 2 ** 63 + 0.1 - 2 ** 63, and the exact sum does not."""
-ODD: list[Any] = [float("nan"), float("inf"), float("-inf"), Decimal128("NaN"), Decimal128("Infinity"), True, "1", None]
+ODD: list[Any] = [
+    *(float("nan"), float("inf"), float("-inf"), True, "1", None),
+    *(Decimal128("NaN"), Decimal128("sNaN"), Decimal128("Infinity")),
+]
 
 Documents = list[dict[str, Any]]
 Rows = dict[Any, dict[str, Any]]

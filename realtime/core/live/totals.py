@@ -119,7 +119,8 @@ class Total:
 
 
 def _name_of(value: float | Decimal) -> str:
-    if value != value:  # noqa: PLR0124 - the definition of NaN
+    # Of decimals by its name: Python does not compare a NaN that signals, which drivers can store.
+    if value.is_nan() if isinstance(value, Decimal) else value != value:  # noqa: PLR0124 - the definition of NaN
         return "NaN"
     return "Infinity" if value > 0 else "-Infinity"
 

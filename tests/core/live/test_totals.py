@@ -49,6 +49,8 @@ SUMS: list[tuple[list[Any], Any]] = [
     ([D("1E+3"), 0], D("1000")),
     ([D("Infinity"), 1.0], D("Infinity")),
     ([D("-Infinity")], D("-Infinity")),
+    ([D("sNaN"), 1], D("NaN")),
+    ([D("sNaN"), D("Infinity"), NAN], D("NaN")),
     ([D("1"), INF, -INF], D("NaN")),
     ([D("9.99E+6144"), D("9.99E+6144")], D("Infinity")),
     ([D("1"), 1e308, 1e308], D("Infinity")),
@@ -73,6 +75,7 @@ AVERAGES: list[tuple[list[Any], Any]] = [
     ([D("1"), D("2"), 1], D("1.333333333333333333333333333333333")),
     ([INF, 1], INF),
     ([D("NaN"), 1], D("NaN")),
+    ([D("sNaN"), 1], D("NaN")),
 ]
 
 
@@ -98,6 +101,7 @@ def test_what_is_taken_out_leaves_nothing_behind() -> None:
         INF,
         NAN,
         D("NaN"),
+        D("sNaN"),
     ]
     for _ in range(200):
         kept = [chance.choice([0.1, 0.25, 7, Int64(9), D("2.5")]) for _ in range(chance.randrange(5))]

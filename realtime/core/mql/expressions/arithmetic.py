@@ -108,7 +108,7 @@ def _add_at_once(values: Iterator[Any]) -> Any:
 
 def decimal_to_long(value: Decimal) -> int | None:
     """Rounded half to even; None beyond 64 bits."""
-    if not value.is_finite() or value.adjusted() > 40:
+    if not value.is_finite() or (value.adjusted() > 40 and not value.is_zero()):
         return None
     exact = int(value.to_integral_value(decimal.ROUND_HALF_EVEN))
     return exact if fits_long(exact) else None

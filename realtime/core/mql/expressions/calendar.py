@@ -109,4 +109,4 @@ def stamp_text(seconds: int, increment: int) -> str:
     """A timestamp as MongoDB's older functions write it: `Jan  1 00:00:01:2`."""
     parts = parts_of(seconds * 1000)
     clock = f"{parts.hour:02}:{parts.minute:02}:{parts.second:02}"
-    return f"{_MONTHS[parts.month - 1]} {parts.day:2} {clock}:{increment:x}"
+    return f"{_MONTHS[parts.month - 1]} {parts.day:2} {clock}:{increment}"

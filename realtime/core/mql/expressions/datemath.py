@@ -157,9 +157,10 @@ def _apart(start: int, end: int, unit: str, first_day: int, zone: Zone) -> int:
         return end // SHORT[unit] - start // SHORT[unit]
     one, other = zone.local(start), zone.local(end)
     if unit == "hour":
-        # Hours that pass, counted at the beginnings of the clock's.
-        shift = zone.offset(start) * 1000
-        return (end + shift) // SHORT[unit] - (start + shift) // SHORT[unit]
+        # Beginnings on the clock, and by how many whole hours it was turned; what is less is cut towards zero.
+        turned = (one - start) - (other - end)
+        hours = abs(turned) // SHORT[unit]
+        return other // SHORT[unit] - one // SHORT[unit] + (hours if turned > 0 else -hours)
     days = one // DAY, other // DAY
     if unit == "day":
         return days[1] - days[0]

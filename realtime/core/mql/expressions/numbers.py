@@ -81,12 +81,17 @@ def double_of(number: Decimal) -> float:
 
 
 def as_decimal(value: Any) -> Decimal:
-    """Any number as a decimal; a double by its first 15 digits, as MongoDB takes one."""
+    """Any number as a decimal; a double by its first 15 digits, as MongoDB takes one. No NaN of it signals."""
     if type(value) is Decimal128:
-        return value.to_decimal()
+        return quiet(value.to_decimal())
     if type(value) is float:
         return fifteen_digits(value)
     return Decimal(int(value))
+
+
+def quiet(number: Decimal) -> Decimal:
+    """A NaN that Python compares; drivers store ones that signal, and `==` with those raises."""
+    return Decimal("NaN") if number.is_snan() else number
 
 
 def fifteen_digits(value: float) -> Decimal:

@@ -85,7 +85,9 @@ def _whole(value: Any, to: str, most: int) -> int:
         exact = value if kind == DOUBLE else value.to_decimal()
         if not (math.isfinite(value) if kind == DOUBLE else exact.is_finite()):
             fail("$convert", f"makes no {to} of NaN or an infinity")
-        if kind == DECIMAL and exact.adjusted() > 30:
+        # Of a double the range is looked at before its fraction is cut. A zero has whatever exponent.
+        beyond = not -most <= value <= most - 1 if kind == DOUBLE else exact.adjusted() > 30 and not exact.is_zero()
+        if beyond:
             fail("$convert", f"makes no {to} of what is beyond its range")
         number = int(exact)
     elif kind != NONE:
@@ -119,6 +121,8 @@ def to_double(value: Any) -> float:
         return float(value)
     if kind == DECIMAL:
         exact = value.to_decimal()
+        if exact.is_snan():
+            fail("$convert", "makes no double of a signaling NaN")
         number = double_of(exact)
         if exact.is_finite() and (math.isinf(number) or (number == 0 and not exact.is_zero())):
             fail("$convert", "makes no double of what is beyond its range")

@@ -20,6 +20,8 @@ from realtime.core.mql.expressions.calendar import (
     sunday_week,
     weekday,
 )
+from realtime.core.mql.expressions.evaluation import compile_expression
+from realtime.core.mql.expressions.moments import date_of
 from realtime.core.mql.expressions.outcomes import UnsupportedError
 from realtime.core.mql.expressions.parsing import Written, iso_date
 from realtime.core.mql.expressions.timezones import (
@@ -56,7 +58,7 @@ def test_months_go_on_beyond_their_year_and_far_years_are_no_text() -> None:
     assert length_of(2023, 4) == 30
     assert iso_text(253_402_300_800_000) is None
     assert parts_of(-1).millisecond == 999
-    assert stamp_text(1, 26) == "Jan  1 00:00:01:1a"
+    assert stamp_text(1, 26) == "Jan  1 00:00:01:26"
 
 
 def test_fixed_zones_and_names() -> None:
@@ -85,6 +87,25 @@ def test_a_zone_around_its_changes() -> None:
     for time in (-1, LAST):
         with pytest.raises(UnknownTimeError):
             berlin.offset(time)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "offsets", "hours"),
+    [
+        (1_136_074_800, 1_151_712_000, (39_600, 37_800), 4343),
+        (1_277_942_400, 1_136_073_600, (37_800, 39_600), -39_407),
+        (1_136_074_800, 1_262_304_000, (-14_400, -16_200), 35_063),
+        (1_277_942_400, 1_593_561_600, (-16_200, -14_400), 87_673),
+        (1_616_893_199, 1_616_893_200, (3600, 7200), 1),
+    ],
+)
+def test_hours_apart_where_the_clock_was_turned(start: int, end: int, offsets: tuple[int, int], hours: int) -> None:
+    """Lord Howe, Caracas and Berlin, in seconds: as mongod 6.0.5 and 6.0.27 count them, half an hour cut away."""
+    change = 1000 * (start + end) // 2 if abs(end - start) > 1 else 1000 * end
+    zone = zone_of([(0, offsets[start > end]), (change, offsets[start < end])])
+    source = {"$dateDiff": {"startDate": "$a", "endDate": "$b", "unit": "hour", "timezone": "Some/Place"}}
+    expression = compile_expression(source, tables={"Some/Place": zone})
+    assert expression.value({"a": date_of(1000 * start), "b": date_of(1000 * end)}) == hours
 
 
 def found(wanted: Zone) -> tuple[Zone, int]:

@@ -9,6 +9,7 @@ import datetime as dt
 from typing import Any
 
 from bson.datetime_ms import DatetimeMS
+from bson.decimal128 import Decimal128
 from bson.int64 import Int64
 
 Case = tuple[Any, dict[str, Any], Any]
@@ -19,6 +20,8 @@ DATE = dt.datetime(2021, 3, 28, 1, 30, 0, 123_000, tzinfo=dt.UTC)
 HALF = dt.datetime(2020, 1, 1, 0, 0, 0, 500_000, tzinfo=dt.UTC)
 FAR = DatetimeMS(253_402_300_800_000)
 NAN, INF = float("nan"), float("inf")
+SIGNALING = Decimal128("sNaN")
+"""Drivers can store it, clients cannot say it, and Python does not compare it."""
 
 
 def date(millis: int) -> dt.datetime:

@@ -6,7 +6,7 @@ from bson.datetime_ms import DatetimeMS
 from bson.decimal128 import Decimal128
 from bson.int64 import Int64
 
-from tests.core.mql.expressions.corners import DATE, HALF, INF, LEAST, MOST, NAN, Case, Failure, date, of
+from tests.core.mql.expressions.corners import DATE, HALF, INF, LEAST, MOST, NAN, SIGNALING, Case, Failure, date, of
 
 CASES: list[Case] = [
     # arithmetic: the narrowest type that holds it, doubles beyond a long
@@ -17,6 +17,12 @@ CASES: list[Case] = [
     (of("$add", "a", "b"), {"a": 0.1, "b": Decimal128("0.1")}, Decimal128("0.200000000000000")),
     (of("$add", "a", "b"), {"a": HALF, "b": 2.5}, date(1577836800503)),
     (of("$add", "a", "b"), {"a": 2, "b": HALF}, date(1577836800502)),
+    (of("$add", "a", "b"), {"a": HALF, "b": Decimal128("0E+100")}, HALF),
+    *(
+        (of(name, "a", "b"), {"a": SIGNALING, "b": 2}, Decimal128("NaN"))
+        for name in ("$add", "$mod", "$divide", "$avg")
+    ),
+    (of("$max", "a", "b"), {"a": SIGNALING, "b": NAN}, SIGNALING),
     (of("$add", "a", "b"), {"a": None, "b": 2}, None),
     (of("$subtract", "a", "b"), {"a": LEAST, "b": 1}, -(2.0**63)),
     (of("$subtract", "a", "b"), {"a": -(2**31), "b": 1}, Int64(-2147483649)),

@@ -9,7 +9,7 @@ from bson.objectid import ObjectId
 from bson.timestamp import Timestamp
 
 from realtime.core.bson.values import MISSING
-from tests.core.mql.expressions.corners import DATE, FAR, HALF, INF, LEAST, NAN, Case, Failure, date, of
+from tests.core.mql.expressions.corners import DATE, FAR, HALF, INF, LEAST, NAN, SIGNALING, Case, Failure, date, of
 
 CASES: list[Case] = [
     # types
@@ -18,6 +18,13 @@ CASES: list[Case] = [
     ({"$isNumber": "$a"}, {"a": True}, False),
     ({"$toInt": "$a"}, {"a": -1.9}, -1),
     ({"$toInt": "$a"}, {"a": Decimal128("2.5")}, 2),
+    ({"$toInt": "$a"}, {"a": Decimal128("2147483647.9")}, 2**31 - 1),
+    ({"$toInt": "$a"}, {"a": -2147483648.0}, -(2**31)),
+    ({"$toInt": "$a"}, {"a": Decimal128("0E+6111")}, 0),
+    ({"$toLong": "$a"}, {"a": Decimal128("-0E+100")}, Int64(0)),
+    ({"$toDate": "$a"}, {"a": Decimal128("0E+100")}, date(0)),
+    ({"$toDecimal": "$a"}, {"a": SIGNALING}, SIGNALING),
+    ({"$toBool": "$a"}, {"a": SIGNALING}, True),
     ({"$toInt": "$a"}, {"a": "+5"}, 5),
     ({"$toInt": "$a"}, {"a": True}, 1),
     ({"$toInt": "$a"}, {"a": Int64(7)}, 7),
@@ -73,6 +80,11 @@ CASES: list[Case] = [
 
 FAILING: list[Failure] = [
     ({"$toInt": "$a"}, {"a": 3e9}),
+    ({"$toInt": "$a"}, {"a": 2147483647.9}),
+    ({"$toInt": "$a"}, {"a": -2147483648.9}),
+    ({"$toLong": "$a"}, {"a": 2.0**63}),
+    ({"$toDouble": "$a"}, {"a": SIGNALING}),
+    ({"$toInt": "$a"}, {"a": SIGNALING}),
     ({"$toInt": "$a"}, {"a": NAN}),
     ({"$toInt": "$a"}, {"a": Decimal128("NaN")}),
     ({"$toInt": "$a"}, {"a": Decimal128("1E+6000")}),
