@@ -151,7 +151,7 @@ async def test_the_client_trusts_an_authority_that_the_environment_names(
     chain, key = certificate(tmp_path)
     async with running(replica_set, tls_cert=chain, tls_key=key, **ASKS) as ports:
         address = f"https://localhost:{ports.public.rpartition(':')[2]}"
-        with pytest.raises(UnavailableError, match="certificate verify failed"):
+        with pytest.raises(UnavailableError, match="certificate"):
             async with subscribed(address, token=SIGNER.token(), connect_timeout=2):
                 pass
         monkeypatch.setenv("SSL_CERT_FILE", str(chain))
