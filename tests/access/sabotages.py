@@ -12,7 +12,23 @@ KEYRING_TEST, CHAIN_TEST, AUDIT_TEST = (f"tests/access/test_{name}.py" for name 
 FOLLOWED_TEST, OWN_TEST = "tests/access/test_revocations.py", "tests/hub/test_own.py"
 MATRIX = f"{JWTS_TEST}::test_each_token_is_let_in_or_refused_by_its_word"
 
+COMMANDS, COMMANDS_TEST = "realtime/commands/access.py", "tests/commands/test_access.py"
+
 ACCESS: list[tuple[str, str, str, str, str]] = [
+    (
+        "access: a key that is not there is said to be revoked",
+        COMMANDS,
+        'if revocation.kind == "key":',
+        "if False:",
+        f"{COMMANDS_TEST}::test_a_key_that_is_not_there_is_not_said_to_be_revoked",
+    ),
+    (
+        "access: a database of nobody's is taken without a word",
+        COMMANDS,
+        "if not await known(database, Gate(_SECONDS)):",
+        "if False:",
+        f"{COMMANDS_TEST}::test_a_database_that_no_service_used_is_named_with_the_option_for_another",
+    ),
     (
         "access: an expired token is good",
         TOKENS,

@@ -65,6 +65,13 @@ CLIENTS: list[tuple[str, str, str, str, str]] = [
         f"{LINK_TEST}::test_a_slow_consumer_is_unsubscribed_and_goes_on_from_where_it_was",
     ),
     (
+        "client: a certificate that is not trusted is tried for ever",
+        LINK,
+        "if not self.ready.is_set() and isinstance(error, SSLCertVerificationError):",
+        "if False:",
+        f"{LINK_TEST}::test_a_certificate_that_is_not_trusted_is_raised_at_once_with_what_to_set",
+    ),
+    (
         "client: comes back after any close",
         LINK,
         "final = final_close(code, reason, self._told, token=self._bearer.used is not None)",

@@ -128,6 +128,13 @@ DOORS: list[tuple[str, str, str, str, str]] = [
         f"{OF_GATE}::test_an_address_whose_tokens_were_refused_too_often_is_asked_no_more",
     ),
     (
+        "doors: clients are sent to a page that is not there",
+        "realtime/web/entrance/problems.py",
+        'if getattr(app.state, "admin", None) is not None:',
+        "if False:",
+        "tests/web/test_server.py::test_with_a_port_for_operators_the_other_one_has_what_clients_need_and_no_more",
+    ),
+    (
         "doors: a head may take for ever",
         "realtime/web/socket/handshake.py",
         "self._head_due = self.loop.call_later(HEAD_SECONDS, self._head_is_late)",
