@@ -146,6 +146,13 @@ EXPRESSIONS: list[Row] = [
         CORNERS,
     ),
     (
+        "expression: $round of an int goes below the least one",
+        f"{HERE}/arithmetic.py",
+        "if kind == INT and exact < -INT32:",
+        "if False:",
+        CORNERS,
+    ),
+    (
         "expression: a timestamp's increment is hexadecimal",
         f"{HERE}/calendar.py",
         '{clock}:{increment}"',

@@ -41,7 +41,7 @@ from realtime.core.mql.expressions.numbers import (
 )
 from realtime.core.mql.expressions.outcomes import fail
 from realtime.core.mql.expressions.summing import DoubleDouble
-from realtime.core.mql.operators import INT64
+from realtime.core.mql.operators import INT32, INT64
 
 HEADING = "Arithmetic"
 
@@ -337,6 +337,9 @@ def _to_place(name: str, mode: str) -> None:
         exact = int(Decimal(int(value)).quantize(Decimal((0, (1,), -digits)), mode, _WIDE))
         if not fits_long(exact):
             fail(name, "gives a whole number that is too large")
+        if kind == INT and exact < -INT32:
+            # MongoDB's own: below the least int it comes around, and above the largest it becomes a long.
+            return exact + 2 * INT32
         return Int64(exact) if kind == LONG else int_or_long(exact)
 
 
