@@ -45,7 +45,7 @@ from realtime.operations.health import Health
 from realtime.settings import Settings, load, stray_variables
 from realtime.web import pages as page_routes
 from realtime.web.descriptions import descriptions
-from realtime.web.entrance import shared
+from realtime.web.entrance import shared, slashes
 from realtime.web.entrance.application import Application
 from realtime.web.entrance.doorkeeper import Doorkeeper
 from realtime.web.entrance.live import Entrance, Live
@@ -122,7 +122,7 @@ class Realtime:
 
     def _served(self, typed: APIRouter, *, pages: bool) -> APIRouter:
         """What clients need, and with `pages` what people and machines of the operator's do."""
-        router = APIRouter()
+        router = APIRouter(redirect_slashes=False)
         asks = [Depends(Entrance(self.live, asks=True)), Security(BEARER)]
         # First the sockets: routes are tried one after the other, and most who come together come there.
         for part in (socket.router, typed, listing.router, rest.router, sse.router, tickets.router):
@@ -132,7 +132,8 @@ class Realtime:
             router.include_router(part, dependencies=[Depends(Entrance(self.live))])
         open_to_all = Depends(Entrance(self.live, any_origin=True))
         router.include_router(page_routes.client_router, dependencies=[open_to_all])
-        router.include_router(shared.router, dependencies=[Depends(Entrance(self.live))])
+        for part in (shared.router, slashes.router):
+            router.include_router(part, dependencies=[Depends(Entrance(self.live))])
         return router
 
     def live(self) -> Live:
@@ -425,6 +426,8 @@ def _application(realtime: Realtime, router: APIRouter, *, described: bool) -> F
         lifespan=realtime.lifespan,
         # FastAPI's own pages load their scripts from elsewhere, and know nothing of hosts and origins.
         openapi_url=None,
+        # A redirect is the framework's own answer, to whatever host was named, before anybody has looked at it.
+        redirect_slashes=False,
     )
     app.include_router(router)
     if described:

@@ -120,14 +120,19 @@ def of_set(document: Any) -> tuple[VerifyingKey, ...]:
 
 
 def _of_jwk(fields: Any) -> VerifyingKey | None:
+    try:
+        return _read_jwk(fields)
+    except Exception:
+        # It is a stranger's, and may be anything: of one that is broken the others know nothing.
+        return None
+
+
+def _read_jwk(fields: Any) -> VerifyingKey | None:
     if not isinstance(fields, dict) or fields.get("use", "sig") != "sig" or _PRIVATE_FIELD in fields:
         return None
     if fields.get("kty") not in {"RSA", "EC", "OKP"}:
         return None
-    try:
-        material = jwt.PyJWK(fields).key
-    except (jwt.PyJWTError, ValueError, TypeError, KeyError, UnsupportedAlgorithm):
-        return None
+    material = jwt.PyJWK(fields).key
     algorithm, kid = algorithm_of(material), fields.get("kid")
     if algorithm is None or fields.get("alg", algorithm) != algorithm:
         return None

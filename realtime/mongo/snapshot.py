@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from bson.raw_bson import RawBSONDocument
 from pymongo.errors import OperationFailure
@@ -29,6 +29,8 @@ _VOID = frozenset({239, _UNAVAILABLE})
 _ANOTHER = 361
 """CollectionUUIDMismatch."""
 _CHUNK = 1000
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +129,7 @@ class MongoReader:
         for name in sorted(names.keys() - self._zones.keys()):
             # A crowd that comes with one zone is one question: an answer takes a second of the server's time.
             if name not in self._asking:
-                self._asking[name] = asyncio.ensure_future(self._ask_zone(name))
+                self._asking[name] = _shared(self._ask_zone(name))
             try:
                 await asyncio.shield(self._asking[name])
             except UnknownZoneError:
@@ -149,7 +151,7 @@ class MongoReader:
         """
         following = self._next_facts.get(collection)
         if following is None:
-            following = self._next_facts[collection] = asyncio.ensure_future(self._describe_next(collection))
+            following = self._next_facts[collection] = _shared(self._describe_next(collection))
         return await asyncio.shield(following)
 
     async def _describe_next(self, collection: str) -> CollectionFacts:
@@ -316,6 +318,13 @@ async def catalogue(database: Database, wanted: Document, milliseconds: int = 0)
             cursor = (await database.command(more, session=session, codec_options=RAW))["cursor"]
             found += _decode(cursor["nextBatch"])
     return found
+
+
+def _shared(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """Work that several may wait for, and nobody to its end: what it raises then concerns nobody, and is no line."""
+    task = asyncio.ensure_future(work)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return task
 
 
 def _only(uuid: Any) -> dict[str, Any]:

@@ -232,4 +232,11 @@ ACCESS: list[tuple[str, str, str, str, str]] = [
         "issued = found.issued",
         "tests/web/entrance/test_own.py::test_who_it_says_so_of_was_asked_about_now_unless_it_says_since_when",
     ),
+    (
+        "access: one broken key of a set voids the others",
+        VERIFYING,
+        "return _read_jwk(fields)\n    except Exception:",
+        "return _read_jwk(fields)\n    except ValueError:",
+        "tests/access/test_verifying.py::test_of_a_set_those_that_verify_are_taken_and_the_others_left",
+    ),
 ]

@@ -74,6 +74,8 @@ def test_a_file_that_holds_no_key_for_us_is_refused_with_the_mend(tmp_path: Path
 
 def test_of_a_set_those_that_verify_are_taken_and_the_others_left() -> None:
     signers = [signer(algorithm, kid=algorithm) for algorithm in ASYMMETRIC]
+    kinds: list[Any] = [["x"], {}, None, 1, "EC", "OKP"]
+    values: list[Any] = [["x"], {}, 1, ""]
     short = Signer("RS256", rsa.generate_private_key(65537, 1024), "short")
     other: list[Any] = [
         {"kty": "oct", "k": "c2VjcmV0", "kid": "symmetric"},
@@ -82,6 +84,8 @@ def test_of_a_set_those_that_verify_are_taken_and_the_others_left() -> None:
         {**signers[0].jwk, "d": "AQAB", "kid": "private"},
         {"kty": "RSA", "kid": "empty"},
         {"kty": "EC", "crv": "P-256", "x": "!", "y": "!", "kid": "broken"},
+        *({"kty": kind, "kid": "odd"} for kind in kinds),
+        *({**signers[0].jwk, name: value} for name in ("n", "e", "alg", "use", "kty") for value in values),
         short.jwk,
         "text",
         None,

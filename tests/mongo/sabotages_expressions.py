@@ -293,6 +293,13 @@ EXPRESSIONS: list[Row] = [
         FAILS,
     ),
     (
+        "expression: a refusal that nobody waits for is a line in the log",
+        "realtime/mongo/snapshot.py",
+        "task.add_done_callback(lambda done: done.cancelled() or done.exception())",
+        "task.add_done_callback(lambda done: done.cancelled())",
+        "tests/mongo/test_zones.py::test_who_goes_away_before_a_refusal_leaves_nothing_for_the_log",
+    ),
+    (
         "expression: a zone is never asked",
         "realtime/hub/loading.py",
         "        if names:",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
+from collections.abc import Coroutine
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import MongoClient
 
 from realtime.core.mql.expressions.timezones import LAST
-from realtime.errors import InvalidFilterError
+from realtime.errors import InvalidFilterError, UnsupportedCollectionError
 from realtime.mongo.client import open_database
 from realtime.mongo.faults import Gate
 from realtime.mongo.snapshot import MongoReader
@@ -75,3 +77,32 @@ async def test_a_crowd_that_asks_for_one_zone_is_one_question(
     assert all(one == again for one in found)
     assert len(again["Europe/Berlin"].starts) > 2
     assert len(commands.of("aggregate")) == 3
+
+
+@pytest.mark.parametrize("what", ["a zone", "a collection"])
+async def test_who_goes_away_before_a_refusal_leaves_nothing_for_the_log(replica_set: ReplicaSet, what: str) -> None:
+    """asyncio says `Task exception was never retrieved` of what fails when nobody waits any more."""
+    client, database = open_database(replica_set.uri, "coretest_zones")
+    await database.drop_collection("seen")
+    await database.command({"create": "seen", "viewOn": "orders", "pipeline": []})
+    reader = MongoReader(client, database, Gate(30))
+
+    def question() -> Coroutine[Any, Any, Any]:
+        return reader.zones(["Nowhere/Atall"]) if what == "a zone" else reader.describe("seen")
+
+    told: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    before = asyncio.all_tasks()
+    asker = asyncio.ensure_future(question())
+    await asyncio.sleep(0)
+    [asked] = asyncio.all_tasks() - before - {asker}
+    asker.cancel()
+    await asyncio.wait({asker, asked})
+    assert (asker.cancelled(), asked.cancelled()) == (True, False)
+    del asked
+    gc.collect()
+    await asyncio.sleep(0)
+    assert told == []
+    with pytest.raises((InvalidFilterError, UnsupportedCollectionError)):
+        await question()
+    client.close()

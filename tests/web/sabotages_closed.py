@@ -8,6 +8,7 @@ SSE, TICKETS = "realtime/web/http/sse.py", "realtime/core/access/tickets.py"
 OF_TICKETS, OF_CLAIMS = "tests/web/http/test_tickets.py", "tests/core/access/test_tickets.py"
 OF_OWN = "tests/web/entrance/test_own.py"
 OF_SESSIONS = "tests/web/test_sessions.py"
+OF_EMBEDDED, OF_ENTRANCE = "tests/web/entrance/test_embedded.py", "tests/web/entrance/test_entrance.py"
 
 CLOSED: list[tuple[str, str, str, str, str]] = [
     (
@@ -214,5 +215,47 @@ CLOSED: list[tuple[str, str, str, str, str]] = [
         "            return not ended",
         "            return True",
         "tests/web/entrance/test_over.py::test_an_event_stream_returns_to_its_server_unended_so_that_it_is_cut",
+    ),
+    (
+        "closed: the framework moves a slash at the end to whatever host was named",
+        "realtime/app.py",
+        "for part in (shared.router, slashes.router):",
+        "for part in (shared.router,):",
+        f"{OF_EMBEDDED}::test_of_paths_with_a_slash_too_many_the_hosts_are_redirected_and_ours_are_not",
+    ),
+    (
+        "closed: paths of an embedding application are taken for ours",
+        "realtime/web/entrance/slashes.py",
+        "if match is not Match.FULL or is_ours(scope) or not is_ours(without):",
+        "if match is not Match.FULL:",
+        f"{OF_ENTRANCE}::test_a_slash_at_the_end_is_another_path_and_moves_nobody_to_the_host_that_was_named",
+    ),
+    (
+        "closed: a preflight finds something behind a slash too many",
+        "realtime/web/entrance/slashes.py",
+        'if scope["type"] != "http" or LOOKING in scope or not scope["path"].endswith("/"):',
+        'if scope["type"] != "http" or not scope["path"].endswith("/"):',
+        f"{OF_ENTRANCE}::test_a_slash_at_the_end_is_another_path_and_moves_nobody_to_the_host_that_was_named",
+    ),
+    (
+        "closed: a body that is cut off is a bug",
+        "realtime/web/entrance/problems.py",
+        "except ClientDisconnect:",
+        "except ZeroDivisionError:",
+        "tests/web/test_cut_off.py::test_a_body_that_is_cut_off_is_no_bug",
+    ),
+    (
+        "closed: what is no HTTP is a warning",
+        "realtime/web/socket/handshake.py",
+        "self.logger = _of_peers",
+        "pass",
+        "tests/web/test_cut_off.py::test_a_body_that_is_cut_off_is_no_bug",
+    ),
+    (
+        "closed: a refused handshake is an error in the log",
+        "realtime/web/socket/handshake.py",
+        'self.handshake_complete, self._early = True, b""',
+        'self._early = b""',
+        "tests/web/test_cut_off.py::test_a_handshake_where_no_socket_is_gets_404_and_the_log_no_line",
     ),
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import math
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from collections.abc import Set as AbstractSet
@@ -12,7 +13,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
-from starlette.requests import HTTPConnection
+from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
@@ -20,11 +21,23 @@ from starlette.websockets import WebSocket
 from realtime import errors
 from realtime.bugs import bug
 from realtime.core.bson import ejson
-from realtime.errors import InternalError, InvalidRequestError, NotFoundError, ServiceError, first_wrong
+from realtime.errors import (
+    InternalError,
+    InvalidRequestError,
+    MalformedFrameError,
+    NotFoundError,
+    ServiceError,
+    first_wrong,
+)
 from realtime.web.entrance import paths
+
+log = logging.getLogger("realtime.web")
 
 MEDIA_TYPE = "application/problem+json"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+LOOKING = "realtime.looking"
+"""Key of a scope that is matched to see what there is, and not to be answered: each route of ours that matches is put
+into the list there."""
 READABLE = {
     "Access-Control-Allow-Origin": "*",
     "Cross-Origin-Resource-Policy": "cross-origin",
@@ -143,10 +156,14 @@ class ProblemRoute(APIRoute):
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """As any route, but by the path as it came: a newline is no end of it, an encoded slash separates nothing."""
         if scope["type"] != "http" or (path := paths.routed(scope)) == scope["path"]:
-            return super().matches(scope)
-        match, found = super().matches({**scope, "path": path})
-        given = found.get("path_params", {})
-        return match, {**found, "path_params": {name: paths.plain(value) for name, value in given.items()}}
+            match, found = super().matches(scope)
+        else:
+            match, found = super().matches({**scope, "path": path})
+            given = found.get("path_params", {})
+            found = {**found, "path_params": {name: paths.plain(value) for name, value in given.items()}}
+        if match is not Match.NONE and LOOKING in scope:
+            scope[LOOKING].append(self)
+        return match, found
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or say by which methods there is an answer."""
@@ -175,6 +192,10 @@ class ProblemRoute(APIRoute):
                 # The first name of a place is the part of the request.
                 field, reason = first_wrong([{**error, "loc": error["loc"][1:]} for error in invalid.errors()])
                 return problem(InvalidRequestError(f"{field}: {reason}", details={"field": field}))
+            except ClientDisconnect:
+                # Its body was not to be had, and nobody is there to be told.
+                log.debug("%s %s: the client went away before its body was whole", request.method, request.url.path)
+                return problem(MalformedFrameError("the body was not whole"))
             except Exception as error:
                 return problem(bug("request", error, f"{request.method} {request.url.path}"))
 
@@ -184,7 +205,16 @@ class ProblemRoute(APIRoute):
 def methods_of(scope: Scope, fallback: BaseRoute) -> list[str]:
     """The methods by which there is an answer at a path; `fallback` where no application is known."""
     routes = scope["app"].routes if "app" in scope else [fallback]
-    return [method for method in METHODS if _serves(routes, {**scope, "method": method})]
+    return [method for method in METHODS if _serves(routes, {**scope, "method": method, LOOKING: []})]
+
+
+def is_ours(scope: Scope) -> bool:
+    """Whether a route of ours is at a path, by whatever method; the application may have others."""
+    found: list[BaseRoute] = []
+    for route in scope["app"].routes if "app" in scope else []:
+        # Of an included router nothing says from outside which of its routes it was.
+        route.matches({**scope, LOOKING: found})
+    return bool(found)
 
 
 def _serves(routes: Iterable[BaseRoute], scope: Scope) -> bool:

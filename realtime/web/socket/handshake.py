@@ -47,6 +47,23 @@ _OF_A_BODY = frozenset({b"content-length", b"transfer-encoding"})
 _lines: WeakKeyDictionary[ServerState, Lines] = WeakKeyDictionary()
 
 
+class _OfPeers(logging.Logger):
+    """uvicorn's logger, which warns of each request that is no HTTP, or whose body ends as none: a peer's own doing."""
+
+    def warning(self, msg: object, *args: object, **_: Any) -> None:
+        self.debug(msg, *args)
+
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - the library's name
+        return _uvicorns.isEnabledFor(level)
+
+    def handle(self, record: logging.LogRecord) -> None:
+        _uvicorns.handle(record)
+
+
+_uvicorns = logging.getLogger("uvicorn.error")
+_of_peers = _OfPeers(_uvicorns.name, logging.DEBUG)
+
+
 class HttpProtocol(HttpToolsProtocol):
     """uvicorn's, which hands a request for a WebSocket on as it was read, and goes then: it and its parser hold each
     other. uvicorn's own way is to write the request out again and have it read a second time.
@@ -61,6 +78,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # reason: as uvicorn's
         super().connection_made(transport)
+        self.logger = _of_peers
         if self.knocked is not None:
             moved(self.knocked, transport)
             self._await_head()
@@ -269,6 +287,9 @@ class FrameProtocol(WebSocketsSansIOProtocol):
                 self.transport = answer.transport
         else:
             await super().send(message)
+            if message["type"] == "websocket.http.response.body" and not message.get("more_body", False):
+                # It is refused, which is an end of the handshake too; uvicorn would log that the application forgot it.
+                self.handshake_complete, self._early = True, b""
 
     async def receive(self) -> Any:
         if self._early and self.handshake_complete:

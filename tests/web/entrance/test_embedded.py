@@ -98,6 +98,17 @@ async def test_the_page_and_its_files_are_found_under_the_prefix(embedded: Servi
     assert script.headers["content-type"].startswith("text/javascript")
 
 
+async def test_of_paths_with_a_slash_too_many_the_hosts_are_redirected_and_ours_are_not(embedded: Service) -> None:
+    ours = await embedded.http.get(embedded.path("/v1/collections/"))
+    foreign = await embedded.http.get(embedded.path("/v1/collections/"), headers={"Host": "rebound.example"})
+    theirs = await embedded.http.get("/items/5/")
+    assert [(one.status_code, one.json()["code"]) for one in (ours, foreign)] == [
+        (404, "not_found"),
+        (403, "forbidden"),
+    ]
+    assert (theirs.status_code, theirs.headers["location"].endswith("/items/5")) == (307, True)
+
+
 async def test_rest_and_socket_have_the_prefix_both_ways(embedded: Service) -> None:
     async with wired(embedded.url) as wire:
         view = await wire.subscribe("orders")

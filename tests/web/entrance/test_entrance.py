@@ -7,6 +7,7 @@ from websockets.exceptions import InvalidStatus
 
 from realtime.errors import ConfigurationError
 from realtime.settings import load
+from tests.access.issuer import SECRET
 from tests.replica_set import ReplicaSet
 from tests.serving import Service, serving
 from tests.wire import wired
@@ -76,6 +77,31 @@ async def test_a_foreign_name_for_this_machine_is_refused(service: Service) -> N
         async with wired(service.url.replace("127.0.0.1", "rebound.example"), host="127.0.0.1", port=port):
             pass
     assert refused.value.response.status_code == 403
+
+
+SLASHES = ("/v1/collections/", "/openapi.json/?x=1", "/docs/", "/readyz//", "/realtime.js/")
+
+
+async def test_a_slash_at_the_end_is_another_path_and_moves_nobody_to_the_host_that_was_named(service: Service) -> None:
+    """It was the framework's own redirect, which came before any check, with whatever host was named."""
+    for path in SLASHES:
+        for method in ("GET", "POST", "OPTIONS"):
+            here = await service.http.request(method, path)
+            foreign = await service.http.request(method, path, headers={"Host": "rebound.example"})
+            assert (here.status_code, here.json()["code"]) == (404, "not_found"), (method, path)
+            assert (foreign.status_code, "location" in foreign.headers) == (403, False), (method, path)
+    nothing = await service.http.get("/nothing/", headers={"Host": "rebound.example"})
+    assert (nothing.status_code, "location" in nothing.headers) == (404, False)  # none of ours, and nothing to guard
+    asked = {"Access-Control-Request-Method": "GET", "Origin": service.url}
+    assert (await service.http.options("/v1/collections/", headers=asked)).status_code == 404
+
+
+async def test_a_slash_at_the_end_says_nothing_of_who_may_ask(replica_set: ReplicaSet) -> None:
+    async with serving(replica_set, feed_await_ms=100, auth="jwt", jwt_secret=SECRET) as service:
+        here = await service.http.get("/v1/collections/")
+        foreign = await service.http.get("/v1/collections/", headers={"Host": "rebound.example"})
+        assert (await service.http.get("/v1/collections")).status_code == 401
+    assert (here.status_code, foreign.status_code) == (404, 403)
 
 
 async def test_two_hosts_are_refused_because_either_could_be_meant(service: Service) -> None:
