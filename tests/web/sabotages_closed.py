@@ -258,4 +258,32 @@ CLOSED: list[tuple[str, str, str, str, str]] = [
         'self._early = b""',
         "tests/web/test_cut_off.py::test_a_handshake_where_no_socket_is_gets_404_and_the_log_no_line",
     ),
+    (
+        "closed: a browser that comes back with a filter that is none is sent away for ever",
+        "realtime/web/http/sse.py",
+        "if not comes_back or isinstance(error, ForbiddenError):",
+        "if True:",
+        "tests/web/http/test_sse.py::test_whatever_is_wrong_a_browser_that_comes_back_is_told_in_the_stream",
+    ),
+    (
+        "closed: a name that is not let in is told in a stream",
+        "realtime/web/http/sse.py",
+        "if not comes_back or isinstance(error, ForbiddenError):",
+        "if not comes_back:",
+        "tests/web/http/test_sse.py::test_whatever_is_wrong_a_browser_that_comes_back_is_told_in_the_stream",
+    ),
+    (
+        "closed: a browser pauses for another time than the error says",
+        "realtime/web/http/sse.py",
+        "ENDED_RETRY_MS if pause is None else max(RETRY_MS[0], math.ceil(pause * 1000))",
+        "ENDED_RETRY_MS",
+        "tests/web/http/test_sse.py::test_the_pause_of_a_stream_that_ended_is_the_errors_own",
+    ),
+    (
+        "closed: a wait of nothing",
+        "realtime/core/access/limits.py",
+        "retry_after=max(LEAST_WAIT, round(self.retry_after, 2))",
+        "retry_after=round(self.retry_after, 2)",
+        "tests/core/access/test_limits.py::test_a_limit_is_told_by_its_name_with_when_to_come_again",
+    ),
 ]

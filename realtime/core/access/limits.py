@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from realtime.core.access.principal import ANONYMOUS, Principal
 from realtime.errors import RateLimitedError
 
+LEAST_WAIT = 0.01
+"""Seconds that whoever is refused is told to wait at least: 0.0 would be no wait."""
 BURST_SECONDS = 10.0
 """So many seconds' worth of a rate may be taken at once by who took nothing before."""
 MOST_KEYS = 20_000
@@ -33,7 +35,9 @@ class Over:
 
     def error(self) -> RateLimitedError:
         """As whoever asked is answered."""
-        return RateLimitedError(self.words, details={"limit": self.limit}, retry_after=round(self.retry_after, 2))
+        return RateLimitedError(
+            self.words, details={"limit": self.limit}, retry_after=max(LEAST_WAIT, round(self.retry_after, 2))
+        )
 
 
 class Rate:

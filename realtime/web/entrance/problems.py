@@ -180,6 +180,10 @@ class ProblemRoute(APIRoute):
         paths.check(connection.path_params)
         _check_parameters(connection, {field.alias for field in self.dependant.query_params})
 
+    def told(self, _: Request, error: ServiceError) -> Response:
+        """An error as the answer to a request."""
+        return problem(error)
+
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
 
@@ -187,11 +191,11 @@ class ProblemRoute(APIRoute):
             try:
                 return await handle(request)
             except ServiceError as error:
-                return problem(error)
+                return self.told(request, error)
             except RequestValidationError as invalid:
                 # The first name of a place is the part of the request.
                 field, reason = first_wrong([{**error, "loc": error["loc"][1:]} for error in invalid.errors()])
-                return problem(InvalidRequestError(f"{field}: {reason}", details={"field": field}))
+                return self.told(request, InvalidRequestError(f"{field}: {reason}", details={"field": field}))
             except ClientDisconnect:
                 # Its body was not to be had, and nobody is there to be told.
                 log.debug("%s %s: the client went away before its body was whole", request.method, request.url.path)

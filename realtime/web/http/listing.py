@@ -26,7 +26,7 @@ MAX_PAGE, PAGE = 1000, 100
 MAX_SKIP = 1_000_000
 
 
-class _ByAccept(SharedRoute):
+class _ByAccept(sse.StreamRoute):
     """A route whose every answer, a problem too, is one of several that `Accept` chooses from."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import random
 import re
 from collections.abc import Mapping
@@ -29,7 +30,7 @@ from realtime.core.bson import ejson
 from realtime.core.connection.outbox import Part
 from realtime.core.connection.session import OpenSubscription, Session
 from realtime.core.wire.protocol import ErrorFrame, Subscribe, invalid_request
-from realtime.errors import InternalError, ServiceError, UnauthenticatedError
+from realtime.errors import ForbiddenError, InternalError, ServiceError, UnauthenticatedError
 from realtime.hub.roster import Owner, Subscription
 from realtime.ports import Listener, Sink
 from realtime.web.entrance.asgi_sink import WaitingSink
@@ -37,7 +38,7 @@ from realtime.web.entrance.doorkeeper import address_of
 from realtime.web.entrance.live import Asking, Current, Live, principal_of
 from realtime.web.entrance.problems import problems
 from realtime.web.entrance.shared import SharedRoute
-from realtime.web.entrance.streaming import EVENT_STREAM, Head, Streaming, Write, gone
+from realtime.web.entrance.streaming import EVENT_STREAM, Head, Streaming, Write, asks_for_stream, gone
 from realtime.web.http import examples
 from realtime.web.http.bodies import Text, parameter
 
@@ -54,7 +55,21 @@ _KIND = re.compile(rb'\{"type":"(\w+)"')
 _COMPLETE = frozenset({b"snapshot", b"changes", b"events", b"live"})
 _FAREWELLS = frozenset({b"error", b"unsubscribed"})
 
-router = APIRouter(prefix="/v1/collections", route_class=SharedRoute, tags=["live"])
+
+class StreamRoute(SharedRoute):
+    """A route that may answer with an event stream. A browser that comes back to one gives up for ever at any status
+    but 200, so it gets a stream that tells the error and ends, whatever was wrong with its request; but a page or a
+    name that is not let in gets nothing.
+    """
+
+    def told(self, request: Request, error: ServiceError) -> Response:
+        comes_back = request.method == "GET" and request.headers.get("last-event-id") and asks_for_stream(request)
+        if not comes_back or isinstance(error, ForbiddenError):
+            return super().told(request, error)
+        return Response(_farewell(ErrorFrame.of(error, ID).encode()), 200, HEADERS, MEDIA_TYPE)
+
+
+router = APIRouter(prefix="/v1/collections", route_class=StreamRoute, tags=["live"])
 
 
 class EventSink(WaitingSink):
@@ -89,9 +104,7 @@ class EventSink(WaitingSink):
         """The event that carries a frame, with the `id:` that may be resumed from after it."""
         kind = _kind(frame)
         if kind in _FAREWELLS:
-            # What may succeed later is to be taken up where it was; anything else begins afresh.
-            again = b'"retry":true' in frame
-            return b"%bretry: %d\ndata: %b\n\n" % (b"" if again else b"id:\n", ENDED_RETRY_MS, frame)
+            return _farewell(frame)
         self._live = kind == b"live" or (self._live and kind != b"resync")
         if kind == b"resync" or (kind == b"subscribed" and b'"recovered":false' in frame):
             return b"id:\ndata: %b\n\n" % frame
@@ -264,6 +277,14 @@ def error_of(frame: bytes) -> ServiceError:
     kinds = {kind.code: kind for kind in ServiceError.__subclasses__()}
     kind = kinds.get(fields["code"], InternalError)
     return kind(fields["message"], details=fields.get("details"), retry_after=fields.get("retry_after"))
+
+
+def _farewell(frame: bytes) -> bytes:
+    """The event that ends a stream. What may succeed later is taken up where it was; anything else begins afresh."""
+    fields = json.loads(frame)
+    pause = fields.get("retry_after")
+    milliseconds = ENDED_RETRY_MS if pause is None else max(RETRY_MS[0], math.ceil(pause * 1000))
+    return b"%bretry: %d\ndata: %b\n\n" % (b"" if fields.get("retry") else b"id:\n", milliseconds, frame)
 
 
 def _kind(frame: bytes) -> bytes:

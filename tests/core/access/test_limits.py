@@ -206,6 +206,7 @@ def test_a_limit_is_told_by_its_name_with_when_to_come_again() -> None:
         "retry_after": 0.12,
         "details": {"limit": "frames_per_second"},
     }
+    assert over_frames(0.0001).error().retry_after == 0.01  # and not 0.0, which says that nothing is in the way
 
 
 def test_what_a_bucket_has_is_looked_at_without_taking_of_it() -> None:

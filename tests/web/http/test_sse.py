@@ -14,7 +14,9 @@ import pytest
 from realtime import metrics
 from realtime.core.live.events import to_time
 from realtime.core.wire import protocol
+from realtime.core.wire.protocol import ErrorFrame
 from realtime.errors import TooLargeError, UnavailableError
+from realtime.web.entrance.asgi_sink import NOBODY
 from realtime.web.http.sse import EventSink
 from tests.exact.ear import passed
 from tests.replica_set import ReplicaSet
@@ -306,6 +308,34 @@ async def test_history_that_is_gone_is_410_but_a_browser_that_comes_back_is_told
             (event,) = stream.events
             assert (event.id, event.frame["type"], event.frame["code"]) == ("", "error", code)
             assert (stream.retries[-1], stream.last_id) == (30_000, "")
+
+
+WRONG = ("filter={", "filter=[]", "unknown=1", "filter={}&filter={}", "operations=[", "since=x", "limit=0", "sort={")
+
+
+@pytest.mark.parametrize("kind", ["events", "documents"])
+async def test_whatever_is_wrong_a_browser_that_comes_back_is_told_in_the_stream(service: Service, kind: str) -> None:
+    """At any other status than 200 it would never come back."""
+    path = service.path(f"/v1/collections/orders/{kind}")
+    back = {"Accept": "text/event-stream", "Last-Event-ID": "5FF2E727-6B0343B000000001"}
+    for wrong in WRONG:
+        first = await service.http.get(f"{path}?{wrong}", headers={"Accept": "text/event-stream"})
+        told = await service.http.get(f"{path}?{wrong}", headers=back)
+        assert first.status_code == 422, wrong
+        assert (told.status_code, told.headers["content-type"].partition(";")[0]) == (200, "text/event-stream"), wrong
+        frames = [json.loads(line[6:]) for line in told.text.splitlines() if line.startswith("data: ")]
+        assert [(one["type"], one["code"]) for one in frames] == [("error", first.json()["code"])], wrong
+        assert "retry: 30000" in told.text.splitlines(), wrong
+    foreign = await service.http.get(path, headers={**back, "Host": "rebound.example"})
+    assert foreign.status_code == 403
+
+
+async def test_the_pause_of_a_stream_that_ended_is_the_errors_own() -> None:
+    pauses = {None: 30_000, 5: 5000, 0.01: 1000, 1.5: 1500}
+    for seconds, milliseconds in pauses.items():
+        told = ErrorFrame.of(UnavailableError("later", retry_after=seconds), "s").encode()
+        lines = EventSink(1000, NOBODY).event(told).decode().splitlines()
+        assert lines[0] == f"retry: {milliseconds}"
 
 
 async def test_a_result_that_outgrows_its_limit_ends_the_stream_for_a_fresh_beginning(replica_set: ReplicaSet) -> None:
