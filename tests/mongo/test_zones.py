@@ -88,7 +88,7 @@ async def test_who_goes_away_before_a_refusal_leaves_nothing_for_the_log(replica
     reader = MongoReader(client, database, Gate(30))
 
     def question() -> Coroutine[Any, Any, Any]:
-        return reader.zones(["Nowhere/Atall"]) if what == "a zone" else reader.describe("seen")
+        return reader.zones({"Nowhere/Atall": "timezone"}) if what == "a zone" else reader.describe("seen")
 
     told: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
