@@ -120,8 +120,9 @@ EXPRESSIONS: list[Row] = [
     (
         "expression: $sortArray goes into arrays by names",
         f"{HERE}/sorting.py",
-        "return node[place] if str(place) == name and place < len(node) else MISSING",
-        "return node[0] if node else MISSING",
+        "    if type(node) is not list or not (name.isascii()",
+        "    if type(node) is list and node:\n        return _field(node[0], name)\n"
+        "    if type(node) is not list or not (name.isascii()",
         CORNERS,
     ),
     (
