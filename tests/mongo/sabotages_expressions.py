@@ -121,8 +121,10 @@ EXPRESSIONS: list[Row] = [
         "expression: $sortArray goes into arrays by names",
         f"{HERE}/sorting.py",
         "    if type(node) is not list or not (name.isascii()",
-        "    if type(node) is list and node:\n        return _field(node[0], name)\n"
-        "    if type(node) is not list or not (name.isascii()",
+        (
+            "    if type(node) is list and node:\n        return _field(node[0], name)\n"
+            "    if type(node) is not list or not (name.isascii()"
+        ),
         CORNERS,
     ),
     (

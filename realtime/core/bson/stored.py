@@ -121,6 +121,11 @@ def utf8(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
+def text_of(name: str) -> str:
+    """A stored field's name as a value: `Broken` where it is no UTF-8."""
+    return name if name.isascii() else _said(utf8(name))
+
+
 # ---------------------------------------------------------------------------------------------------------- decode
 
 

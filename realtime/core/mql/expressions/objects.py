@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from realtime.core.bson.stored import Repeated
+from realtime.core.bson.stored import Repeated, text_of
 from realtime.core.bson.values import MISSING
 from realtime.core.mql.expressions.arrays import array
 from realtime.core.mql.expressions.compiling import Compiler, Node, Shape, form, function
 from realtime.core.mql.expressions.numbers import nullish, type_name
 from realtime.core.mql.expressions.outcomes import fail, unsure
 from realtime.core.mql.expressions.scope import Scope
+from realtime.core.mql.expressions.texts import text
 from realtime.core.mql.language import invalid
 from realtime.core.mql.paths import WHOLE, stem
 
@@ -31,7 +32,7 @@ def object_to_array(value: Any) -> Any:
     """Its fields as objects of `k` and `v`."""
     if nullish(value):
         return None
-    return [{"k": name, "v": inner} for name, inner in document("$objectToArray", value).items()]
+    return [{"k": text_of(name), "v": inner} for name, inner in document("$objectToArray", value).items()]
 
 
 @function(HEADING, "$arrayToObject", Shape(makes=True))
@@ -44,9 +45,7 @@ def array_to_object(value: Any) -> Any:
     pairs = bool(elements) and type(elements[0]) is list
     for one in elements:
         key, inner = _pair(one) if pairs else _entry(one)
-        if type(key) is not str:
-            fail("$arrayToObject", f"takes names that are text, not {type_name(key)}")
-        if "\0" in key:
+        if "\0" in text("$arrayToObject", key):
             fail("$arrayToObject", "takes names without NUL")
         made[key] = inner
     return made

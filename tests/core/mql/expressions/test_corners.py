@@ -77,6 +77,7 @@ def test_a_failure_is_one_and_names_its_operator(source: Any, document: dict[str
         ({"$dateFromString": {"dateString": "$a", "format": "%Y-%m-%d%Z"}}, {"a": "2021-01-01+1234567890"}),
         ({"$dateFromString": {"dateString": "$a", "format": "%Y-%m-%d"}}, {"a": "2021-01-01\0"}),
         ({"$dateToString": {"date": DATE, "format": "$a"}}, {"a": Broken("\udcff")}),
+        (of("$arrayToObject", "a"), {"a": [{"k": Broken("\udcff"), "v": 1}]}),
         ({"$dateFromString": {"dateString": "2021", "format": "$a", "onError": 1}}, {"a": Broken("\udcff")}),
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bson.decimal128 import Decimal128
 from bson.int64 import Int64
 
-from realtime.core.bson.stored import UNDEFINED_VALUE
+from realtime.core.bson.stored import UNDEFINED_VALUE, Broken
 from realtime.core.bson.values import MISSING
 from tests.core.mql.expressions.corners import MOST, NAN, Case, Failure, of
 
@@ -121,6 +121,7 @@ CASES: list[Case] = [
     ({"$anyElementTrue": ["$a"]}, {"a": [0, None]}, False),
     # objects
     ({"$objectToArray": "$a"}, {"a": {"x": 1}}, [{"k": "x", "v": 1}]),
+    ({"$objectToArray": "$a"}, {"a": {"\udcff": 1, "é": 2}}, [{"k": Broken("\udcff"), "v": 1}, {"k": "é", "v": 2}]),
     ({"$objectToArray": "$a"}, {}, None),
     ({"$arrayToObject": "$a"}, {"a": [["a", 1], ["b", 2], ["a", 3]]}, {"a": 3, "b": 2}),
     ({"$arrayToObject": "$a"}, {"a": [{"k": "x", "v": 1}]}, {"x": 1}),
