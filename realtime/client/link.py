@@ -335,12 +335,11 @@ class Link:
         expires = frame.get("expires")
         if self._bearer.renewable and expires is not None:
             self._renewing = asyncio.create_task(renewing(self._bearer, self.ask, self._identified, expires))
-        who = {"principal": frame.get("principal"), "expires": expires}
-        self.say(link="connected", feed="up", since=None, reason=None, attempts=0, **who)
+        self.say(link="connected", feed="up", since=None, reason=None, attempts=0, **_who(frame))
 
     def _identified(self, frame: Frame) -> None:
         """`authenticated`: who asks, and until when."""
-        self.say(principal=frame.get("principal"), expires=frame.get("expires"))
+        self.say(**_who(frame))
 
     def _lost(self) -> None:
         self._up = False
@@ -496,3 +495,9 @@ class Link:
         timer = asyncio.get_running_loop().call_later(seconds, again)
         self._timers.add(timer)
         subscriber.wake()
+
+
+def _who(frame: Frame) -> dict[str, Any]:
+    """Who asks, as `welcome` and `authenticated` say it."""
+    roles = tuple(frame.get("roles") or ())
+    return {"principal": frame.get("principal"), "roles": roles, "expires": frame.get("expires")}

@@ -88,7 +88,7 @@ class Status:
     """The connection, and what the service said of its own reading of MongoDB.
 
     `attempts`: tries since the last connection. `reason`: why it is not connected, or why the feed is degraded.
-    `principal`, `expires`: who asks by the newest connection, and until when, where that ends.
+    `principal`, `roles`, `expires`: who asks by the newest connection, as what, and until when, where that ends.
     """
 
     link: Literal["connecting", "connected", "closed"] = "connecting"
@@ -97,6 +97,7 @@ class Status:
     reason: str | None = None
     attempts: int = 0
     principal: str | None = None
+    roles: tuple[str, ...] = ()
     expires: dt.datetime | None = None
 
 

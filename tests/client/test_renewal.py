@@ -84,16 +84,19 @@ async def test_the_token_is_renewed_in_place_before_its_end_again_and_again() ->
             frame = await line.hear("auth")
             gaps.append(loop.time() - began)
             assert frame["token"] == f"t{number}"
-            await line.say(type="authenticated", id=frame["id"], principal="ann", expires=ends_in(1), position="P2")
+            said = {"principal": "ann", "roles": ["staff"], "expires": ends_in(1), "position": "P2"}
+            await line.say(type="authenticated", id=frame["id"], **said)
         done.set()
         await idle(line)
 
     async with door(script, expires=1) as (url, seen), quick(url, token=numbered(asked=asked)) as rt:
         first = rt.status.expires
+        assert not rt.status.roles
         async with rt.query("orders"), asyncio.timeout(PATIENCE):
             await done.wait()
             assert rt.status.principal == "ann"
             await until(rt, lambda status: status.expires != first)
+            assert rt.status.roles == ("staff",)
     assert seen.tokens == ["Bearer t0"]
     assert all(0.5 < gap < 1.0 for gap in gaps), gaps
 

@@ -8,7 +8,7 @@ import { changesBetween } from "./page/editor.js";
 import { clock, moment } from "./page/format.js";
 import { optionsOf, windowOf } from "./page/explorer.js";
 import { amount, bars, grouping, nameOf, numbersIn, pathsIn } from "./page/groups.js";
-import { refusesWho, rolesIn, why } from "./page/identity.js";
+import { refusesWho, why } from "./page/identity.js";
 import { gist } from "./page/inspector.js";
 import { MEASURES, axis, grouped } from "./page/plots.js";
 import { decode, parse } from "./page/realtime/realtime.js";
@@ -140,12 +140,4 @@ test("a form asks who somebody is where that may mend it, and says why", () => {
     "Refused: the token has expired: get a new one.");
   assert.match(why(error("unauthenticated", 4501), false), /asks who you are/);
   assert.match(why(error("forbidden", 4504), true), /revoked/);
-});
-
-test("roles are those that the token of this principal says", () => {
-  const token = (claims) => `x.${Buffer.from(JSON.stringify(claims)).toString("base64url")}.y`;
-  assert.deepEqual(rolesIn(token({ sub: "änn", roles: ["a", 7, "ü"] }), "änn"), ["a", "ü"]);
-  for (const none of [token({ sub: "bob", roles: ["a"] }), token({ sub: "änn" }), token({ sub: "änn", roles: "a" }), "rtk_key", "", "..", token(null)]) {
-    assert.deepEqual(rolesIn(none, "änn"), []);
-  }
 });

@@ -11,7 +11,7 @@ interface Order {
 
 const client = connect("https://data.example/live", { getToken: async () => "token", backoff: { longest: 5_000 } });
 connect();
-client.subscribe(({ principal, expires, error }) => console.log(principal, expires?.getTime(), error?.code === "unauthenticated"));
+client.subscribe(({ principal, roles, expires, error }) => console.log(principal, roles.includes("staff"), expires?.getTime(), error?.code === "unauthenticated"));
 
 const open = client.query<Order>("orders", { filter: { status: "open" }, sort: [["total", -1]], limit: 10, throttle: 100 });
 const stop: () => void = open.subscribe((changes) => changes.map(({ op, row }) => [op, row?.document.total]));

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.js.conftest import CLIENT, HERE, run
 
-LEAST = 16
+LEAST = 15
 
 
 def test_the_page_keeps_its_rules(tmp_path: Path) -> None:

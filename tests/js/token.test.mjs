@@ -96,11 +96,12 @@ describe("a service that asks who it is", () => {
       const connection = (await service.connection()).welcome(ASKS);
       const { id, token } = await connection.next("auth");
       assert.deepEqual([token, client.state, connection.frames.length], ["token 1", "connecting", 1]);
-      connection.send({ type: "authenticated", id, principal: "ann", expires: endsIn(60_000), position: at(1) },
+      connection.send({ type: "authenticated", id, principal: "ann", roles: ["staff"], expires: endsIn(60_000), position: at(1) },
         { type: "status", feed: "degraded", since: { $date: new Date().toISOString() }, reason: "slow" });
       await connection.serve([{ _id: 1 }]);
       await query.ready;
-      const { state, principal, expires, feed } = client.getSnapshot();
+      const { state, principal, roles, expires, feed } = client.getSnapshot();
+      assert.deepEqual(roles, ["staff"]);
       assert.deepEqual([state, principal, feed, client.position], ["live", "ann", "degraded", at(10)]);
       assert.ok(expires instanceof Date && expires > new Date());
       assert.ok(!JSON.stringify(tapped).includes("token 1"));
@@ -113,6 +114,7 @@ describe("a service that asks who it is", () => {
     await connection.next("subscribe");
     assert.deepEqual(connection.frames.map(({ type }) => type), ["subscribe"]);
     assert.deepEqual([client.getSnapshot().principal, client.getSnapshot().expires], ["anonymous", null]);
+    assert.deepEqual(client.getSnapshot().roles, []);
   }));
 
   for (const getToken of [undefined, () => null]) {

@@ -286,4 +286,25 @@ CLOSED: list[tuple[str, str, str, str, str]] = [
         "retry_after=round(self.retry_after, 2)",
         "tests/core/access/test_limits.py::test_a_limit_is_told_by_its_name_with_when_to_come_again",
     ),
+    (
+        "closed: who comes is not told their roles",
+        "realtime/core/connection/session.py",
+        "roles=None if who is None else sorted(who.roles) or None,",
+        "roles=None,",
+        "tests/core/connection/test_session.py::test_nobody_is_told_to_send_a_token_and_not_how_far_the_database_is",
+    ),
+    (
+        "closed: who renews is not told their roles",
+        "realtime/core/connection/session.py",
+        "roles=sorted(outcome.roles) or None,",
+        "roles=None,",
+        "tests/core/connection/test_session.py::test_an_auth_admits_and_is_answered_with_who_and_until_when",
+    ),
+    (
+        "closed: the client keeps the roles from before",
+        "realtime/client/link.py",
+        "self.say(**_who(frame))",
+        'self.say(**{**_who(frame), "roles": ()})',
+        "tests/client/test_renewal.py::test_the_token_is_renewed_in_place_before_its_end_again_and_again",
+    ),
 ]

@@ -166,6 +166,7 @@ class Session:
             position=None if who is None else format_position(self.epoch, time),
             heartbeat=heartbeat,
             principal=None if who is None else who.sub,
+            roles=None if who is None else sorted(who.roles) or None,
             expires=None if who is None else date(who.expires),
             requires_auth=who is None,
             limits=self.limits.shown(),
@@ -211,6 +212,7 @@ class Session:
         answer = protocol.Authenticated(
             id=self._asking or "",
             principal=outcome.sub,
+            roles=sorted(outcome.roles) or None,
             expires=date(outcome.expires),
             position=format_position(self.epoch, time),
         )

@@ -230,6 +230,7 @@ class Welcome(ServerFrame):
     position: Position | None = None
     heartbeat: float
     principal: str | None = None
+    roles: list[str] | None = None
     expires: dt.datetime | None = None
     requires_auth: bool = False
     limits: dict[str, int]
@@ -241,6 +242,7 @@ class Authenticated(ServerFrame):
     type: Literal["authenticated"] = "authenticated"
     id: str
     principal: str
+    roles: list[str] | None = None
     expires: dt.datetime | None = None
     position: Position
 

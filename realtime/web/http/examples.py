@@ -198,6 +198,7 @@ FRAMES: dict[str, list[dict[str, Any]]] = {
             "type": "authenticated",
             "id": "a1",
             "principal": "ann",
+            "roles": ["staff"],
             "expires": {"$date": "2026-11-22T20:34:06Z"},
             "position": POSITION,
         }

@@ -17,17 +17,6 @@ export function why(error, shown) {
   return `Refused: ${told}.`;
 }
 
-/** The roles that a token of this principal says it has; none where it is a key, or says so elsewhere. */
-export function rolesIn(token, principal) {
-  try {
-    const text = atob(token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/"));
-    const { sub, roles } = JSON.parse(new TextDecoder().decode(Uint8Array.from(text, (char) => char.charCodeAt(0))));
-    return sub === principal && Array.isArray(roles) ? roles.filter((role) => typeof role === "string") : [];
-  } catch {
-    return [];
-  }
-}
-
 /** A date as people read it; of today the time alone. */
 function moment(date) {
   const today = date.toDateString() === new Date().toDateString();
@@ -97,7 +86,7 @@ export class Identity {
 
   /** The connection is another than it was, or the time. */
   refresh() {
-    const { state, error, principal, expires } = this.#client.getSnapshot();
+    const { state, error, principal, roles, expires } = this.#client.getSnapshot();
     if (state === "live") this.#letIn();
     else if (state === "closed" && refusesWho(error)) this.#refused(error);
     find("signin").hidden = !this.#wanted;
@@ -107,7 +96,6 @@ export class Identity {
     find("who").hidden = !known;
     if (!known) return;
     const { token } = this.#credentials;
-    const roles = token === null ? [] : rolesIn(token, principal);
     say(find("who-sub"), principal);
     say(find("who-more"), [
       ...(roles.length > 0 ? [`${roles.length === 1 ? "role" : "roles"} ${roles.join(", ")}`] : []),

@@ -410,7 +410,7 @@ def test_every_client_frame_has_a_handler() -> None:
 
 # ---------------------------------------------------------------------------------------------------- who is asking
 
-ANN, BOB = Principal("ann", expires=SECONDS + 60), Principal("bob")
+ANN, BOB = Principal("ann", frozenset({"staff", "admin"}), expires=SECONDS + 60), Principal("bob")
 LATER = Principal("ann", expires=SECONDS + 120)
 
 
@@ -430,9 +430,10 @@ def test_who_asks_is_no_part_of_a_querys_key() -> None:
 def test_nobody_is_told_to_send_a_token_and_not_how_far_the_database_is() -> None:
     shown = json.loads(asked().welcome(77, 20))
     assert shown["requires_auth"] is True
-    assert not {"position", "principal", "expires"} & shown.keys()
+    assert not {"position", "principal", "roles", "expires"} & shown.keys()
     shown = json.loads(asked(ANN).welcome(77, 20))
-    assert (shown["requires_auth"], shown["principal"]) == (False, "ann")
+    assert (shown["requires_auth"], shown["principal"], shown["roles"]) == (False, "ann", ["admin", "staff"])
+    assert "roles" not in json.loads(asked(BOB).welcome(77, 20))
     assert (shown["position"], shown["expires"]) == (
         format_position(EPOCH, 77),
         {"$date": "2023-11-14T22:14:20Z"},
@@ -467,6 +468,7 @@ def test_an_auth_admits_and_is_answered_with_who_and_until_when() -> None:
         "type": "authenticated",
         "id": "a",
         "principal": "ann",
+        "roles": ["admin", "staff"],
         "expires": {"$date": "2023-11-14T22:14:20Z"},
         "position": format_position(EPOCH, 77),
     }
@@ -478,7 +480,7 @@ def test_a_principal_without_an_end_is_told_without_one() -> None:
     receive(one, type="auth", token="t")
     said, _ = told(one, BOB)
     assert isinstance(said, Send)
-    assert "expires" not in json.loads(said.frame)
+    assert not {"expires", "roles"} & json.loads(said.frame).keys()
 
 
 def test_frames_behind_an_auth_wait_and_are_the_new_principals() -> None:

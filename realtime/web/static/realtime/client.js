@@ -156,6 +156,7 @@ export class Client {
       position: this.#position,
       session: welcome?.session ?? null,
       principal: welcome?.principal ?? null,
+      roles: Object.freeze([...(welcome?.roles ?? [])]),
       expires: decode(welcome?.expires ?? null),
       error: this.#final,
       heartbeat: welcome?.heartbeat ?? null,

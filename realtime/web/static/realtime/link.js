@@ -268,8 +268,8 @@ export class Link {
 
   #renewed(token) {
     return new Promise((resolve, reject) => {
-      this.#auth(token, ({ principal, expires }) => {
-        this.welcome = { ...this.welcome, principal, expires };
+      this.#auth(token, ({ principal, roles, expires }) => {
+        this.welcome = { ...this.welcome, principal, roles, expires };
         this.#observer.renewed();
         resolve(ending(expires));
       }, reject);

@@ -79,6 +79,8 @@ export interface ConnectionStatus {
   readonly session: string | null;
   /** Who asks, as the service has it; `"anonymous"` where it asks nobody. */
   readonly principal: string | null;
+  /** Their roles, in order; none where nobody is known. */
+  readonly roles: readonly string[];
   /** When that ends unless a newer token comes; null where it does not. */
   readonly expires: Date | null;
   /** Why it will not be tried again by itself, such as `unauthenticated`; null while it is or may be. */
