@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import json
 from typing import Any
@@ -11,7 +12,7 @@ from bson.datetime_ms import DatetimeMS
 
 from realtime.core.access.principal import Principal
 from realtime.core.bson import ejson
-from realtime.core.connection.admission import Ending
+from realtime.core.connection.admission import NOBODY_BYTES, Ending
 from realtime.core.connection.requests import check_collection
 from realtime.core.connection.session import (
     Admit,
@@ -88,6 +89,12 @@ def test_welcome_names_session_position_and_limits() -> None:
 
 
 # ------------------------------------------------------------------------------------------------------- subscribe
+
+
+def test_of_nobody_a_frame_is_smaller_than_it_may_be_later() -> None:
+    limits = dataclasses.replace(LIMITS, frame_bytes=1 << 20)
+    of_nobody = Session("session-1", limits, EPOCH, None, asked=True)
+    assert (of_nobody.largest, session(limits).largest) == (NOBODY_BYTES, 1 << 20)
 
 
 def test_subscribe_opens_a_subscription_with_its_compiled_query() -> None:

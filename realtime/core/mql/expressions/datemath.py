@@ -197,7 +197,7 @@ def date_trunc(compiler: Compiler, name: str, operand: Any, here: str) -> Node:
         millis, count = millis_in(name, date), as_long(bins)
         if count is None or count < 1:
             fail(name, "takes a whole number above zero for binSize")
-        if count > 100_000_000_000:
+        if not fits_long(SHORT[named] * count) if named in SHORT else count > 100_000_000_000:
             fail(name, "takes a smaller binSize")
         made = at_time(name, _cut, millis, named, count, day, zone)
         if not fits_long(made):

@@ -9,6 +9,7 @@ from realtime.core.bson.values import Order
 from realtime.core.mql.expressions.arrays import array
 from realtime.core.mql.expressions.compiling import Compiler, Node, Shape, applied, compared, form, function
 from realtime.core.mql.expressions.numbers import nullish, truthy
+from realtime.core.mql.expressions.outcomes import FailureError, unsure
 
 HEADING = "Set"
 _ANY = Shape(0, None, makes=True, folds="any order", lazy=True)
@@ -69,12 +70,30 @@ def set_equals(compiler: Compiler, name: str, operand: Any, here: str) -> Node:
     shape = Shape(2, None, lazy=True)
     parts = compiler.arguments(name, operand, here, shape)
     first = next((part for part in parts if part.constant), parts[0])
-    return applied(compiler, name, _equal, [first, *(part for part in parts if part is not first)], here, shape)
+    equal = _equal if first is parts[0] else _equal_to_kept
+    return applied(compiler, name, equal, [first, *(part for part in parts if part is not first)], here, shape)
 
 
 def _equal(values: Iterator[Any]) -> bool:
-    first = set(map(compared, array("$setEquals", next(values))))
-    return all(set(map(compared, array("$setEquals", value))) == first for value in values)
+    first = _members(next(values))
+    return all(_members(value) == first for value in values)
+
+
+def _equal_to_kept(values: Iterator[Any]) -> bool:
+    """Not decided where one differs and another fails: MongoDB was seen to do either."""
+    first, same = _members(next(values)), True
+    try:
+        for value in values:
+            same = _members(value) == first and same
+    except FailureError:
+        if same:
+            raise
+        unsure("$setEquals", "has operands that differ and one that fails")
+    return same
+
+
+def _members(value: Any) -> set[Order]:
+    return set(map(compared, array("$setEquals", value)))
 
 
 @function(HEADING, "$setIsSubset", Shape(2, 2))

@@ -77,6 +77,8 @@ def test_a_failure_is_one_and_names_its_operator(source: Any, document: dict[str
         ({"$dateFromString": {"dateString": "$a", "format": "%Y-%m-%d%Z"}}, {"a": "2021-01-01+1234567890"}),
         ({"$dateFromString": {"dateString": "$a", "format": "%Y-%m-%d"}}, {"a": "2021-01-01\0"}),
         ({"$dateToString": {"date": DATE, "format": "$a"}}, {"a": Broken("\udcff")}),
+        ({"$setEquals": ["$a", "$b", [1]]}, {"a": [2], "b": 5}),
+        ({"$setEquals": ["$a", {"$setUnion": []}, "$b"]}, {"a": [1], "b": 5}),
         (of("$arrayToObject", "a"), {"a": [{"k": Broken("\udcff"), "v": 1}]}),
         ({"$dateFromString": {"dateString": "2021", "format": "$a", "onError": 1}}, {"a": Broken("\udcff")}),
     ],

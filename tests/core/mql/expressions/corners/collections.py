@@ -111,10 +111,8 @@ CASES: list[Case] = [
     (of("$setDifference", "a", "b"), {"a": [3]}, None),
     (of("$setEquals", "a", "b", "c"), {"a": [1, 1], "b": [2], "c": 5}, False),
     (of("$setEquals", "a", "b"), {"a": [1, 1], "b": [1.0]}, True),
-    ({"$setEquals": ["$a", "$b", [1]]}, {"a": [2], "b": 5}, False),
     ({"$setEquals": ["$a", {"$literal": [1]}]}, {"a": [1]}, True),
-    ({"$setEquals": ["$a", {"$setUnion": []}, "$b"]}, {"a": [1], "b": 5}, False),
-    ({"$setEquals": ["$a", "$b", {"$concatArrays": []}]}, {"a": [1], "b": 5}, False),
+    ({"$setEquals": ["$a", "$b", [1]]}, {"a": [2], "b": [1]}, False),
     ({"$setEquals": ["$a", {"$concatArrays": []}]}, {"a": []}, True),
     (of("$setIsSubset", "a", "b"), {"a": [], "b": [1]}, True),
     ({"$allElementsTrue": ["$a"]}, {"a": []}, True),
@@ -167,6 +165,7 @@ CASES: list[Case] = [
 
 FAILING: list[Failure] = [
     ({"$setEquals": [{"$concatArrays": [[1]]}, "$b", [3]]}, {"b": 5}),
+    ({"$setEquals": ["$a", "$b", [1]]}, {"a": [1], "b": 5}),
     ({"$switch": {"branches": [{"case": "$a", "then": 1}]}}, {}),
     ({"$size": "$a"}, {}),
     (of("$arrayElemAt", "a", "b"), {"a": [1], "b": 1.5}),

@@ -134,6 +134,10 @@ CASES: list[Case] = [
     ({"$dateTrunc": {"date": "$a", "unit": "week", "startOfWeek": "$w"}}, {"a": DATE}, None),
     ({"$dateTrunc": {"date": "$a", "unit": "day"}}, {}, None),
     ({"$dateTrunc": {"date": "$a", "unit": "day", "binSize": 2}}, {"a": DATE}, date(1616803200000)),
+    *(
+        ({"$dateTrunc": {"date": "$a", "unit": unit, "binSize": size}}, {"a": DATE}, date(946684800000))
+        for unit, size in (("millisecond", 2**62), ("second", 2**53 + 1), ("minute", 10**13), ("hour", 10**11 + 1))
+    ),
 ]
 
 FAILING: list[Failure] = [
@@ -186,5 +190,9 @@ FAILING: list[Failure] = [
     ),
     ({"$dateTrunc": {"date": "$a", "unit": "day", "binSize": "$u"}}, {"a": DATE, "u": 0}),
     ({"$dateTrunc": {"date": "$a", "unit": "day", "binSize": "$u"}}, {"a": DATE, "u": MOST}),
+    *(
+        ({"$dateTrunc": {"date": "$a", "unit": unit, "binSize": "$u"}}, {"a": DATE, "u": Int64(size)})
+        for unit, size in (("second", 2**62), ("minute", 2**53 + 1), ("hour", 10**13), ("day", 10**11 + 1))
+    ),
     ({"$dateTrunc": {"date": "$a", "unit": "year"}}, {"a": DatetimeMS(-(2**63))}),
 ]

@@ -80,6 +80,8 @@ CASES: list[Case] = [
 
 FAILING: list[Failure] = [
     ({"$toInt": "$a"}, {"a": 3e9}),
+    ({"$toInt": "$a"}, {"a": Int64(3_000_000_000)}),
+    ({"$toInt": "$a"}, {"a": Decimal128("3E+9")}),
     ({"$toInt": "$a"}, {"a": 2147483647.9}),
     ({"$toInt": "$a"}, {"a": -2147483648.9}),
     ({"$toLong": "$a"}, {"a": 2.0**63}),
