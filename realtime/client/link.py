@@ -31,7 +31,7 @@ from realtime.client.folds import Frame
 from realtime.client.options import Options, address_of
 from realtime.client.reading import UNREADABLE, named_by, unreadable, whom
 from realtime.client.records import Status
-from realtime.client.renewal import renewing
+from realtime.client.renewal import renewing, who_asks
 from realtime.client.subscriber import Request, Subscriber
 from realtime.core.bson.ejson import decode_frame, encode_strictly
 from realtime.errors import (
@@ -335,11 +335,11 @@ class Link:
         expires = frame.get("expires")
         if self._bearer.renewable and expires is not None:
             self._renewing = asyncio.create_task(renewing(self._bearer, self.ask, self._identified, expires))
-        self.say(link="connected", feed="up", since=None, reason=None, attempts=0, **_who(frame))
+        self.say(link="connected", feed="up", since=None, reason=None, attempts=0, **who_asks(frame))
 
     def _identified(self, frame: Frame) -> None:
         """`authenticated`: who asks, and until when."""
-        self.say(**_who(frame))
+        self.say(**who_asks(frame))
 
     def _lost(self) -> None:
         self._up = False
@@ -495,9 +495,3 @@ class Link:
         timer = asyncio.get_running_loop().call_later(seconds, again)
         self._timers.add(timer)
         subscriber.wake()
-
-
-def _who(frame: Frame) -> dict[str, Any]:
-    """Who asks, as `welcome` and `authenticated` say it."""
-    roles = tuple(frame.get("roles") or ())
-    return {"principal": frame.get("principal"), "roles": roles, "expires": frame.get("expires")}

@@ -8,7 +8,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from realtime.client.bearer import Bearer, due
 from realtime.client.folds import Frame
@@ -65,3 +65,9 @@ async def _renew(bearer: Bearer, ask: Ask) -> Frame | None:
         return None
     bearer.used = token
     return answer
+
+
+def who_asks(frame: Frame) -> dict[str, Any]:
+    """Who asks, as `welcome` and `authenticated` say it."""
+    roles = tuple(frame.get("roles") or ())
+    return {"principal": frame.get("principal"), "roles": roles, "expires": frame.get("expires")}

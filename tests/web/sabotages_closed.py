@@ -303,8 +303,8 @@ CLOSED: list[tuple[str, str, str, str, str]] = [
     (
         "closed: the client keeps the roles from before",
         "realtime/client/link.py",
-        "self.say(**_who(frame))",
-        'self.say(**{**_who(frame), "roles": ()})',
+        "self.say(**who_asks(frame))",
+        'self.say(**{**who_asks(frame), "roles": ()})',
         "tests/client/test_renewal.py::test_the_token_is_renewed_in_place_before_its_end_again_and_again",
     ),
 ]
