@@ -80,7 +80,7 @@ async def test_one_signs_in_sees_who_one_is_and_signs_out(browser: Browser, serv
     await sign_in(page, token)
     await signed_in(page, "ann")
     await expect(page.get_by_test_id("who-more")).to_have_text(
-        re.compile(r"^, roles editor, auditor, until \d\d:\d\d:\d\d$")
+        re.compile(r"^, roles auditor, editor, until \d\d:\d\d:\d\d$")
     )
     await expect(page.locator(ROW)).to_be_visible()
     await expect(page.get_by_test_id("collections")).to_contain_text("orders")  # which is read over HTTP

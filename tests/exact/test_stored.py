@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import struct
+from functools import partial
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ from tests.exact.ear import Ear, listening
 from tests.mongo.differential import raw_of, read
 from tests.replica_set import ReplicaSet
 from tests.serving import Service, service, serving
-from tests.wire import key_text, wired
+from tests.wire import View, key_text, wired
 
 __all__ = ["service"]
 pytestmark = pytest.mark.timeout(90)
@@ -157,6 +158,10 @@ async def test_an_update_that_set_both_fields_ended_the_feed_with_nobody_subscri
 FIRST, LAST = {"$ref": "users", "$id": ObjectId("5" * 24)}, {"$id": ObjectId("5" * 24), "$ref": "users"}
 
 
+def hold(many: int, *views: View) -> bool:
+    return all(len(view.documents) == many for view in views)
+
+
 async def test_a_reference_with_its_id_first_was_read_as_if_its_name_came_first(service: Service) -> None:
     for number, owner in enumerate([FIRST, LAST]):
         put(service, "docs", {"_id": number, "owner": owner})
@@ -168,7 +173,8 @@ async def test_a_reference_with_its_id_first_was_read_as_if_its_name_came_first(
         everything = await wire.subscribe("docs", id="all")
         for number, owner in enumerate([LAST, FIRST], 2):
             put(service, "docs", {"_id": number, "owner": owner})
-        await wire.when(lambda: all(len(one.documents) == 4 for one in (window, everything)))
+            # One after the other: two that come in one batch are told by where they stand after both.
+            await wire.when(partial(hold, number + 1, window, everything))
     found = [document["_id"] for document in service.database.docs.find({"owner": FIRST}, {"_id": 1}).sort("_id", 1)]
     assert sorted(map(int, view.documents)) == found == [0, 3]
     assert [row["count"] for row in rows.documents.values()] == [2, 2]
