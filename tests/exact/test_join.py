@@ -152,6 +152,7 @@ def drawn(joiners: list[Joiner], first: int, last: int) -> dict[int, set[str]]:
 
 
 @pytest.mark.long("200 clients; those that join the transactions below are in make test")
+@pytest.mark.alone("how much happens beside them depends on what else the machine does")
 @pytest.mark.parametrize("batch_size", [1000, 7])
 async def test_200_clients_join_under_transactions_without_gap_or_repeat(
     replica_set: ReplicaSet, batch_size: int, say: Say

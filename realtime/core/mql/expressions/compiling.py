@@ -47,6 +47,8 @@ class Node:
     flat: tuple[Node, ...] = ()
     path: str | None = None
     """Of a field of the document: where it is."""
+    taken: frozenset[str] = frozenset()
+    """Fields that may have been taken out of the object that it gives."""
 
 
 def constant(value: Any, nodes: int = 1) -> Node:

@@ -112,6 +112,10 @@ def set_field(compiler: Compiler, name: str, operand: Any, here: str) -> Node:
         inner, now = document(name, found), value.evaluate(scope)
         if now is MISSING:
             return {one: kept for one, kept in inner.items() if one != field}
+        if field in source.taken and field not in inner:
+            # MongoDB keeps the place of what is taken out, as long as it is the same object.
+            unsure(name, "sets a field that was there, was taken out, and comes back to its place")
         return scope.made(name, {**inner, field: now})
 
-    return compiler.folded(Node(put, nodes=1 + source.nodes + value.nodes), [source, value], here)
+    taken = source.taken | (frozenset() if value.constant and value.value is not MISSING else {field})
+    return compiler.folded(Node(put, nodes=1 + source.nodes + value.nodes, taken=taken), [source, value], here)

@@ -79,6 +79,10 @@ def test_a_failure_is_one_and_names_its_operator(source: Any, document: dict[str
         ({"$dateToString": {"date": DATE, "format": "$a"}}, {"a": Broken("\udcff")}),
         ({"$setEquals": ["$a", "$b", [1]]}, {"a": [2], "b": 5}),
         ({"$setEquals": ["$a", {"$setUnion": []}, "$b"]}, {"a": [1], "b": 5}),
+        (
+            {"$setField": {"field": "a", "input": {"$unsetField": {"field": "a", "input": "$o"}}, "value": 1}},
+            {"o": {"a": 1, "b": 2}},
+        ),
         (of("$arrayToObject", "a"), {"a": [{"k": Broken("\udcff"), "v": 1}]}),
         ({"$dateFromString": {"dateString": "2021", "format": "$a", "onError": 1}}, {"a": Broken("\udcff")}),
     ],

@@ -118,6 +118,11 @@ CASES: list[Case] = [
     ({"$allElementsTrue": ["$a"]}, {"a": []}, True),
     ({"$anyElementTrue": ["$a"]}, {"a": [0, None]}, False),
     # objects
+    (
+        {"$setField": {"field": "a", "input": {"$setField": {"field": "b", "input": "$o", "value": 1}}, "value": 2}},
+        {"o": {"c": 3}},
+        {"c": 3, "b": 1, "a": 2},
+    ),
     ({"$objectToArray": "$a"}, {"a": {"x": 1}}, [{"k": "x", "v": 1}]),
     ({"$objectToArray": "$a"}, {"a": {"\udcff": 1, "é": 2}}, [{"k": Broken("\udcff"), "v": 1}, {"k": "é", "v": 2}]),
     ({"$objectToArray": "$a"}, {}, None),
