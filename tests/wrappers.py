@@ -41,6 +41,7 @@ NEAR_MISSES: list[dict[str, Any]] = [
         for value in (True, 1000, None, "2020-W01-1T00:00:00Z", "20200101T000000Z", "2026-02-29T00:00:00Z")
     ),
     *({"$date": f"2020-01-01T{clock}"} for clock in ("24:00:00Z", "00:00:60Z", "00:00Z", "00:00:00", "00:00:00z")),
+    *({"$date": f"2020-01-01T00:00:00{zone}"} for zone in ("-0170", "+01:60", "+2400", "+1", "-00:99")),
     *(
         {"$date": value}
         for value in ("2020-01-01 00:00:00Z", "0000-01-01T00:00:00Z", {"$numberLong": "x"}, {"$numberInt": "1"})

@@ -28,10 +28,9 @@ from realtime.commands.collector import Collector
 from realtime.commands.options import guarded, mongodb_options, named_mongodb, settings_of, settings_options
 from realtime.core.upstream.diagnosis import EXIT, diagnose, worst
 from realtime.demo import writer
-from realtime.errors import ConfigurationError
 from realtime.mongo import embedded, examination
 from realtime.settings import Settings, stray_variables
-from realtime.web.server import bind, make_server
+from realtime.web.server import bind_doors, make_server
 
 log = logging.getLogger("realtime")
 
@@ -253,26 +252,6 @@ async def _supervise(settings: Settings, start: Start) -> None:
         finally:
             for one in listening:
                 one.close()
-
-
-def bind_doors(settings: Settings) -> list[socket.socket]:
-    """The listening sockets: of the port, and where there is one of the operators' port, which has its own host.
-
-    Which one a request is for is told by the port that took it, so they are never the same.
-    """
-    first = bind(settings)
-    if settings.admin_port is None:
-        return [first]
-    try:
-        second = bind(settings.model_copy(update={"host": settings.admin_host}), settings.admin_port, "--admin-port")
-    except ConfigurationError:
-        first.close()
-        raise
-    if (port := second.getsockname()[1]) == first.getsockname()[1]:
-        for one in (first, second):
-            one.close()
-        raise ConfigurationError(f"both ports are {port}: choose another --admin-port (REALTIME_ADMIN_PORT)")
-    return [first, second]
 
 
 def addresses_of(settings: Settings, listening: Sequence[socket.socket]) -> Addresses:

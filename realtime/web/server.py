@@ -272,16 +272,24 @@ def _check_certificate(settings: Settings) -> None:
         raise ConfigurationError(f"{named} cannot be used: {error.strerror or error}") from None
 
 
-def bind_all(settings: Settings) -> list[socket.socket]:
-    """The listening sockets: of the port, and where there is one of the operators' port."""
+def bind_doors(settings: Settings) -> list[socket.socket]:
+    """The listening sockets: of the port, and where there is one of the operators' port, which has its own host.
+
+    Which one a request is for is told by the port that took it, so they are never the same.
+    """
     first = bind(settings)
     if settings.admin_port is None:
         return [first]
     try:
-        return [first, bind(settings, settings.admin_port, "--admin-port")]
+        second = bind(settings.model_copy(update={"host": settings.admin_host}), settings.admin_port, "--admin-port")
     except ConfigurationError:
         first.close()
         raise
+    if (port := second.getsockname()[1]) == first.getsockname()[1]:
+        for one in (first, second):
+            one.close()
+        raise ConfigurationError(f"both ports are {port}: choose another --admin-port (REALTIME_ADMIN_PORT)")
+    return [first, second]
 
 
 def bind(settings: Settings, port: int | None = None, option: str = "--port") -> socket.socket:

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from realtime.commands import service
-from realtime.commands.service import Addresses, addresses_of, bind_doors
+from realtime.commands.service import Addresses, addresses_of
 from realtime.errors import ConfigurationError
 from realtime.settings import load
-from realtime.web.server import bind
+from realtime.web import server
+from realtime.web.server import bind, bind_doors
 
 
 @contextmanager
@@ -58,7 +58,7 @@ def test_two_hosts_do_not_share_a_port_for_it_tells_whose_a_request_is(monkeypat
         bound.append(bind(settings, port, *options[1:]))
         return bound[-1]
 
-    monkeypatch.setattr(service, "bind", same)
+    monkeypatch.setattr(server, "bind", same)
     with pytest.raises(ConfigurationError, match="both ports are"):
         bind_doors(load(port=0, admin_port=0, admin_host="127.0.0.2"))
     assert [one.fileno() for one in bound] == [-1, -1]

@@ -162,14 +162,14 @@ CLOSED: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "closed: the operators' port is wherever clients come",
-        "realtime/commands/service.py",
+        "realtime/web/server.py",
         'second = bind(settings.model_copy(update={"host": settings.admin_host}), settings.admin_port, "--admin-port")',
         'second = bind(settings, settings.admin_port, "--admin-port")',
         "tests/commands/test_doors.py::test_the_operators_port_is_on_loopback_wherever_clients_come",
     ),
     (
         "closed: two hosts share a port",
-        "realtime/commands/service.py",
+        "realtime/web/server.py",
         "if (port := second.getsockname()[1]) == first.getsockname()[1]:",
         "if (port := second.getsockname()[1]) == 0:",
         "tests/commands/test_doors.py::test_two_hosts_do_not_share_a_port_for_it_tells_whose_a_request_is",

@@ -24,7 +24,7 @@ from realtime.app import create_app
 from realtime.client import connect as subscribed
 from realtime.errors import ConfigurationError, UnavailableError
 from realtime.settings import Settings, load
-from realtime.web.server import bind_all, make_server
+from realtime.web.server import bind_doors, make_server
 from tests.access.issuer import SECRET, signer
 from tests.replica_set import ReplicaSet
 
@@ -47,7 +47,7 @@ async def running(replica_set: ReplicaSet, **settings: Any) -> AsyncIterator[Por
     """The service as `realtime serve` runs it, on free ports."""
     chosen = load(mongodb_uri=replica_set.uri, database="t_ports", port=0, feed_await_ms=100, **settings)
     app = create_app(chosen)
-    sockets = bind_all(chosen)
+    sockets = bind_doors(chosen)
     scheme = "http" if chosen.tls_cert is None else "https"
     ports = [f"{scheme}://127.0.0.1:{one.getsockname()[1]}" for one in sockets]
     async with app.state.realtime.started():

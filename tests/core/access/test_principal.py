@@ -25,7 +25,7 @@ def test_a_principal_ends_at_its_second_and_one_without_never_does() -> None:
 def test_a_principal_cannot_be_changed_and_can_be_a_key() -> None:
     one = Principal("ann", frozenset({"staff"}), {"team": ["a"]}, jti="t1")
     with pytest.raises(dataclasses.FrozenInstanceError):
-        one.sub = "bob"  # type: ignore[misc]
+        one.sub = "bob"  # type: ignore[misc]  # reason: it must not be possible
     assert {one: 1}[Principal("ann", frozenset({"staff"}), {"team": ["a"]}, jti="t1")] == 1
     assert one != Principal("ann", frozenset({"staff"}), {"team": ["b"]}, jti="t1")
     assert dict(ANONYMOUS.claims) == {}
