@@ -10,8 +10,9 @@ from collections.abc import Callable
 
 from realtime import metrics
 from realtime.bugs import tell
+from realtime.core.live.event_group import EventGroup, Group
 from realtime.core.live.events import format_position
-from realtime.core.live.query import EventGroup, Group, GroupBounds, Query, QueryGroup
+from realtime.core.live.query import GroupBounds, Query, QueryGroup
 from realtime.core.live.router import Router
 from realtime.core.mql.dialect import Dialect
 from realtime.core.wire import protocol

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from realtime import metrics
-from realtime.core.live.query import Group, GroupBounds, QueryGroup
+from realtime.core.live.event_group import Group
+from realtime.core.live.query import GroupBounds, QueryGroup
 from realtime.core.wire.reserved_names import OWN_PREFIX
 from realtime.hub.lingering import Lingering
 

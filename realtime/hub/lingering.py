@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from realtime import metrics
 from realtime.bugs import bug
-from realtime.core.live.query import Group, QueryGroup
+from realtime.core.live.event_group import Group
+from realtime.core.live.query import QueryGroup
 
 
 class Lingering:

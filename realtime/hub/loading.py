@@ -9,7 +9,8 @@ from collections.abc import Callable
 from realtime import logs, metrics
 from realtime.core.bson.keys import identity
 from realtime.core.live import meaning
-from realtime.core.live.query import EventGroup, Group, QueryGroup
+from realtime.core.live.event_group import EventGroup, Group
+from realtime.core.live.query import QueryGroup
 from realtime.errors import ServiceError, TooLargeError
 from realtime.hub.progress import Progress
 from realtime.hub.rereads import Rereads

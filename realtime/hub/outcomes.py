@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from realtime.core.live.query import EventGroup, Group, QueryGroup
+from realtime.core.live.event_group import EventGroup, Group
+from realtime.core.live.query import QueryGroup
 from realtime.errors import ServiceError
 from realtime.ports import Sink
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from realtime.core.live.query import Group, QueryGroup
+from realtime.core.live.event_group import Group
+from realtime.core.live.query import QueryGroup
 
 
 class Pacer:

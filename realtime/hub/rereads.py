@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from realtime.core.live.query import Group, GroupBounds, QueryGroup
+from realtime.core.live.event_group import Group
+from realtime.core.live.query import GroupBounds, QueryGroup
 from realtime.core.live.router import Router
 from realtime.hub.progress import Progress
 from realtime.hub.roster import Roster, Subscription

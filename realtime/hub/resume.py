@@ -12,10 +12,11 @@ from realtime.bugs import bug
 from realtime.core.bson.keys import identity
 from realtime.core.connection import cutting
 from realtime.core.connection.encodings import Encodings
+from realtime.core.live.event_group import EventGroup, Group
 from realtime.core.live.events import format_position
 from realtime.core.live.journal import Entry
 from realtime.core.live.moments import Settled
-from realtime.core.live.query import EventGroup, Group, QueryGroup
+from realtime.core.live.query import QueryGroup
 from realtime.core.live.stepping import EVERY
 from realtime.core.wire import protocol
 from realtime.errors import (

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from realtime.bugs import break_off
-from realtime.core.live.query import Group, Query
+from realtime.core.live.event_group import Group
+from realtime.core.live.query import Query
 from realtime.core.wire import protocol
 from realtime.errors import ServiceError
 from realtime.ports import Sink

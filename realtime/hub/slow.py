@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator, Mapping
 
 from realtime import metrics
 from realtime.core.connection import cutting
+from realtime.core.live.event_group import EventGroup, Group
 from realtime.core.live.events import format_position
-from realtime.core.live.query import EventGroup, Group, QueryGroup
+from realtime.core.live.query import QueryGroup
 from realtime.core.wire import protocol
 from realtime.errors import ServiceError, TooLargeError, UnavailableError
 from realtime.hub.history import History

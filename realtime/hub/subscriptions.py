@@ -7,7 +7,8 @@ from collections.abc import Callable
 from realtime import metrics
 from realtime.bugs import break_off, bug, tell
 from realtime.core.connection import cutting
-from realtime.core.live.query import EventGroup, Group, GroupBounds, QueryGroup
+from realtime.core.live.event_group import EventGroup, Group
+from realtime.core.live.query import GroupBounds, QueryGroup
 from realtime.core.live.router import Router
 from realtime.core.mql.dialect import Dialect
 from realtime.core.wire import protocol

@@ -9,8 +9,9 @@ from realtime import metrics
 from realtime.bugs import break_off, bug
 from realtime.core.connection import cutting
 from realtime.core.connection.outbox import Part
+from realtime.core.live.event_group import EventGroup, Group
 from realtime.core.live.moments import Settled, Touch
-from realtime.core.live.query import EventGroup, Group, Phase, QueryGroup
+from realtime.core.live.query import Phase, QueryGroup
 from realtime.core.live.router import Router
 from realtime.core.live.stepping import EVERY
 from realtime.core.wire import protocol

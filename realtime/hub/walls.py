@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from realtime.bugs import break_off, bug, tell
+from realtime.core.live.event_group import EventGroup, Group
 from realtime.core.live.events import format_position
-from realtime.core.live.query import EventGroup, Group, QueryGroup
+from realtime.core.live.query import QueryGroup
 from realtime.core.live.trials import Trials
 from realtime.core.wire import protocol
 from realtime.errors import HistoryLostError, ServiceError

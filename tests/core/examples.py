@@ -8,9 +8,10 @@ import orjson
 
 from realtime.core.bson.keys import identity
 from realtime.core.live.aggregate import compile_grouping
+from realtime.core.live.event_group import EventGroup
 from realtime.core.live.events import Batch, ChangeEvent
 from realtime.core.live.moments import Settled, settle
-from realtime.core.live.query import EventGroup, GroupBounds, Query, QueryGroup
+from realtime.core.live.query import GroupBounds, Query, QueryGroup
 from realtime.core.mql.filters import compile_filter
 from realtime.core.mql.ordering import parse_sort
 from realtime.core.mql.projection import compile_projection

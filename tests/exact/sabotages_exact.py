@@ -15,7 +15,7 @@ LOST = "tests/exact/test_lost.py"
 FAR = "tests/mongo/test_far_behind.py"
 POISON = "tests/exact/test_poison.py"
 GROUPS = "realtime/hub/groups.py"
-QUERY = "realtime/core/live/query.py"
+QUERY, EVENTS_GROUP = "realtime/core/live/query.py", "realtime/core/live/event_group.py"
 PIPE = "realtime/hub/pipe.py"
 MOMENTS = "realtime/core/live/moments.py"
 JOURNAL = "realtime/core/live/journal.py"
@@ -150,7 +150,7 @@ EXACT: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "swap two events",
-        QUERY,
+        EVENTS_GROUP,
         "        return entries\n\n    def _in_order",
         "        return entries[::-1]\n\n    def _in_order",
         f"{JOIN}[1000]",

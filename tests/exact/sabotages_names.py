@@ -48,7 +48,7 @@ NAMES: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "becomes: what is created is told",
-        "realtime/core/live/query.py",
+        "realtime/core/live/event_group.py",
         "        if event.op == CREATE or event.kind is not None:",
         "        if False:",
         "tests/core/live/test_query_events.py::test_what_is_created_and_views_that_are_dropped_are_told_to_nobody",

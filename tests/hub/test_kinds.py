@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from realtime.core.live.query import EventGroup
+from realtime.core.live.event_group import EventGroup
 from realtime.errors import UnavailableError, UnsupportedCollectionError
 from realtime.hub.roster import Subscription
 from realtime.ports import CollectionFacts, VoidReadError

@@ -9,7 +9,8 @@ from typing import Literal
 import orjson
 import pytest
 
-from realtime.core.live.query import EventGroup, QueryGroup
+from realtime.core.live.event_group import EventGroup
+from realtime.core.live.query import QueryGroup
 from realtime.hub.roster import Subscription
 from tests.core.examples import query
 from tests.hub.fakes import Peer, Service, until

@@ -9,8 +9,9 @@ import orjson
 import pytest
 
 import realtime.hub.plan
+from realtime.core.live.event_group import EventGroup
 from realtime.core.live.journal import Entry, Journal
-from realtime.core.live.query import EventGroup, QueryGroup
+from realtime.core.live.query import QueryGroup
 from realtime.core.live.router import Router
 from realtime.hub.history import History
 from realtime.hub.resume import Resumer

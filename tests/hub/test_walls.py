@@ -10,7 +10,8 @@ from typing import Any
 import orjson
 import pytest
 
-from realtime.core.live.query import EventGroup, QueryGroup
+from realtime.core.live.event_group import EventGroup
+from realtime.core.live.query import QueryGroup
 from realtime.core.live.router import Router
 from realtime.hub.roster import Subscription
 from realtime.hub.teller import Teller

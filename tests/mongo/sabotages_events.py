@@ -78,7 +78,7 @@ EVENTS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "event: who resumes is told half of it",
-        "realtime/core/live/query.py",
+        "realtime/core/live/event_group.py",
         "        entry = entry.whole(self.query.covers)\n",
         "",
         f"{UNDECODED}::test_who_resumes_from_before_it_gets_its_documents",

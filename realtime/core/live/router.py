@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from realtime.core.live.event_group import EventGroup, Group
 from realtime.core.live.index import Interval, Needs, PredicateIndex
 from realtime.core.live.moments import Touch
-from realtime.core.live.query import EventGroup, Group, Query, QueryGroup
+from realtime.core.live.query import Query, QueryGroup
 from realtime.core.mql.demands import Range, probe
 from realtime.core.mql.filters import Filter, stem
 from realtime.core.mql.paths import WHOLE

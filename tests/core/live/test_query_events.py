@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from realtime.core.live.event_group import EventGroup
 from realtime.core.live.events import ChangeEvent, format_position
 from realtime.core.live.moments import Settled
-from realtime.core.live.query import EventGroup, Images
+from realtime.core.live.query import Images
 from tests.core.examples import EPOCH, delete, event_group, insert, replace, settled, shown, update
 
 RED = {"_id": 1, "colour": "red", "n": 1}

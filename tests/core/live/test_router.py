@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from realtime.core.live.event_group import EventGroup
 from realtime.core.live.moments import Touch
-from realtime.core.live.query import EventGroup, QueryGroup
+from realtime.core.live.query import QueryGroup
 from realtime.core.live.router import Router
 from tests.core.examples import EPOCH, ROOMY, query
 

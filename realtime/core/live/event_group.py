@@ -1,0 +1,129 @@
+"""Events mode: everyone who asked for the same events, and which of a batch those are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+from realtime.core.bson import ejson, keys
+from realtime.core.live.events import CREATE, ChangeEvent, format_position
+from realtime.core.live.journal import Entry
+from realtime.core.live.moments import Settled
+from realtime.core.live.query import Images, Query, QueryGroup
+from realtime.core.mql.filters import stem
+
+
+class EventGroup:
+    """One distinct query in events mode. It holds no documents; `time` is what its subscribers have been told of."""
+
+    def __init__(self, query: Query, channel: int, epoch: str) -> None:
+        self.query = query
+        self.channel = channel
+        self.epoch = epoch
+        self.time = 0
+        self.live = False
+        self.deletes: Literal["matched", "all", "none"] = "all"
+
+    def hears_updates(self, collection: str) -> bool:
+        """Whether it needs the documents that this collection's updates lack."""
+        operations = self.query.operations
+        return self.query.covers(collection) and (operations is None or "update" in operations)
+
+    @property
+    def position(self) -> str:
+        """Everything at or before has been sent."""
+        return format_position(self.epoch, self.time)
+
+    def advance(self, time: int) -> None:
+        """Everything up to `time` has been dispatched, and so told."""
+        self.time = max(self.time, time)
+
+    def reached(self, time: int) -> int:
+        """What its subscribers are at, `time` being what has been dispatched."""
+        return max(time, self.time)
+
+    def apply(self, settled: Settled, images: Mapping[str, Images]) -> list[bytes]:
+        """The matching events of a batch, encoded, in order."""
+        entries = self.matching(Entry(settled, images), after=self.time)
+        self.time = max(self.time, settled.time)
+        return entries
+
+    def matching(self, entry: Entry, *, after: int) -> list[bytes]:
+        """The matching events of an entry of the journal after a time, encoded, in order."""
+        entries: list[bytes] = []
+        numbers: dict[tuple[bytes, int], int] = {}
+        entry = entry.whole(self.query.covers)
+        for event in self._in_order(entry.settled):
+            if event.time <= after or not self._wants(event):
+                continue
+            fields = self._fields(event, entry, numbers)
+            if fields is not None:
+                entries.append(ejson.encode(fields))
+        return entries
+
+    def _in_order(self, settled: Settled) -> Iterable[ChangeEvent]:
+        collections = self.query.collections
+        if collections is not None and len(collections) == 1 and not settled.replaced and not settled.all_replaced:
+            return settled.events.get(self.query.collection, ())
+        return settled.order
+
+    def _wants(self, event: ChangeEvent) -> bool:
+        if event.op == CREATE or event.kind is not None:
+            return False
+        if self.query.operations is not None and event.op not in self.query.operations:
+            return False
+        if event.op == "dropDatabase":
+            return True
+        return self.query.covers(event.collection) or (event.to is not None and self.query.covers(event.to))
+
+    def _fields(self, event: ChangeEvent, entry: Entry, numbers: dict[tuple[bytes, int], int]) -> dict[str, Any] | None:
+        """The event as PROTOCOL 4.2 has it; None when the filter keeps it out."""
+        fields: dict[str, Any] = {"op": event.op, "collection": event.collection}
+        if event.identity is not None:
+            fields["key"] = keys.shown_key(event.key)
+            if not self._show(event, entry, fields):
+                return None
+        if event.op == "update":
+            self._describe(event, fields)
+        if event.to is not None:
+            fields["to"] = event.to
+        if event.transaction is not None:
+            fields["transaction"] = numbers.setdefault(event.transaction, len(numbers) + 1)
+        fields["position"] = format_position(self.epoch, event.time)
+        if event.wall_time is not None:
+            fields["wall_time"] = event.wall_time
+        return fields
+
+    def _show(self, event: ChangeEvent, entry: Entry, fields: dict[str, Any]) -> bool:
+        """Put the images into `fields`; False when the filter keeps the event out."""
+        show, matches = self.query.projection.apply, self.query.filter.matches
+        document, as_of = event.document, None
+        if event.op == "update" and document is None:
+            as_of, document = entry.image(event)
+        if event.op == "delete":
+            if event.before is not None and not matches(event.before):
+                return False
+        elif document is None:
+            fields["partial"] = True
+        elif matches(document):
+            fields["document"] = keys.with_marks(show(document))
+            if as_of is not None:
+                fields["as_of"] = format_position(self.epoch, as_of)
+        else:
+            return False
+        if event.before is not None and matches(event.before):
+            fields["before"] = keys.with_marks(show(event.before))
+        return True
+
+    def _describe(self, event: ChangeEvent, fields: dict[str, Any]) -> None:
+        shows = self.query.projection.shows
+
+        def shown(path: str) -> bool:
+            # A number in a path may be an element or a name: what either reading hides is not named.
+            return shows(frozenset((path,))) and shows(frozenset((stem(path),)))
+
+        fields["updated"] = [path for path in event.updated if shown(path)]
+        fields["removed"] = [path for path in event.removed if shown(path)]
+
+
+Group = QueryGroup | EventGroup
