@@ -218,6 +218,9 @@ class Sink(Protocol):
     def lapse(self, channel: int, after: int) -> None:
         """Drop what waits of a channel, which was told up to a cluster time: its `Listener` makes it good later."""
 
+    def forget(self, channel: int) -> int | None:
+        """Drop what waits of a channel for good; the cluster time up to which it was told, if not everything was."""
+
     def close(self, code: int, reason: str) -> None:
         """End the connection after what was sent; `reason` is a code word of at most 40 bytes."""
 

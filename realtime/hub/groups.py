@@ -136,12 +136,12 @@ class Groups:
 
     # ---------------------------------------------------------------------------------------------------- towards live
 
-    def start(self, group: Group) -> None:
-        """Bring a group to live, in a task of its own."""
+    def start(self, group: Group, *, few: bool = False) -> None:
+        """Bring a group to live, in a task of its own. `few`: one of many, of which few are read at a time."""
         members = self._roster.members(group)
         if members is None:
             return
-        members.task = self.tasks.begin(self._loader.bring_up(group))
+        members.task = self.tasks.begin(self._loader.bring_up(group, few=few))
 
     def go_live(self, group: Group) -> None:
         """What it needed has been read: bring those who wait to live."""

@@ -12,10 +12,11 @@ from realtime import metrics
 from realtime.bugs import tell
 from realtime.core.live.events import Batch
 from realtime.core.live.journal import Entry
-from realtime.core.live.query import GroupBounds
+from realtime.core.live.query import GroupBounds, Query
 from realtime.core.live.router import Router
 from realtime.core.mql.dialect import NEWEST, Dialect
 from realtime.core.wire import protocol
+from realtime.errors import ServiceError
 from realtime.hub import plan as planning
 from realtime.hub.history import History
 from realtime.hub.plan import Plan
@@ -98,6 +99,14 @@ class Hub:
     def attach(self, subscription: Subscription) -> None:
         """Take a subscription in. `subscribed` or `error` follows, at once where the group is live."""
         self._subscriptions.attach(subscription)
+
+    def succeed(self, subscription: Subscription, query: Query) -> None:
+        """Its effective query is another one from now on: nothing more of the old, and `subscribed` again."""
+        self._subscriptions.succeed(subscription, query)
+
+    def revoke(self, subscription: Subscription, error: ServiceError) -> None:
+        """It may not be had any more: nothing more of what was, then why."""
+        self._subscriptions.revoke(subscription, error)
 
     def detach(self, owner: Owner, subscription_id: str) -> None:
         """Let a subscription go; its group goes some time after the last one."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import nullcontext
 
 from realtime import logs, metrics
 from realtime.core.bson.keys import identity
@@ -22,6 +23,8 @@ from realtime.ports import SnapshotReader, VoidReadError
 log = logging.getLogger("realtime.hub")
 
 RETRY_SECONDS = (0.1, 5.0)
+AT_A_TIME = 4
+"""Of groups that are wanted all at once because access changed: so many are read beside each other."""
 
 
 class Loader:
@@ -46,12 +49,16 @@ class Loader:
         self._go_live = go_live
         self._end_all = end_all
         self._slices = Slices()
+        self._few = asyncio.Semaphore(AT_A_TIME)
 
-    async def bring_up(self, group: Group) -> None:
-        """Read what a group needs and make it live; on failure answer those who wait."""
+    async def bring_up(self, group: Group, *, few: bool = False) -> None:
+        """Read what a group needs and make it live; on failure answer those who wait.
+
+        `few`: one of many that are wanted at once, and that nobody may be kept waiting for.
+        """
         try:
             if isinstance(group, QueryGroup):
-                await self._load_until_live(group)
+                await self._load_until_live(group, self._few if few else None)
             else:
                 await self._describe(group)
         except ServiceError as error:
@@ -82,11 +89,12 @@ class Loader:
         if names:
             group.query = meaning.told(group.query, await self._reader.zones(names))
 
-    async def _load_until_live(self, group: QueryGroup) -> None:
+    async def _load_until_live(self, group: QueryGroup, turns: asyncio.Semaphore | None) -> None:
         failures = 0
         while True:
             try:
-                await self._load(group)
+                async with turns or nullcontext():
+                    await self._load(group)
                 if not group.short:
                     return
                 # More was deleted while it was read than there were spares.

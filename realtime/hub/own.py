@@ -146,6 +146,9 @@ class _Ear:
     def lapse(self, channel: int, after: int) -> None:
         """Never called by an outbox, for there is none."""
 
+    def forget(self, channel: int) -> int | None:
+        """Nothing waits."""
+
     def close(self, _code: int, _reason: str) -> None:
         """It has missed a frame."""
         self._failed()

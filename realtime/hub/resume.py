@@ -183,6 +183,7 @@ class Resumer:
         if any(_hears_of(group, name) for entry in entries for name in entry.settled.stepped_over):
             raise HistoryLostError("something since then could not be told: subscribe without a position")
         self._accept(group, subscription)
+        subscription.told = after
 
         def replay(live: bytes) -> None:
             frames = self._frames(group, subscription, entries, after, live)
@@ -211,7 +212,8 @@ class Resumer:
                     if subscription.group is group:
                         self._end(subscription, error, format_position(self._progress.epoch, told))
                     return
-            told = max(told, entry.time)
+            subscription.told = told = max(told, entry.time)
+        subscription.told = None
         yield live
 
     def _matching(self, group: EventGroup, entry: Entry, after: int) -> list[bytes]:

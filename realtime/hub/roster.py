@@ -33,7 +33,8 @@ class Subscription:
 
     `after`: the cluster time to go on from; `since`: it is that of a date, and no position. `accepted`: `subscribed`
     was sent. `live`: it is told of changes on the group's channel. `lapsed`: it was, until its connection took too
-    little.
+    little. `told`: while events are replayed to it, the time up to which they were. `superseded`: another one has taken
+    its place, and what is left of its frames is not sent. `successor`: it has taken another one's place.
     """
 
     id: str
@@ -46,6 +47,9 @@ class Subscription:
     lapsed: bool = False
     resyncs: tuple[float, ...] = ()
     since: bool = False
+    told: int | None = None
+    superseded: bool = False
+    successor: bool = False
 
     def at(self, time: int) -> bool:
         """Whether it is at `time`, that being what has been dispatched, as far as it is live at all."""
@@ -214,7 +218,7 @@ class Roster:
 
 def farewell(subscription: Subscription, error: ServiceError, position: str) -> bytes:
     """What ends a subscription by the service: an `error` before it was accepted, `unsubscribed` after."""
-    if not subscription.accepted:
+    if not (subscription.accepted or subscription.successor):
         return protocol.ErrorFrame.of(error, subscription.id).encode()
     return protocol.Unsubscribed(
         id=subscription.id,

@@ -149,8 +149,12 @@ class SlowConsumers:
                         self._cut_off(group, owner, error, told)
                         return
                 told = after
+                for subscription, _ in self._on(owner, group.channel):
+                    subscription.told = told
             if not entries:
-                return
+                break
+        for subscription, _ in self._on(owner, group.channel):
+            subscription.told = None
 
     def _cut_off(self, group: EventGroup, owner: Owner, error: ServiceError, told: int) -> None:
         """End what a connection has of a channel where something is too large for it; nothing later is told."""

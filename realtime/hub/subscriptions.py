@@ -8,7 +8,7 @@ from realtime import metrics
 from realtime.bugs import break_off, bug, tell
 from realtime.core.connection import cutting
 from realtime.core.live.event_group import EventGroup, Group
-from realtime.core.live.query import GroupBounds, QueryGroup
+from realtime.core.live.query import GroupBounds, Query, QueryGroup
 from realtime.core.live.router import Router
 from realtime.core.mql.dialect import Dialect
 from realtime.core.wire import protocol
@@ -79,14 +79,61 @@ class Subscriptions:
         except Exception as error:
             self._walls.subscription_failed(subscription, error)
 
-    def _attach(self, subscription: Subscription) -> None:
+    def _attach(self, subscription: Subscription, *, few: bool = False) -> None:
         group = self.groups.wanted(subscription.query)
         members = self._roster.join(subscription, group)
         metrics.SUBSCRIPTIONS.set(self._roster.count)
+        if subscription.successor and isinstance(group, QueryGroup):
+            # At once: what was shown until now is not to be taken for what is.
+            self.accept(group, subscription, recovered=False)
         if group.live:
             self.welcome(group, subscription)
         elif members.task is None:
-            self.groups.start(group)
+            self.groups.start(group, few=few)
+
+    def succeed(self, subscription: Subscription, query: Query) -> None:
+        """Its effective query is this one now: nothing more of what was, then `subscribed` again on another channel.
+
+        In query mode a snapshot follows, in events mode what happened since it was told last.
+        """
+        try:
+            self._attach(self._successor(subscription, query), few=True)
+        except Exception as error:
+            self._walls.subscription_failed(subscription, error)
+
+    def _successor(self, subscription: Subscription, query: Query) -> Subscription:
+        after = self._silence(subscription)
+        events = query.mode == "events"
+        return Subscription(
+            subscription.id,
+            subscription.owner,
+            query,
+            after if events else None,
+            since=events and subscription.since and not subscription.accepted,
+            successor=subscription.accepted or subscription.successor,
+        )
+
+    def revoke(self, subscription: Subscription, error: ServiceError) -> None:
+        """It may not be had any more: nothing more of what was, then why."""
+        position = self._progress.position if subscription.group is None else subscription.group.position
+        self._silence(subscription)
+        self.end(subscription, error, position)
+
+    def _silence(self, subscription: Subscription) -> int | None:
+        """Let it go with all that waits of it. Returns the time up to which it was told, None where of nothing."""
+        group, owner, told = subscription.group, subscription.owner, subscription.after
+        if group is not None and (subscription.live or subscription.lapsed):
+            told = group.reached(self._progress.time)
+            dropped = owner.sink.forget(group.channel)
+            # Whoever else of the connection hears the channel asked the same: they are next, and missed it too.
+            alike = [one for one in self._roster.of(owner) if one.group is group and one.told is None]
+            for one in alike if dropped is not None else ():
+                one.told = dropped
+        told = told if subscription.told is None else subscription.told
+        subscription.superseded = True
+        if self._roster.find(owner, subscription.id) is subscription:
+            self._leave(subscription)
+        return told
 
     def detach(self, owner: Owner, subscription_id: str) -> None:
         """Let a subscription go; its group goes some time after the last one."""
@@ -119,7 +166,7 @@ class Subscriptions:
         # A live group is exact at every time dispatched, also where nothing concerned it.
         group.advance(self._progress.time)
         if subscription.after is not None and not subscription.accepted:
-            after, subscription.after = subscription.after, None
+            after, subscription.after, subscription.told = subscription.after, None, subscription.after
             self.groups.tasks.begin(self._resumer.resume(group, subscription, after))
             return
         sink, frames = subscription.owner.sink, None
@@ -161,7 +208,12 @@ class Subscriptions:
         members = self._roster.members(group)
         if members is not None:
             group.advance(self._progress.time)
-            (say or subscription.owner.sink.send)(protocol.Live(id=subscription.id, position=group.position).encode())
+            frame = protocol.Live(id=subscription.id, position=group.position).encode()
+            if say is None:
+                # Not by itself: where what comes before it is cut off, so is this.
+                subscription.owner.sink.send_run(self._walls.run(subscription, iter((frame,))))
+            else:
+                say(frame)
             self._roster.unmute(subscription, members)
         if home is not None and not self._roster.has(reader):
             self._rereads.over(reader)

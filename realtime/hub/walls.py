@@ -83,7 +83,10 @@ class Walls:
     def run(self, subscription: Subscription, frames: Iterator[bytes], after: int | None = None) -> Iterator[bytes]:
         """Frames for one subscription, made as its connection takes them; `after` as in `subscription_failed`."""
         try:
-            yield from frames
+            for frame in frames:
+                if subscription.superseded:
+                    return
+                yield frame
         except ServiceError as error:
             # An expression has no value of a document in them: nothing of ours, and it would be so again.
             group = subscription.group

@@ -358,6 +358,9 @@ class Peer:
     def lapse(self, channel: int, after: int) -> None:
         raise AssertionError(f"nothing waits here (channel {channel}, told up to {after})")
 
+    def forget(self, channel: int) -> int | None:
+        return None
+
     def close(self, code: int, reason: str) -> None:
         raise AssertionError(f"the hub closes no connection ({code} {reason})")
 

@@ -59,6 +59,9 @@ class Slow(Peer):
     def lapse(self, channel: int, after: int) -> None:
         self.outbox.lapse(channel, after)
 
+    def forget(self, channel: int) -> int | None:
+        return self.outbox.forget(channel)
+
     def close(self, code: int, reason: str) -> None:
         self.outbox.clear()
         self.closed.append((code, reason))

@@ -21,6 +21,7 @@ class Held:
     """One subscription on the client's side. `history`: the view at each position that it was told of."""
 
     channel: int = 0
+    query: str = ""
     documents: Documents = field(default_factory=dict)
     events: list[Any] = field(default_factory=list)
     live: bool = False
@@ -59,9 +60,10 @@ class View:
 
     def _subscribed(self, fields: dict[str, Any]) -> None:
         before = self.subscriptions.get(fields["id"])
-        assert before is None or before.ended is not None
+        again = before is not None and before.ended is None and before.query != fields["query"]
+        assert before is None or before.ended is not None or again, "again only for another effective query"
         assert fields["recovered"] is False
-        self.subscriptions[fields["id"]] = Held(channel=fields["channel"])
+        self.subscriptions[fields["id"]] = Held(channel=fields["channel"], query=fields["query"])
 
     def _snapshot(self, fields: dict[str, Any]) -> None:
         held = self._held(fields)

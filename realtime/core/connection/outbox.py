@@ -143,15 +143,29 @@ class Outbox:
         self._lapse(channel, after)
         self._lapsed[channel] = after
 
+    def forget(self, channel: int) -> int | None:
+        """Drop what waits of a channel for good: nobody of this connection is to hear any more of it.
+
+        Returns the cluster time up to which it was told, where it was not told everything.
+        """
+        told = self._lapsed.pop(channel, None)
+        dropped = self._drop(channel)
+        return dropped[0].part.after if dropped else told
+
     def _lapse(self, channel: int, after: int = 0) -> None:
-        dropped = [moment for moment in self._droppable() if moment.part.channel == channel]
+        dropped = self._drop(channel)
         self._lapsed[channel] = dropped[0].part.after if dropped else after
+        self._on_lapse(channel)
+
+    def _drop(self, channel: int) -> list[_Moment]:
+        """The moments of a channel that have not begun, which are no longer here."""
+        dropped = [moment for moment in self._droppable() if moment.part.channel == channel]
         size = sum(moment.size for moment in dropped)
         self.size -= size
         self._moments -= size
         gone = {id(moment) for moment in dropped}
         self._entries = deque(entry for entry in self._entries if id(entry) not in gone)
-        self._on_lapse(channel)
+        return dropped
 
     # ------------------------------------------------------------------------------------------------------------ out
 

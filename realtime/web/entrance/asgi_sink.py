@@ -74,6 +74,10 @@ class WaitingSink:
         if self._closing is None:
             self._outbox.lapse(channel, after)
 
+    def forget(self, channel: int) -> int | None:
+        """Drop what waits of a channel for good; the time up to which it was told, if not everything was."""
+        return self._outbox.forget(channel)
+
     def _weigh(self) -> None:
         if self._outbox.crowded and self._closing is None:
             self._room.clear()

@@ -103,6 +103,10 @@ class TransportSink:
         if self._open:
             self._made().lapse(channel, after)
 
+    def forget(self, channel: int) -> int | None:
+        """Drop what waits of a channel for good; the time up to which it was told, if not everything was."""
+        return None if self._outbox is None else self._outbox.forget(channel)
+
     def send_run(self, frames: Iterator[bytes]) -> None:
         """Write frames as the transport takes them."""
         if self._open:

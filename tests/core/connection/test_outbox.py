@@ -266,3 +266,32 @@ def test_it_is_idle_while_nothing_waits_is_owed_or_has_lapsed() -> None:
     assert not outbox.idle
     assert outbox.take_lapsed() == {1: 5}
     assert outbox.idle
+
+
+def test_a_channel_that_is_forgotten_goes_with_what_waits_of_it_and_can_be_told_again() -> None:
+    outbox = Outbox(1000)
+    outbox.put(b"one", Part(1, 10, first=True))
+    assert outbox.pull() == b"one"
+    outbox.put(b"begun", Part(1, 11, first=True))
+    outbox.put(b"its end", Part(1, 11, first=False))
+    assert outbox.pull() == b"begun"
+    outbox.put(b"waits", Part(1, 12, first=True))
+    outbox.put(b"other", Part(2, 12, first=True))
+    outbox.put(b"later", Part(1, 13, first=True))
+    assert outbox.forget(1) == 12, "what it was told up to"
+    assert outbox.forget(1) is None
+    assert outbox.size == len(b"its end") + len(b"other")
+    outbox.put(b"anew", Part(1, 14, first=True))
+    assert drained(outbox) == [b"its end", b"other", b"anew"]
+    assert not outbox.take_lapsed()
+
+
+def test_a_channel_that_lapsed_and_is_forgotten_is_taken_again() -> None:
+    outbox = Outbox(1000)
+    outbox.put(b"waits", Part(1, 12, first=True))
+    outbox.lapse(1, 12)
+    outbox.put(b"dropped", Part(1, 13, first=True))
+    assert outbox.forget(1) == 12
+    outbox.put(b"anew", Part(1, 14, first=True))
+    assert drained(outbox) == [b"anew"]
+    assert not outbox.take_lapsed()

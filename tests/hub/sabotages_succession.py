@@ -1,0 +1,79 @@
+"""Rows of `make sabotage` for changes of access in the hub: name, file, line, what stands there instead, test."""
+
+from __future__ import annotations
+
+SUBSCRIPTIONS = "realtime/hub/subscriptions.py"
+TESTS = "tests/hub/test_succession.py"
+
+SUCCESSION: list[tuple[str, str, str, str, str]] = [
+    (
+        "succession: the old channel is told once more",
+        SUBSCRIPTIONS,
+        "            self._leave(subscription)\n        return told",
+        "            pass\n        return told",
+        f"{TESTS}::test_it_is_said_at_once_and_nothing_of_the_old_query_is_told_after_it",
+    ),
+    (
+        "succession: subscribed is said when the snapshot is there",
+        SUBSCRIPTIONS,
+        "if subscription.successor and isinstance(group, QueryGroup):",
+        "if False:",
+        f"{TESTS}::test_it_is_said_at_once_and_nothing_of_the_old_query_is_told_after_it",
+    ),
+    (
+        "succession: what waits of the old query is sent",
+        "realtime/core/connection/outbox.py",
+        "        dropped = self._drop(channel)\n        return dropped[0]",
+        "        dropped: list[_Moment] = []\n        return dropped[0]",
+        f"{TESTS}::test_what_waits_of_the_old_query_is_not_sent",
+    ),
+    (
+        "succession: a snapshot of the old query goes on",
+        "realtime/hub/walls.py",
+        "                if subscription.superseded:",
+        "                if False:",
+        f"{TESTS}::test_a_snapshot_that_is_on_its_way_is_cut_off",
+    ),
+    (
+        "succession: a channel that lapsed before stays mute",
+        "realtime/core/connection/outbox.py",
+        "        told = self._lapsed.pop(channel, None)",
+        "        told = self._lapsed.get(channel)",
+        f"{TESTS}::test_a_connection_that_lapsed_hears_the_new_channel_even_where_it_is_the_old_one_again",
+    ),
+    (
+        "succession: one that may not be had any more is told what waited",
+        SUBSCRIPTIONS,
+        "        self._silence(subscription)\n        self.end",
+        "        self.end",
+        f"{TESTS}::test_one_that_may_not_be_had_any_more_ends_with_the_reason_and_nothing_after",
+    ),
+    (
+        "succession: all changed queries are read at once",
+        "realtime/hub/groups.py",
+        "self._loader.bring_up(group, few=few)",
+        "self._loader.bring_up(group)",
+        f"{TESTS}::test_few_are_read_beside_each_other_however_many_change_at_once",
+    ),
+    (
+        "succession: events under the new query begin when it is known",
+        SUBSCRIPTIONS,
+        "            after if events else None,",
+        "            None,",
+        f"{TESTS}::test_events_go_on_from_where_they_were_under_the_new_query",
+    ),
+    (
+        "succession: events that waited are lost for the second subscription",
+        SUBSCRIPTIONS,
+        "                one.told = dropped",
+        "                pass",
+        f"{TESTS}::test_events_that_waited_are_told_once_under_the_new_query[False]",
+    ),
+    (
+        "succession: a replay that is cut off is taken for told",
+        "realtime/hub/resume.py",
+        "            subscription.told = told = max(told, entry.time)",
+        "            told = max(told, entry.time)",
+        f"{TESTS}::test_a_replay_that_is_on_its_way_goes_on_under_the_new_query",
+    ),
+]
