@@ -40,6 +40,7 @@ def last_subscribed(peer: Peer) -> int:
 async def test_it_is_said_at_once_and_nothing_of_the_old_query_is_told_after_it(service: Service) -> None:
     peer = Peer()
     old = await service.subscribed(watch(peer, RED))
+    assert types(peer) == ["subscribed", "snapshot", "live"]
     service.store.hold("find")
     service.hub.succeed(old, BLUE)
     assert types(peer)[-1] == "subscribed", "before anything was read"
