@@ -107,11 +107,15 @@ class SnapshotReader(Protocol):
         cut: bool = False,
         fields: Document | None = None,
         facts: CollectionFacts | None = None,
+        rule: Document | None = None,
     ) -> Snapshot:
         """All documents that match, at one time at or after `after`; `TooLargeError` with the count over `limit`.
 
         `cut`: no such error, but the first `limit` of them by `sort`. `fields`: a projection. `VoidReadError` where
         the collection is not the one of `facts`, which has been checked for snapshots.
+
+        `rule`: which documents may be read at all. The selection is asked of those alone, and an error that one of the
+        others could have caused says nothing of it.
         """
 
     async def read_at(self, collection: str, keys: Sequence[Any], time: int, *, uuid: Any = None) -> Snapshot:

@@ -130,6 +130,7 @@ class Loader:
             cut=wanted.cut,
             fields=wanted.fields,
             facts=facts,
+            rule=wanted.rule,
         )
         await self._slices.each(snapshot.documents, lambda document: group.put(dict(document)))
         if group.too_large:

@@ -16,6 +16,7 @@ from realtime.core.mql.expressions.timezones import Named, Zone, Zones
 from realtime.core.mql.language import invalid
 from realtime.core.wire.reserved_names import refusal
 from realtime.errors import NotFoundError, TimedOutError, TooLargeError, UnsupportedCollectionError
+from realtime.mongo import ruled
 from realtime.mongo.client import RAW, Client, Database
 from realtime.mongo.faults import Gate
 from realtime.mongo.stream import DocumentStream
@@ -72,30 +73,35 @@ class MongoReader:
         cut: bool = False,
         fields: Document | None = None,
         facts: CollectionFacts | None = None,
+        rule: Document | None = None,
     ) -> Snapshot:
         """All matching documents at one time at or after `after`. `TooLargeError` with the count over `limit`.
 
         `cut`: no such error, but the first `limit` of them by `sort`. `fields`: a projection. `VoidReadError` where
         the collection is not the one of `facts`, which has been checked for snapshots.
+
+        `rule`: which documents may be read at all. The selection is asked of those alone, and an error that one of the
+        others could have caused says nothing of it.
         """
         concern = {"level": "snapshot", "afterClusterTime": to_timestamp(after)}
-        command: dict[str, Any] = {"find": collection, "filter": selection, "limit": limit if cut else limit + 1}
+        options: dict[str, Any] = {"filter": selection, "limit": limit if cut else limit + 1}
         if sort is not None:
             # A sort of more than 100 MB goes to disk and is slow, where it would be refused otherwise.
-            command |= {"sort": dict(sort), "allowDiskUse": True}
+            options |= {"sort": dict(sort), "allowDiskUse": True}
         if fields is not None:
-            command["projection"] = fields
-        command |= _only(None if facts is None else facts.uuid)
-        async with self._gate.read():
-            try:
-                snapshot = await self._with_new_times(command, concern)
-            except _NoCollectionError as nothing:
-                return Snapshot(after, [], unless_changed_by=nothing.time)
-            if facts is not None and not facts.exists:
-                raise VoidReadError(f"{collection} was made meanwhile")
-            if len(snapshot.documents) <= limit:
-                return snapshot
-            count = await self._count(collection, selection)
+            options["projection"] = fields
+        command = ruled.reading(collection, options | _only(None if facts is None else facts.uuid), rule)
+        with ruled.withheld(rule):
+            async with self._gate.read():
+                try:
+                    snapshot = await self._with_new_times(command, concern)
+                except _NoCollectionError as nothing:
+                    return Snapshot(after, [], unless_changed_by=nothing.time)
+                if facts is not None and not facts.exists:
+                    raise VoidReadError(f"{collection} was made meanwhile")
+                if len(snapshot.documents) <= limit:
+                    return snapshot
+                count = await self._count(collection, selection, rule)
         raise TooLargeError(
             f"the result has {count} documents, a live query holds at most {limit}: narrow the filter",
             details={"count": count, "limit": limit},
@@ -108,7 +114,7 @@ class MongoReader:
         had at that time. `UnsupportedCollectionError` where it is capped.
         """
         concern = {"level": "snapshot", "atClusterTime": to_timestamp(time)}
-        command = {"find": collection, "filter": {"_id": {"$in": list(keys)}}, **_only(uuid)}
+        command = ruled.reading(collection, {"filter": {"_id": {"$in": list(keys)}}, **_only(uuid)})
         async with self._gate.read():
             try:
                 return await self._run(command, concern)
@@ -215,21 +221,24 @@ class MongoReader:
             (name, int(reply["n"]), to_time(reply["operationTime"])) for name, reply in zip(shown, counts, strict=True)
         ]
 
-    async def page(self, collection: str, command: Mapping[str, Any]) -> Page:
-        """A page by `find`'s own options (filter, projection, sort, limit, skip), at one time."""
-        async with self._gate.page():
-            try:
-                snapshot = await self._with_new_times({"find": collection, **command}, {"level": "snapshot"})
-            except _NoCollectionError as nothing:
-                return Page(nothing.time, [])
+    async def page(self, collection: str, options: Mapping[str, Any], rule: Document | None = None) -> Page:
+        """A page by `find`'s own options (filter, projection, sort, limit, skip), at one time; `rule` as in `find`."""
+        command = ruled.reading(collection, options, rule)
+        with ruled.withheld(rule):
+            async with self._gate.page():
+                try:
+                    snapshot = await self._with_new_times(command, {"level": "snapshot"})
+                except _NoCollectionError as nothing:
+                    return Page(nothing.time, [])
         return Page(snapshot.time, [dict(document) for document in snapshot.documents])
 
-    async def count(self, collection: str, selection: Document, time: int) -> int:
+    async def count(self, collection: str, selection: Document, time: int, rule: Document | None = None) -> int:
         """How many documents match at `time`. `TimedOutError` where MongoDB needs longer than a request may take."""
         concern = {"level": "snapshot", "atClusterTime": to_timestamp(time)}
         try:
-            async with self._gate.page():
-                return await self._count(collection, selection, {"readConcern": concern})
+            with ruled.withheld(rule):
+                async with self._gate.page():
+                    return await self._count(collection, selection, rule, {"readConcern": concern})
         except TimedOutError as error:
             raise TimedOutError(
                 f"count: {error.message}: narrow the filter, give it an index, or take the estimate of the list of "
@@ -238,9 +247,9 @@ class MongoReader:
                 retry_after=error.retry_after,
             ) from None
 
-    async def stream(self, collection: str, command: Mapping[str, Any]) -> DocumentStream:
-        """All documents by `find`'s own options, at no one time; the caller closes it."""
-        return await DocumentStream.open(self._client, self._database, self._gate, collection, command)
+    async def stream(self, collection: str, options: Mapping[str, Any], rule: Document | None = None) -> DocumentStream:
+        """All documents by `find`'s own options, at no one time; the caller closes it. `rule` as in `find`."""
+        return await DocumentStream.open(self._client, self._database, self._gate, collection, options, rule)
 
     async def get(self, collection: str, key: Any) -> bytes:
         """One document, majority committed, as BSON. `NotFoundError` without it."""
@@ -271,12 +280,13 @@ class MongoReader:
     async def _run(self, command: dict[str, Any], concern: dict[str, Any]) -> Snapshot:
         """A raw find, read to its end: every batch of a cursor is at the same time."""
         async with await self._client.start_session(causal_consistency=False) as session:
-            full = {**_encodable(command), "readConcern": concern, "batchSize": _CHUNK, "maxTimeMS": self._milliseconds}
+            full = {**_chunked(command), "readConcern": concern, "maxTimeMS": self._milliseconds}
+            collection = command.get("find") or command["aggregate"]
             try:
                 reply = await self._database.command(full, session=session, codec_options=RAW)
             except OperationFailure as error:
                 if error.code == _ANOTHER:
-                    raise VoidReadError(f"{command['find']} is another collection by now") from error
+                    raise VoidReadError(f"{collection} is another collection by now") from error
                 raise
             cursor = reply["cursor"]
             if "atClusterTime" not in cursor:
@@ -284,15 +294,17 @@ class MongoReader:
             time = to_time(cursor["atClusterTime"])
             documents = _decode(cursor["firstBatch"])
             while cursor["id"]:
-                more = {"getMore": cursor["id"], "collection": command["find"], "batchSize": _CHUNK}
+                more = {"getMore": cursor["id"], "collection": collection, "batchSize": _CHUNK}
                 reply = await self._database.command(more, session=session, codec_options=RAW)
                 cursor = reply["cursor"]
                 documents += _decode(cursor["nextBatch"])
             return Snapshot(time, documents)
 
-    async def _count(self, collection: str, selection: Document, options: Document | None = None) -> int:
-        matching = RawBSONDocument(stored.encode({"$match": selection}))
-        command = {"aggregate": collection, "pipeline": [matching, {"$count": "count"}], "cursor": {}}
+    async def _count(
+        self, collection: str, selection: Document, rule: Document | None = None, options: Document | None = None
+    ) -> int:
+        matching = [ruled.encoded(stage) for stage in ruled.conditions(rule, selection)]
+        command = {"aggregate": collection, "pipeline": [*matching, {"$count": "count"}], "cursor": {}}
         reply = await self._database.command({**command, **(options or {}), "maxTimeMS": self._milliseconds})
         batch = reply["cursor"]["firstBatch"]
         return int(batch[0]["count"]) if batch else 0
@@ -337,10 +349,9 @@ def _has_collation(options: Mapping[str, Any]) -> bool:
     return bool(options.get("collation", {}).get("locale", "simple") != "simple")
 
 
-def _encodable(command: dict[str, Any]) -> dict[str, Any]:
-    """A command whose filter may name keys that the driver cannot write."""
-    selection = command.get("filter")
-    return {**command, "filter": RawBSONDocument(stored.encode(selection))} if selection else command
+def _chunked(command: dict[str, Any]) -> dict[str, Any]:
+    """A command that answers so much at once."""
+    return {**command, **({"cursor": {"batchSize": _CHUNK}} if "aggregate" in command else {"batchSize": _CHUNK})}
 
 
 def _decode(batch: Sequence[RawBSONDocument]) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from realtime.core.bson import stored
 from realtime.errors import TimedOutError
+from realtime.mongo import ruled
 from realtime.mongo.client import RAW, Client, Database
 from realtime.mongo.faults import RETRY_AFTER_SECONDS, Gate
 
@@ -25,7 +26,16 @@ KILL_SECONDS = 3.0
 class DocumentStream:
     """A cursor of its own session. `close` kills whatever of it is still there, a command under way included."""
 
-    def __init__(self, client: Client, database: Database, gate: Gate, session: Any, collection: str) -> None:
+    def __init__(
+        self,
+        client: Client,
+        database: Database,
+        gate: Gate,
+        session: Any,
+        collection: str,
+        rule: Mapping[str, Any] | None,
+    ) -> None:
+        self._rule = rule
         self._client = client
         self._database = database
         self._gate = gate
@@ -38,15 +48,23 @@ class DocumentStream:
 
     @classmethod
     async def open(
-        cls, client: Client, database: Database, gate: Gate, collection: str, command: Mapping[str, Any]
+        cls,
+        client: Client,
+        database: Database,
+        gate: Gate,
+        collection: str,
+        options: Mapping[str, Any],
+        rule: Mapping[str, Any] | None = None,
     ) -> DocumentStream:
         """Run the `find` and take its first batch. Raises `ServiceError` only."""
         session = await client.start_session(causal_consistency=False)
-        stream = cls(client, database, gate, session, collection)
+        stream = cls(client, database, gate, session, collection, rule)
+        command = ruled.reading(collection, options, rule)
+        size = {"cursor": {"batchSize": FIRST_BATCH}} if "aggregate" in command else {"batchSize": FIRST_BATCH}
         # Without maxTimeMS, which counts all of a cursor's commands together: each has the gate's time.
         concern = {"level": "majority"}
         try:
-            await stream._run({"find": collection, **command, "batchSize": FIRST_BATCH, "readConcern": concern})
+            await stream._run({**command, **size, "readConcern": concern})
         except BaseException:
             await stream.close()
             raise
@@ -83,23 +101,30 @@ class DocumentStream:
             await session.end_session()
 
     async def _run(self, command: dict[str, Any]) -> None:
-        async with self._gate.page():
-            try:
-                async with asyncio.timeout(self._gate.seconds):
-                    reply = await self._database.command(command, session=self._session, codec_options=RAW)
-            except TimeoutError:
-                raise TimedOutError("MongoDB took too long", retry_after=RETRY_AFTER_SECONDS) from None
-            except OperationFailure as error:
-                if error.code == 26:  # NamespaceNotFound
-                    self._whole = True
-                    return
-                raise
+        with ruled.withheld(self._rule):
+            reply = await self._reply(command)
+        if reply is None:
+            self._whole = True
+            return
         cursor = reply["cursor"]
         self._cursor = cursor["id"]
         self._whole = not self._cursor
         self._read = cursor["firstBatch"] if "firstBatch" in cursor else cursor["nextBatch"]
         self._count += len(self._read)
         self._bytes += sum(len(document.raw) for document in self._read)
+
+    async def _reply(self, command: dict[str, Any]) -> Any:
+        """What MongoDB answers; None where there is no such collection."""
+        async with self._gate.page():
+            try:
+                async with asyncio.timeout(self._gate.seconds):
+                    return await self._database.command(command, session=self._session, codec_options=RAW)
+            except TimeoutError:
+                raise TimedOutError("MongoDB took too long", retry_after=RETRY_AFTER_SECONDS) from None
+            except OperationFailure as error:
+                if error.code == 26:  # NamespaceNotFound
+                    return None
+                raise
 
 
 def _sliced(read: Sequence[RawBSONDocument]) -> Iterator[list[dict[str, Any]]]:

@@ -56,6 +56,7 @@ class Empty:
         cut: bool = False,
         fields: Document | None = None,
         facts: CollectionFacts | None = None,
+        rule: Mapping[str, Any] | None = None,
     ) -> Snapshot:
         return Snapshot(after, [])
 

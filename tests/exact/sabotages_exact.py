@@ -93,9 +93,9 @@ EXACT: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "stored: keys are written as the driver can",
-        "realtime/mongo/snapshot.py",
-        'return {**command, "filter": RawBSONDocument(stored.encode(selection))} if selection else command',
-        "return command",
+        "realtime/mongo/ruled.py",
+        "return RawBSONDocument(stored.encode(document))",
+        "return document",
         f"{WHATEVER}::test_two_documents_of_mongodb_were_one_row_here[text that is no UTF-8]",
     ),
     (

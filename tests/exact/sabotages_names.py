@@ -56,8 +56,8 @@ NAMES: list[tuple[str, str, str, str, str]] = [
     (
         "becomes: a read is of whatever has the name",
         SNAPSHOT,
-        "        command |= _only(None if facts is None else facts.uuid)",
-        "        command |= _only(None)",
+        "options | _only(None if facts is None else facts.uuid)",
+        "options | _only(None)",
         MEANWHILE,
     ),
     (

@@ -64,9 +64,9 @@ STORED: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "odd: keys of image reads go by the driver",
-        "realtime/mongo/snapshot.py",
-        '"filter": RawBSONDocument(stored.encode(selection))} if selection',
-        '"filter": selection} if selection',
+        "realtime/mongo/ruled.py",
+        '({"filter": encoded(found)} if found else {})',
+        '({"filter": found} if found else {})',
         FUZZ,
     ),
     (

@@ -200,10 +200,12 @@ class Store:
         cut: bool = False,
         fields: Document | None = None,
         facts: CollectionFacts | None = None,
+        rule: Mapping[str, Any] | None = None,
     ) -> Snapshot:
         await self._pass("find", collection, [], after)
         time = max(after, min(self.now, after + self.lead))
-        matches = compile_filter(dict(selection), dialect=self.dialect).matches
+        asked = {"$and": [dict(rule), dict(selection)]} if rule else dict(selection)
+        matches = compile_filter(asked, dialect=self.dialect).matches
         documents = [document for document in self.at(collection, time).values() if matches(document)]
         if sort is not None:
             documents.sort(key=parse_sort(dict(sort)).place)

@@ -156,8 +156,8 @@ WINDOWS: list[tuple[str, str, str, str, str]] = [
     (
         "windows: the snapshot is not sorted",
         "realtime/mongo/snapshot.py",
-        'command |= {"sort": dict(sort), "allowDiskUse": True}',
-        'command |= {"sort": {"_id": 1}, "allowDiskUse": True}',
+        'options |= {"sort": dict(sort), "allowDiskUse": True}',
+        'options |= {"sort": {"_id": 1}, "allowDiskUse": True}',
         LIVE,
     ),
 ]

@@ -11,6 +11,7 @@ from typing import Any
 
 from realtime.core.access.dates import date
 from realtime.core.access.principal import ANONYMOUS, Principal
+from realtime.core.access.rules.policy import Policy
 from realtime.core.connection.admission import Admission, Ending
 from realtime.core.connection.requests import check_write, collections_of, refuse_fields
 from realtime.core.live.aggregate import compile_grouping
@@ -19,6 +20,7 @@ from realtime.core.live.query import Query
 from realtime.core.mql.filters import Bounds, compile_filter
 from realtime.core.mql.ordering import parse_sort
 from realtime.core.mql.projection import compile_projection
+from realtime.core.mql.vision import EVERYTHING, Vision
 from realtime.core.wire import protocol
 from realtime.core.wire.collections import Collections
 from realtime.errors import (
@@ -43,6 +45,8 @@ class Limits:
     filter: Bounds
     read_only: bool = False
     collections: Collections = field(default_factory=Collections)
+    policy: Policy | None = None
+    """The rules; None: everybody may do everything."""
 
     def shown(self) -> dict[str, int]:
         """What `welcome` says of them."""
@@ -268,17 +272,36 @@ class Session:
             self.limits.collections.check(name)
         operations = None if request.operations is None else frozenset(request.operations)
         sorted_by = parse_sort(request.sort) if request.sort is not None or request.limit is not None else None
+        selection = compile_filter(request.filter, self.limits.filter)
+        grouping = None if request.group is None else compile_grouping(request.group)
+        vision = self._vision(request, collections)
+        vision.check(
+            selection,
+            projection,
+            sorted_by=() if sorted_by is None else [path for path, _ in sorted_by.pairs],
+            grouped_by=() if grouping is None else grouping.paths,
+        )
         return Query.of(
             mode=request.mode,
             collections=collections,
-            filter=compile_filter(request.filter, self.limits.filter),
+            filter=selection,
             projection=projection,
             operations=operations,
             sort=sorted_by,
             limit=request.limit,
             throttle=request.throttle or 0,
-            grouping=None if request.group is None else compile_grouping(request.group),
+            grouping=grouping,
+            vision=vision,
         )
+
+    def _vision(self, request: protocol.Subscribe, collections: frozenset[str] | None) -> Vision:
+        """What whoever asks sees of the collection. `ForbiddenError` for what no rule says anything about."""
+        policy = self.limits.policy
+        if policy is None:
+            return EVERYTHING
+        if request.mode == "events" or collections is None:
+            raise ForbiddenError("events are not told under rules: subscribe in mode query")
+        return policy.reading(self.principal, next(iter(collections)))
 
     def _after(self, request: protocol.Subscribe) -> int | None:
         if request.since is not None:
@@ -314,6 +337,8 @@ class Session:
     def _write(self, request: protocol.Write) -> list[Effect]:
         if self.limits.read_only:
             raise ForbiddenError("the service is read-only (it was started with --read-only)")
+        if self.limits.policy is not None:
+            raise ForbiddenError("no rule lets you write to this collection")
         check_write(request, self.limits.filter)
         self.limits.collections.check(request.collection)
         if self.pending_writes >= self.limits.pending_writes:

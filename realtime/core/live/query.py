@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
 from typing import Any, Literal
@@ -31,6 +31,7 @@ from realtime.core.live.window import Window
 from realtime.core.mql.filters import Filter, stem
 from realtime.core.mql.ordering import Sort
 from realtime.core.mql.projection import Projection
+from realtime.core.mql.vision import EVERYTHING, Vision
 from realtime.core.wire import protocol
 from realtime.core.wire.reserved_names import reserved
 
@@ -40,7 +41,10 @@ Images = Mapping[str, dict[str, Any] | None]
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What was asked for, compiled. `collections` None: every collection. `key` names the effective query."""
+    """What was asked for, compiled, of what whoever asks sees. `collections` None: every collection.
+
+    `filter` and `projection` are effective: under a rule they say nothing of what is hidden. `key` names the query.
+    """
 
     mode: Literal["query", "events"]
     collections: frozenset[str] | None
@@ -67,8 +71,10 @@ class Query:
         limit: int | None = None,
         throttle: int = 0,
         grouping: Grouping | None = None,
+        vision: Vision = EVERYTHING,
     ) -> Query:
-        """A query with its key: equal for equal queries, whoever asks."""
+        """A query with its key: equal for queries that find and show the same, whoever asks."""
+        filter, projection = vision.ruled(filter), vision.projected(projection)  # noqa: A001 - as above
         canonical = bson.encode(
             {
                 "mode": mode,
@@ -77,6 +83,7 @@ class Query:
                 "projection": projection.source,
                 "operations": None if operations is None else sorted(operations),
                 **_beyond_the_filter(sort, limit, throttle, grouping),
+                **({} if vision.canonical is None else {"cut": vision.canonical}),
             },
             codec_options=CODEC,
         )
@@ -146,13 +153,17 @@ class GroupBounds:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a snapshot for a group has to read. `cut`: the first `limit` documents, however many there are."""
+    """What a snapshot for a group has to read. `cut`: the first `limit` documents, however many there are.
+
+    `rule`: which documents may be read at all; the selection is asked of those alone.
+    """
 
     selection: dict[str, Any]
     limit: int
     sort: dict[str, int] | None = None
     cut: bool = False
     fields: dict[str, int] | None = None
+    rule: dict[str, Any] = field(default_factory=dict)
 
 
 class QueryGroup:
@@ -257,12 +268,12 @@ class QueryGroup:
     @property
     def wanted(self) -> Wanted:
         """What its snapshot has to read."""
-        query, source = self.query, self.query.filter.source
+        query, source, rule = self.query, self.query.filter.asked, self.query.filter.rule
         if query.grouping is not None:
-            return Wanted(source, self.bounds.grouped, fields=query.grouping.fields)
+            return Wanted(source, self.bounds.grouped, fields=query.grouping.fields, rule=rule)
         if isinstance(self.result, Window) and self.result.room is not None and query.sort is not None:
-            return Wanted(source, self.result.room, sort=query.sort.source, cut=True)
-        return Wanted(source, self.bounds.documents)
+            return Wanted(source, self.result.room, sort=query.sort.source, cut=True, rule=rule)
+        return Wanted(source, self.bounds.documents, rule=rule)
 
     def restart(self) -> None:
         """Forget everything: nobody has a view any more, and a new snapshot is to be read."""
@@ -352,7 +363,7 @@ class QueryGroup:
         return keys.shown(self.query.projection.apply(document))
 
     def _show_touched(self, touch: Touch, document: dict[str, Any]) -> bytes:
-        if self.query.projection.source:
+        if not self.query.projection.everything:
             return self._show(document)
         if touch.encoded is None:
             # A document has one state at a batch's end, so its bytes serve every group without a projection.

@@ -39,7 +39,7 @@ from realtime.core.mql.paths import Matcher, Predicate, as_document, every, nega
 from realtime.core.mql.schemas.schema import compile_schema
 from realtime.core.mql.undecided import unless_decided
 
-__all__ = ["Bounds", "Filter", "compile_filter", "overlaps", "stem"]
+__all__ = ["UNBOUNDED", "Bounds", "Filter", "compile_filter", "may_fail", "overlaps", "stem"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,8 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A compiled filter. `paths` are the dotted paths it reads, numeric components left out (see `stem`).
+    """A compiled filter. `paths` are the dotted paths it reads, numeric components left out (see `stem`); `named` are
+    the same with them, as far as they are told.
 
     `asks`: the fields of the dialect that decide what it means; another dialect in other fields changes nothing.
     `zones`: time zones whose offsets it needs to know, and the path at which each is named; until it is `told`, what
@@ -67,6 +68,17 @@ class Filter:
     dialect: Dialect = NEWEST
     zones: Named = field(default_factory=dict)
     tables: Zones = field(default_factory=dict)
+    named: frozenset[str] = frozenset()
+
+    @property
+    def rule(self) -> dict[str, Any]:
+        """What is asked of a document before anything else, for MongoDB: nothing. See `realtime.core.mql.vision`."""
+        return {}
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What is asked beside the rule, for MongoDB."""
+        return self.source
 
     def reads(self, touched: frozenset[str]) -> bool:
         """Whether an update of these paths may change what the filter says, by prefix both ways."""
@@ -77,11 +89,13 @@ class Filter:
         """The same filter as a server of this dialect means it; itself where that is no other meaning."""
         if not self.asks & self.dialect.differs(dialect):
             return self
-        return compile_filter(self.source, _TAKEN, dialect, self.tables)  # its bounds were looked at when it was taken
+        return compile_filter(
+            self.source, UNBOUNDED, dialect, self.tables
+        )  # its bounds were looked at when it was taken
 
     def told(self, tables: Zones) -> Filter:
         """The same filter with these zones' offsets known."""
-        return compile_filter(self.source, _TAKEN, self.dialect, tables) if self.zones else self
+        return compile_filter(self.source, UNBOUNDED, self.dialect, tables) if self.zones else self
 
     @property
     def canonical(self) -> bytes:
@@ -99,7 +113,8 @@ class Filter:
         return ranges(self.source)
 
 
-_TAKEN = Bounds(depth=1 << 30, nodes=1 << 30)
+UNBOUNDED = Bounds(depth=1 << 30, nodes=1 << 30)
+"""Of what was looked at before, or is the operator's own."""
 
 
 def compile_filter(
@@ -113,8 +128,8 @@ def compile_filter(
         source = {}
     compiler = _Compiler(bounds or Bounds(), dialect, tables)
     matches = compiler.document(source, "", 0)
-    paths, asks = (_shared(frozenset(found)) for found in (compiler.paths, compiler.asks))
-    return Filter(source, matches, paths, asks, dialect, compiler.zones, tables)
+    paths, asks, named = (_shared(frozenset(found)) for found in (compiler.paths, compiler.asks, compiler.named))
+    return Filter(source, matches, paths, asks, dialect, compiler.zones, tables, named)
 
 
 @lru_cache(maxsize=1024)
@@ -131,6 +146,7 @@ class _Compiler:
         self.zones: Named = NO_NAMES
         self.asks: set[str] = set()
         self.paths: set[str] = set()
+        self.named: set[str] = set()
         self.nodes = 0
         self.nameless = False
 
@@ -166,6 +182,7 @@ class _Compiler:
                     invalid(here, "a path has no NUL character")
                 if not inside:
                     self.paths.add(stem(name))
+                    self.named.add(name)
                 outer, self.nameless = self.nameless, name == ""
                 yield self.condition(value, here, level).at(name)
                 self.nameless = outer
@@ -192,6 +209,7 @@ class _Compiler:
         _refuse_nul(value, here)
         compiled = compile_expression(value, here, self.dialect, tables=self.tables)
         self.paths |= compiled.paths
+        self.named |= compiled.paths
         self.asks |= compiled.asks
         self.zones = {**compiled.zones, **self.zones}
         evaluate = compiled.value
@@ -201,6 +219,7 @@ class _Compiler:
         _refuse_nul(value, here)
         matches, paths = compile_schema(value, here, self)
         self.paths |= frozenset() if inside else paths
+        self.named |= frozenset() if inside else paths
         return matches
 
     # -------------------------------------------------------------------------------------------------- fields
@@ -369,6 +388,11 @@ def holds_expression(name: str, value: Any) -> bool:
     if name not in LOGICAL or not isinstance(value, list):
         return False
     return any(holds_expression(*one) for part in value if isinstance(part, dict) for one in part.items())
+
+
+def may_fail(source: Mapping[str, Any]) -> bool:
+    """Whether a condition of a filter is an expression, which may have no value of a document."""
+    return any(holds_expression(*one) for one in source.items())
 
 
 def _has_object(matches: Matcher, value: Any) -> bool:

@@ -49,6 +49,13 @@ class Projection:
     zones: Named = field(default_factory=dict)
     dialect: Dialect = NEWEST
     tables: Zones = field(default_factory=dict)
+    reads: frozenset[str] = frozenset()
+    """The paths that its expressions read."""
+
+    @property
+    def everything(self) -> bool:
+        """Whether a document is shown as it is."""
+        return not self.source
 
     def spoken(self, dialect: Dialect) -> Projection:
         """The same projection as a server of this dialect means it; itself where that is no other meaning."""
@@ -107,6 +114,7 @@ def compile_projection(source: Any, dialect: Dialect = NEWEST, tables: Zones = N
         zones={name: path for one in computed.values() for name, path in one.zones.items()},
         dialect=dialect,
         tables=tables,
+        reads=read,
     )
 
 

@@ -406,7 +406,7 @@ class Change(BaseModel):
 
 
 class Event(BaseModel):
-    """An event of a collection or the database (PROTOCOL 4.2). For descriptions: `event_group.EventGroup` makes them."""
+    """An event of a collection or the database (PROTOCOL 4.2). For descriptions: `event_group` makes them."""
 
     op: Operation
     collection: str

@@ -6,7 +6,7 @@ import ipaddress
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from fastapi import Depends, WebSocketException
@@ -16,6 +16,7 @@ from starlette.websockets import WebSocket
 from realtime.access.access import Access
 from realtime.access.audit import What
 from realtime.core.access.principal import Principal
+from realtime.core.access.rules.policy import Policy
 from realtime.core.connection.session import Limits
 from realtime.core.upstream.health import Standing
 from realtime.core.wire.protocol import Status
@@ -74,6 +75,11 @@ class Live:
     degraded: Status | None = None
     ready: bool = True
     draining: bool = False
+
+    @property
+    def policy(self) -> Policy | None:
+        """The rules; None: everybody may do everything."""
+        return self.limits.policy
 
     said_open: bool = False
     """Whether the log has it that everybody may come who reaches the service."""
@@ -143,6 +149,8 @@ class Entrance:
             if self._asks and not live.said_open:
                 _say_open(connection, live)
             asking = connection.state.asking = await self._asked(connection, live)
+            if self._asks and live.policy is not None:
+                _check_ruled(connection)
             if isinstance(asking, Principal) or not self._asks:
                 _check_collection(connection, live)  # which there are is nothing for nobody
         elif connection.scope["type"] == "websocket":
@@ -169,6 +177,21 @@ class Entrance:
                 return error
             raise
         return principal
+
+
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+_RULED: set[Callable[..., Any]] = set()
+
+
+def ruled(endpoint: Endpoint) -> Endpoint:
+    """Says that an endpoint obeys the rules. Where there are rules, those that do not say so are nobody's."""
+    _RULED.add(endpoint)
+    return endpoint
+
+
+def _check_ruled(connection: HTTPConnection) -> None:
+    if connection.scope.get("endpoint") not in _RULED:
+        raise ForbiddenError("no rule lets you do this")
 
 
 def _say_open(connection: HTTPConnection, live: Live) -> None:

@@ -27,7 +27,7 @@ from realtime.hub.roster import Subscription
 from realtime.ports import Sink
 from realtime.web.entrance.asgi_sink import AsgiSink
 from realtime.web.entrance.doorkeeper import address_of, limited
-from realtime.web.entrance.live import Asking, Live, Perhaps
+from realtime.web.entrance.live import Asking, Live, Perhaps, ruled
 from realtime.web.socket.fence import Fence
 from realtime.web.socket.handshake import keeps_task, protocol_of
 from realtime.web.socket.line import Line
@@ -41,6 +41,7 @@ router = APIRouter()
 
 
 @router.websocket("/v1/ws", name="socket")
+@ruled
 async def socket(websocket: WebSocket, live: Perhaps) -> None:
     """The wire protocol, version 1 (docs/protocol.md)."""
     if live is None:

@@ -1,0 +1,82 @@
+"""Rules: for each collection and role a grant. Frozen models, for YAML and for applications that embed the service."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
+
+from realtime.core.access.principal import Principal
+from realtime.core.mql.cut import Cut
+from realtime.core.wire.reserved_names import reserved
+
+EVERY = "*"
+"""In place of a collection's name: all; in place of a role's: whoever is let in."""
+
+Rule = StrictBool | dict[str, Any]
+"""True, False, or a filter in MongoDB's language with `$user.…` in place of values (`…rules.placing`)."""
+Operation = Literal["read", "insert", "update", "delete"]
+OPERATIONS: tuple[Operation, ...] = ("read", "insert", "update", "delete")
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Fields(_Frozen):
+    """Dotted paths. `hide` and `show` exclude each other; `write` None: whatever may be read."""
+
+    hide: tuple[str, ...] = ()
+    show: tuple[str, ...] | None = None
+    write: tuple[str, ...] | None = None
+
+
+class Limits(_Frozen):
+    """`documents`: how many a live query of this grant's may hold."""
+
+    documents: int | None = Field(None, ge=1)
+
+
+class Grant(_Frozen):
+    """What one role may do with one collection."""
+
+    read: Rule = False
+    insert: Rule = False
+    update: Rule = False
+    delete: Rule = False
+    fields: Fields = Fields()
+    limits: Limits = Limits()
+    keys: Literal["client", "server"] = "client"
+
+    @property
+    def cut(self) -> Cut:
+        """Which fields it shows. `InvalidRequestError` for paths that are none."""
+        return Cut(self.fields.hide, self.fields.show)
+
+    def rule(self, operation: Operation) -> Rule:
+        """Of which documents it lets one do that."""
+        found: Rule = getattr(self, operation)
+        return found
+
+    @property
+    def idle(self) -> bool:
+        """Whether it lets nothing."""
+        return not any(self.rule(one) is not False for one in OPERATIONS)
+
+
+class Rules(_Frozen):
+    """Grants by collection and role. What has none is nobody's."""
+
+    collections: Mapping[str, Mapping[str, Grant]] = Field(default_factory=dict)
+
+    def grants(self, principal: Principal, collection: str) -> tuple[Grant, ...]:
+        """Those of the principal's roles, in the order of their names; those that let nothing are left out.
+
+        A role's grant under the name of the collection stands in place of its grant under `*`.
+        """
+        if reserved(collection):
+            return ()
+        by_role = {**self.collections.get(EVERY, {}), **self.collections.get(collection, {})}
+        found = (by_role[role] for role in sorted({EVERY, *principal.roles}) if role in by_role)
+        return tuple(grant for grant in found if not grant.idle)

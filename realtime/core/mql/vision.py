@@ -1,0 +1,301 @@
+"""What somebody sees of one collection: which documents, and of each which fields. Knows nothing of people.
+
+A share is what one grant lets: rows and fields belong together. Of several shares a field is shown where one of them
+lets both the row and the field. What is sent to MongoDB has the rows apart from what was asked, and whatever somebody
+asks by has to be shown by all shares: so no answer depends on what is hidden.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import bson
+
+from realtime.core.bson.stored import CODEC
+from realtime.core.mql.cut import Cut, united
+from realtime.core.mql.demands import canonical
+from realtime.core.mql.dialect import Dialect
+from realtime.core.mql.expressions.timezones import Zones
+from realtime.core.mql.filters import UNBOUNDED, Filter, compile_filter, may_fail
+from realtime.core.mql.paths import WHOLE
+from realtime.core.mql.projection import EVERYTHING as ALL_FIELDS
+from realtime.core.mql.projection import Projection
+from realtime.errors import ForbiddenError, ServiceError
+
+__all__ = ["EVERYTHING", "NOTHING", "Cut", "Ruled", "Share", "Vision", "forbidden", "withheld"]
+
+NEVER: dict[str, Any] = {"_id": {"$in": []}}
+"""A filter that no document matches; MongoDB does not even look."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Documents that match, and their fields. `key`: what names the rows in a query's key, in place of the filter."""
+
+    filter: Filter
+    cut: Cut = field(default_factory=Cut)
+    key: bytes | None = None
+
+    @property
+    def every_row(self) -> bool:
+        """Whether no document is left out."""
+        return not self.filter.source
+
+    @property
+    def canonical(self) -> bytes:
+        """Equal for shares that let the same."""
+        cut = {"hide": list(self.cut.hide), "show": None if self.cut.show is None else list(self.cut.show)}
+        rows = self.filter.canonical if self.key is None else b"key" + self.key
+        return bson.encode({"rows": rows, "cut": cut}, codec_options=CODEC)
+
+
+@dataclass(frozen=True)
+class Vision:
+    """The shares of somebody. `granted`: whether they may ask at all; without shares no document matches."""
+
+    shares: tuple[Share, ...]
+    granted: bool = True
+
+    @classmethod
+    def of(cls, shares: Iterable[Share], *, granted: bool = True) -> Vision:
+        """Equal for shares that let the same, in whatever order. Raises nothing."""
+        found = {share.canonical: share for share in shares}
+        if any(share.every_row and share.cut.whole for share in found.values()):
+            return EVERYTHING
+        return cls(tuple(found[name] for name in sorted(found)), granted or bool(found))
+
+    @cached_property
+    def everything(self) -> bool:
+        """Whether nothing is left out and nothing cut."""
+        return len(self.shares) == 1 and self.shares[0].every_row and self.shares[0].cut.whole
+
+    @property
+    def every_row(self) -> bool:
+        """Whether each document is seen, if only in part."""
+        return any(share.every_row for share in self.shares)
+
+    @cached_property
+    def cuts(self) -> bool:
+        """Whether a field is hidden from them, of any document."""
+        return any(not share.cut.whole for share in self.shares)
+
+    @cached_property
+    def rule(self) -> Filter:
+        """The rows, as one filter."""
+        sources = [share.filter.source for share in self.shares]
+        if not sources:
+            return compile_filter(NEVER)
+        return self.shares[0].filter if len(sources) == 1 else _alternatives(sources, self.shares)
+
+    def sees(self, document: dict[str, Any]) -> bool:
+        """Whether a document is one of theirs. `ServiceError` where a rule has no value of it, without a word on it."""
+        try:
+            return any(share.filter.matches(document) for share in self.shares)
+        except ServiceError as error:
+            raise withheld(error) from None
+
+    def shown(self, document: dict[str, Any]) -> dict[str, Any] | None:
+        """The document as they see it; None where they do not. Raises as `sees`."""
+        if len(self.shares) == 1:
+            return self.shares[0].cut.apply(document) if self.sees(document) else None
+        try:
+            cuts = [share.cut for share in self.shares if share.filter.matches(document)]
+        except ServiceError as error:
+            raise withheld(error) from None
+        return united(document, cuts) if cuts else None
+
+    def cut_of_seen(self, document: dict[str, Any]) -> dict[str, Any]:
+        """The same of a document that is known to be seen."""
+        if len(self.shares) == 1:
+            return self.shares[0].cut.apply(document)
+        return self.shown(document) or {}
+
+    def shows(self, path: str) -> bool:
+        """Whether something may be asked by this path: all shares show it, whole."""
+        return all(share.cut.shows(path) for share in self.shares)
+
+    def sorts(self, path: str) -> bool:
+        """Whether documents may be sorted by it."""
+        return all(share.cut.sorts(path) for share in self.shares)
+
+    def shows_update(self, touched: frozenset[str]) -> bool:
+        """Whether an update of these paths, which no rule reads, can be seen."""
+        return any(share.cut.projection.shows(touched) for share in self.shares)
+
+    @cached_property
+    def canonical(self) -> bytes | None:
+        """What a query's key has of it beside the filter; None where nothing is cut."""
+        if not self.cuts:
+            return None
+        cuts = {share.cut for share in self.shares}
+        # Of one cut for all rows the rows are in the filter already.
+        parts = sorted(Share(_NO_ROWS, cut).canonical for cut in cuts) if len(cuts) == 1 else self._parts()
+        return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+
+    def _parts(self) -> list[bytes]:
+        return sorted(share.canonical for share in self.shares)
+
+    def ruled(self, asked: Filter) -> Filter:
+        """The effective filter: what they see, and of that what they ask for."""
+        return asked if self.everything else Ruled.of(self, asked)
+
+    def projected(self, asked: Projection) -> Projection:
+        """The effective projection: of what they see, what they ask for."""
+        return _Seen.of(self, asked) if self.cuts else asked
+
+    def check(
+        self,
+        filter: Filter,  # noqa: A002 - the protocol's own word
+        projection: Projection,
+        *,
+        sorted_by: Sequence[str] = (),
+        grouped_by: Sequence[str] = (),
+    ) -> None:
+        """`ForbiddenError` for whoever asks by what not all shares show."""
+        if not self.granted:
+            raise forbidden()
+        if not self.cuts:
+            return
+        asked = [
+            ("filter", filter.named, self.shows),
+            ("projection", projection.reads, self.shows),
+            ("sort", sorted_by, self.sorts),
+            ("group", grouped_by, self.shows),
+        ]
+        for what, paths, allowed in asked:
+            for path in sorted(paths):
+                if not allowed(path):
+                    said = "all of a document" if path == WHOLE else path
+                    raise ForbiddenError(f"{what}: {said} is not yours to ask by", details={"field": what})
+
+
+EVERYTHING = Vision((Share(compile_filter({})),))
+"""Of whoever is under no rule."""
+NOTHING = Vision((), granted=False)
+"""Of whoever has no grant."""
+_NO_ROWS = compile_filter(NEVER)
+
+
+def forbidden() -> ForbiddenError:
+    """The one answer about a collection that somebody has no grant of, whatever there is by its name."""
+    return ForbiddenError("no rule lets you read this collection")
+
+
+def withheld(error: ServiceError) -> ServiceError:
+    """An error that a document caused which may be hidden, without key, value or text."""
+    return type(error)("a document of the collection makes the read fail; which one is not told")
+
+
+def _alternatives(sources: list[dict[str, Any]], shares: Sequence[Share]) -> Filter:
+    first = shares[0].filter
+    return compile_filter({"$or": sources}, UNBOUNDED, dialect=first.dialect, tables=first.tables)
+
+
+# ------------------------------------------------------------------------------------------------------ effective
+
+
+@dataclass(frozen=True, slots=True)
+class Ruled(Filter):
+    """A filter that is asked of what somebody sees alone. `source` is for routing; MongoDB gets `rule` and `asked`."""
+
+    vision: Vision = NOTHING
+    own: Filter = _NO_ROWS
+
+    @classmethod
+    def of(cls, vision: Vision, asked: Filter) -> Ruled:
+        """The effective filter."""
+        rule, sees, matches = vision.rule, vision.sees, asked.matches
+        return cls(
+            {"$and": [rule.source, asked.source]},
+            (lambda document: sees(document) and matches(document)) if asked.source else sees,
+            rule.paths | asked.paths,
+            rule.asks | asked.asks,
+            asked.dialect,
+            {**rule.zones, **asked.zones},
+            asked.tables,
+            rule.named | asked.named,
+            vision,
+            asked,
+        )
+
+    @property
+    def rule(self) -> dict[str, Any]:
+        """What is seen, for MongoDB."""
+        return self.vision.rule.source
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What was asked of that, for MongoDB."""
+        return self.own.source
+
+    @property
+    def canonical(self) -> bytes:
+        """Equal for those that find the same: a rule's conditions and the same ones asked are one.
+
+        But not where one may fail: then it matters whose it is.
+        """
+        keys = [share.key for share in self.vision.shares]
+        if not any(keys) and not may_fail(self.source):
+            return canonical(self.source)
+        rows = sorted(share.canonical for share in self.vision.shares)
+        parts = [*rows, self.own.canonical]
+        return b"ruled" + b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+
+    def spoken(self, dialect: Dialect) -> Filter:
+        """The same filter as a server of this dialect means it."""
+        return self._changed(lambda part: part.spoken(dialect))
+
+    def told(self, tables: Zones) -> Filter:
+        """The same filter with these zones' offsets known."""
+        return self._changed(lambda part: part.told(tables))
+
+    def _changed(self, change: Callable[[Filter], Filter]) -> Filter:
+        shares = tuple(Share(change(share.filter), share.cut, share.key) for share in self.vision.shares)
+        own = change(self.own)
+        same = own is self.own and all(
+            one.filter is other.filter for one, other in zip(shares, self.vision.shares, strict=True)
+        )
+        return self if same else Ruled.of(Vision(shares, self.vision.granted), own)
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen(Projection):
+    """A projection of what somebody sees."""
+
+    vision: Vision = NOTHING
+    own: Projection = ALL_FIELDS
+
+    @classmethod
+    def of(cls, vision: Vision, asked: Projection) -> _Seen:
+        cut, project, plain = vision.cut_of_seen, asked.apply, not asked.source
+        return cls(
+            asked.source,
+            cut if plain else lambda document: project(cut(document)),
+            lambda touched: vision.shows_update(touched) and asked.shows(touched),
+            asked.shows_id,
+            asked.computed,
+            asked.asks,
+            asked.zones,
+            asked.dialect,
+            asked.tables,
+            asked.reads,
+            vision,
+            asked,
+        )
+
+    @property
+    def everything(self) -> bool:
+        """Whether a document is shown as it is."""
+        return False
+
+    def spoken(self, dialect: Dialect) -> Projection:
+        """The same projection as a server of this dialect means it."""
+        own = self.own.spoken(dialect)
+        return self if own is self.own else _Seen.of(self.vision, own)
+
+    def told(self, tables: Zones) -> Projection:
+        """The same projection with these zones' offsets known."""
+        return _Seen.of(self.vision, self.own.told(tables)) if self.zones else self
