@@ -16,9 +16,12 @@ from fastapi.security import HTTPBearer
 from realtime import __version__
 from realtime.access.access import Access
 from realtime.access.audit import Entry
+from realtime.access.ruling import policy_of
 from realtime.bugs import bug
 from realtime.core.access.principal import ANONYMOUS, Principal
 from realtime.core.access.revoked import revocation_of
+from realtime.core.access.rules.model import Rules
+from realtime.core.access.rules.policy import Policy
 from realtime.core.connection.session import Limits
 from realtime.core.live.journal import Journal
 from realtime.core.live.query import GroupBounds
@@ -86,7 +89,8 @@ class Realtime:
     `app = FastAPI(lifespan=rt.lifespan)`, `app.include_router(rt.router, prefix="/live")`. Whoever runs `started()`
     owns it: it opens the one Motor client, starts the feed, and closes both again. `lifespan` is the application's
     own, run inside of this one. `authenticate` gets a connection and returns who asks. `collections` (and those of the
-    settings) are the only ones served, unless `others` says otherwise; a model says what their documents are.
+    settings) are the only ones served, unless `others` says otherwise; a model says what their documents are. `rules`
+    say what each may see and write, in place of a file (`REALTIME_RULES`).
     docs/embedding.md has it all.
     """
 
@@ -99,12 +103,14 @@ class Realtime:
         lifespan: Lifespan | None = None,
         admin_apart: bool = False,
         authenticate: Callable[..., Any] | None = None,
+        rules: Rules | None = None,
     ) -> None:
         self.settings = settings if settings is not None else load()
         self.own = None if authenticate is None else Dependency(authenticate)
         self.collections = Collections.of(
             collections, self.settings.collections, others=others, database=self.settings.database
         )
+        self.policy = policy_of(self.settings, rules, self.collections.names)
         self.uri = ""
         self._inner = lifespan
         self._started = False
@@ -240,7 +246,7 @@ class Realtime:
             self._feed = self._change_feed(feed_client, feed_database, deployment, hub, far=far_database)
             self._live = Live(
                 settings=settings,
-                limits=_limits(settings, self.collections),
+                limits=_limits(settings, self.collections, self.policy),
                 epoch=deployment.epoch,
                 hub=hub,
                 reader=reader,
@@ -384,7 +390,7 @@ def _say(settings: Settings, deployment: preflight.Deployment) -> None:
     )
 
 
-def _limits(settings: Settings, collections: Collections) -> Limits:
+def _limits(settings: Settings, collections: Collections, policy: Policy | None) -> Limits:
     return Limits(
         frame_bytes=settings.frame_bytes,
         subscriptions=settings.subscriptions,
@@ -393,6 +399,7 @@ def _limits(settings: Settings, collections: Collections) -> Limits:
         filter=Bounds(settings.filter_depth, settings.filter_nodes),
         read_only=settings.read_only,
         collections=collections,
+        policy=policy,
     )
 
 

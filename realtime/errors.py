@@ -196,6 +196,11 @@ def every_kind() -> tuple[type[ServiceError], ...]:
     return tuple(kind for kind in ServiceError.__subclasses__() if kind.__module__ == __name__)
 
 
+def no_document(collection: str) -> NotFoundError:
+    """The one answer about a document that is not there, or that nobody may know of who asks."""
+    return NotFoundError(f"no document with this key in {collection}")
+
+
 # ------------------------------------------------------------------------------------------- what Pydantic found wrong
 
 _WORDS = {

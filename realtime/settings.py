@@ -38,6 +38,7 @@ OPTIONS = (
     "data_dir",
     "read_only",
     "auth",
+    "rules",
     "insecure",
     "allow_sharded",
     "log_level",
@@ -124,6 +125,9 @@ class Settings(BaseSettings):
     read_only: bool = Field(False, description="refuse every write")
     auth: Literal["none", "jwt", "keys", "jwt,keys"] = Field(
         "none", description="how it is known who asks: by tokens, by keys, by either; none: everybody is anonymous"
+    )
+    rules: Path | None = Field(
+        None, description="YAML file with the rules: what each role may see and write; none: everybody everything"
     )
     insecure: bool = Field(False, description="allow an address other than loopback although nobody is authenticated")
     allow_sharded: bool = Field(False, description="accept a mongos, for which exactness is not promised")

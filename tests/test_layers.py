@@ -25,11 +25,12 @@ IMPURE = frozenset({
 })
 # fmt: on
 """Of the standard library: loops, clocks, chance, logs, files, processes, the network."""
-PURE = (frozenset(sys.stdlib_module_names) - IMPURE) | {"bson", "pydantic", "orjson", "re2"}
+PURE = (frozenset(sys.stdlib_module_names) - IMPURE) | {"bson", "pydantic", "orjson", "re2", "yaml"}
 IMPURE_CALLS = frozenset({"now", "utcnow", "today", "uuid1", "uuid4", "monotonic", "urandom", "open", "print", "input"})
 
 HOMES = {
     "re2": {"realtime.core"},
+    "yaml": {"realtime.core"},
     "motor": {"realtime.mongo"},
     "pymongo": {"realtime.mongo"},
     "gridfs": set[str](),

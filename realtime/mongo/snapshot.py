@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -14,8 +14,9 @@ from realtime.core.bson import stored
 from realtime.core.live.events import to_time, to_timestamp
 from realtime.core.mql.expressions.timezones import Named, Zone, Zones
 from realtime.core.mql.language import invalid
+from realtime.core.mql.paths import always
 from realtime.core.wire.reserved_names import refusal
-from realtime.errors import NotFoundError, TimedOutError, TooLargeError, UnsupportedCollectionError
+from realtime.errors import TimedOutError, TooLargeError, UnsupportedCollectionError, no_document
 from realtime.mongo import ruled
 from realtime.mongo.client import RAW, Client, Database
 from realtime.mongo.faults import Gate
@@ -208,18 +209,24 @@ class MongoReader:
             uuid=found[0].get("info", {}).get("uuid"),
         )
 
-    async def collections(self) -> list[tuple[str, int, int]]:
-        """Name and estimated count of every collection that can be subscribed to, by name, and each count's time."""
+    async def collections(
+        self, seen: Callable[[str], bool] = always, counted: Callable[[str], bool] = always
+    ) -> list[tuple[str, int | None, int | None]]:
+        """Every collection that can be subscribed to and is `seen`, by name: its name, estimated count, and its time.
+
+        Of what is not `counted` there is neither.
+        """
         async with self._gate.page():
             found = await catalogue(self._database, {"type": "collection"}, self._milliseconds)
         names = [entry["name"] for entry in found if not _has_collation(entry.get("options", {}))]
         # No request can say a name that is no UTF-8.
         shown = sorted(name for name in names if not isinstance(name, stored.Broken) and refusal(name) is None)
+        told: list[tuple[str, int | None, int | None]] = []
         async with self._gate.request("read"):
-            counts = [await self._database.command({"count": name}) for name in shown]
-        return [
-            (name, int(reply["n"]), to_time(reply["operationTime"])) for name, reply in zip(shown, counts, strict=True)
-        ]
+            for name in filter(seen, shown):
+                reply = await self._database.command({"count": name}) if counted(name) else None
+                told.append((name, None, None) if reply is None else _counted(name, reply))
+        return told
 
     async def page(self, collection: str, options: Mapping[str, Any], rule: Document | None = None) -> Page:
         """A page by `find`'s own options (filter, projection, sort, limit, skip), at one time; `rule` as in `find`."""
@@ -257,7 +264,7 @@ class MongoReader:
             documents = self._database.get_collection(collection, codec_options=RAW)
             found = await documents.find_one({"_id": {"$eq": key}})
         if found is None:
-            raise NotFoundError(f"no document with this key in {collection}")
+            raise no_document(collection)
         raw: bytes = found.raw
         return raw
 
@@ -347,6 +354,10 @@ def _only(uuid: Any) -> dict[str, Any]:
 def _has_collation(options: Mapping[str, Any]) -> bool:
     """Whether a collection's own rules decide what is equal in it."""
     return bool(options.get("collation", {}).get("locale", "simple") != "simple")
+
+
+def _counted(name: str, reply: Mapping[str, Any]) -> tuple[str, int, int]:
+    return name, int(reply["n"]), to_time(reply["operationTime"])
 
 
 def _chunked(command: dict[str, Any]) -> dict[str, Any]:

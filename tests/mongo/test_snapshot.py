@@ -344,7 +344,16 @@ async def test_collections_are_listed_by_name_without_the_systems_and_our_own(
     before = to_time(database.client.admin.command("ping")["operationTime"])
     found = await reader.collections()
     assert [(name, count) for name, count, _ in found] == [("apple", 1), ("zebra", 2)]
-    assert all(before <= time for _, _, time in found)
+    assert all(time is not None and before <= time for _, _, time in found)
+
+
+async def test_of_collections_that_are_not_counted_there_is_no_count_and_of_others_no_name(
+    database: Documents, reader: MongoReader
+) -> None:
+    for name in "abc":
+        database[name].insert_one({})
+    found = await reader.collections(lambda name: name != "a", lambda name: name == "c")
+    assert [(name, count) for name, count, _ in found] == [("b", None), ("c", 1)]
 
 
 # ------------------------------------------------------------------------------------------------------------- one page

@@ -8,7 +8,7 @@ asks by has to be shown by all shares: so no answer depends on what is hidden.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -18,7 +18,7 @@ from realtime.core.bson.stored import CODEC
 from realtime.core.mql.cut import Cut, united
 from realtime.core.mql.demands import canonical
 from realtime.core.mql.dialect import Dialect
-from realtime.core.mql.expressions.timezones import Zones
+from realtime.core.mql.expressions.timezones import Named, Zones
 from realtime.core.mql.filters import UNBOUNDED, Filter, compile_filter, may_fail
 from realtime.core.mql.paths import WHOLE
 from realtime.core.mql.projection import EVERYTHING as ALL_FIELDS
@@ -71,6 +71,14 @@ class Vision:
     def everything(self) -> bool:
         """Whether nothing is left out and nothing cut."""
         return len(self.shares) == 1 and self.shares[0].every_row and self.shares[0].cut.whole
+
+    def same(self, other: Vision) -> bool:
+        """Whether both let the same by the same conditions."""
+
+        def parts(vision: Vision) -> list[tuple[bytes, Cut]]:
+            return [(share.filter.canonical, share.cut) for share in vision.shares]
+
+        return self is other or (self.granted == other.granted and parts(self) == parts(other))
 
     @property
     def every_row(self) -> bool:
@@ -138,6 +146,26 @@ class Vision:
     def _parts(self) -> list[bytes]:
         return sorted(share.canonical for share in self.shares)
 
+    @property
+    def zones(self) -> Named:
+        """Time zones whose offsets its rules need to know, and the path at which each is named."""
+        return {name: path for share in self.shares for name, path in share.filter.zones.items()}
+
+    def spoken(self, dialect: Dialect) -> Vision:
+        """The same as a server of this dialect means it; itself where that is no other meaning."""
+        return self._changed(lambda part: part.spoken(dialect))
+
+    def told(self, tables: Zones) -> Vision:
+        """The same with these zones' offsets known."""
+        return self._changed(lambda part: part.told(tables))
+
+    def _changed(self, change: Callable[[Filter], Filter]) -> Vision:
+        changed = [change(share.filter) for share in self.shares]
+        if all(one is share.filter for one, share in zip(changed, self.shares, strict=True)):
+            return self
+        shares = (replace(share, filter=one) for one, share in zip(changed, self.shares, strict=True))
+        return Vision(tuple(shares), self.granted)
+
     def ruled(self, asked: Filter) -> Filter:
         """The effective filter: what they see, and of that what they ask for."""
         return asked if self.everything else Ruled.of(self, asked)
@@ -145,6 +173,11 @@ class Vision:
     def projected(self, asked: Projection) -> Projection:
         """The effective projection: of what they see, what they ask for."""
         return _Seen.of(self, asked) if self.cuts else asked
+
+    def check_granted(self) -> None:
+        """`ForbiddenError` for whoever has no grant."""
+        if not self.granted:
+            raise forbidden()
 
     def check(
         self,
@@ -154,9 +187,8 @@ class Vision:
         sorted_by: Sequence[str] = (),
         grouped_by: Sequence[str] = (),
     ) -> None:
-        """`ForbiddenError` for whoever asks by what not all shares show."""
-        if not self.granted:
-            raise forbidden()
+        """`ForbiddenError` for whoever has no grant, or asks by what not all shares show."""
+        self.check_granted()
         if not self.cuts:
             return
         asked = [
@@ -246,19 +278,14 @@ class Ruled(Filter):
 
     def spoken(self, dialect: Dialect) -> Filter:
         """The same filter as a server of this dialect means it."""
-        return self._changed(lambda part: part.spoken(dialect))
+        return self._of(self.vision.spoken(dialect), self.own.spoken(dialect))
 
     def told(self, tables: Zones) -> Filter:
         """The same filter with these zones' offsets known."""
-        return self._changed(lambda part: part.told(tables))
+        return self._of(self.vision.told(tables), self.own.told(tables))
 
-    def _changed(self, change: Callable[[Filter], Filter]) -> Filter:
-        shares = tuple(Share(change(share.filter), share.cut, share.key) for share in self.vision.shares)
-        own = change(self.own)
-        same = own is self.own and all(
-            one.filter is other.filter for one, other in zip(shares, self.vision.shares, strict=True)
-        )
-        return self if same else Ruled.of(Vision(shares, self.vision.granted), own)
+    def _of(self, vision: Vision, own: Filter) -> Filter:
+        return self if vision is self.vision and own is self.own else Ruled.of(vision, own)
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,6 +138,11 @@ class Stay:
         self._now = now
         self._again_at = now() + recheck_seconds
 
+    @property
+    def principal(self) -> Principal:
+        """Who asks, as they were said to be last."""
+        return self._principal
+
     async def check(self) -> None:
         """Raises `ServiceError` where they may not. That the application cannot say for now sends nobody away."""
         if self._application is not None and self._now() >= self._again_at:

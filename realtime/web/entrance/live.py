@@ -18,6 +18,7 @@ from realtime.access.audit import What
 from realtime.core.access.principal import Principal
 from realtime.core.access.rules.policy import Policy
 from realtime.core.connection.session import Limits
+from realtime.core.mql.vision import EVERYTHING, Vision
 from realtime.core.upstream.health import Standing
 from realtime.core.wire.protocol import Status
 from realtime.errors import (
@@ -262,6 +263,25 @@ async def principal_of(connection: HTTPConnection) -> Principal:
     if isinstance(asking, Principal):
         return asking
     raise UnauthenticatedError("who asks?") if asking is None else asking
+
+
+async def vision_of(connection: HTTPConnection, collection: str) -> Vision:
+    """What whoever asks sees of a collection. `ForbiddenError` as of `seen_by`."""
+    live: Live = connection.state.realtime
+    return EVERYTHING if live.policy is None else await seen_by(live, await principal_of(connection), collection)
+
+
+async def seen_by(live: Live, principal: Principal, collection: str) -> Vision:
+    """What a principal sees of a collection, as the server at hand means it. `ForbiddenError` where that is nothing.
+
+    Without a grant that is the answer whatever there is by that name: MongoDB is not asked.
+    """
+    if live.policy is None:
+        return EVERYTHING
+    vision = live.policy.reading(principal, collection)
+    vision.check_granted()
+    vision = vision.spoken(live.hub.groups.dialects.now)
+    return vision.told(await live.reader.zones(vision.zones)) if vision.zones else vision
 
 
 Who = Annotated[Principal, Depends(principal_of)]

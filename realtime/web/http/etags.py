@@ -7,6 +7,8 @@ import re
 
 from starlette.datastructures import Headers
 
+from realtime.core.bson import stored
+from realtime.core.mql.vision import Vision
 from realtime.errors import InvalidRequestError
 from realtime.ports import Condition
 
@@ -20,6 +22,14 @@ _LIST = re.compile(rf"[ \t,]*{_ONE}(?:[ \t]*,[ \t,]*{_ONE})*[ \t,]*")
 def etag(raw: bytes) -> str:
     """The strong tag of a document, by its BSON: two that JSON does not tell apart have two tags."""
     return f'"{hashlib.sha256(raw).hexdigest()[:32]}"'
+
+
+def seen(vision: Vision, raw: bytes) -> bytes | None:
+    """The BSON of a document as somebody sees it; None where they do not. It is what their tags are of."""
+    if vision.everything:
+        return raw
+    shown = vision.shown(stored.decode(raw))
+    return None if shown is None else stored.encode(shown) if vision.cuts else raw
 
 
 def is_unchanged(headers: Headers, tag: str) -> bool:

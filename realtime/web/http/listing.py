@@ -11,11 +11,12 @@ from fastapi import APIRouter, Query, Request, Response
 from realtime.core.bson import ejson, keys
 from realtime.core.connection.requests import check_collection
 from realtime.core.live.events import format_position
-from realtime.core.mql.filters import compile_filter, overlaps
+from realtime.core.mql.filters import Filter, compile_filter, overlaps
 from realtime.core.mql.projection import Projection, compile_projection
+from realtime.core.mql.vision import Vision
 from realtime.core.wire import cursor
 from realtime.errors import InvalidRequestError
-from realtime.web.entrance.live import Current, Live, note, principal_of
+from realtime.web.entrance.live import Current, Live, note, principal_of, ruled, seen_by, vision_of
 from realtime.web.entrance.problems import problems
 from realtime.web.entrance.shared import SharedRoute
 from realtime.web.entrance.streaming import EVENT_STREAM, Head, accepted
@@ -46,22 +47,38 @@ by_accept = APIRouter(route_class=_ByAccept)
 
 @router.head("", include_in_schema=False)
 @router.get("", summary="Names and estimated counts", responses=examples.COLLECTIONS | problems(503))
+@ruled
 async def collections(live: Current, request: Request) -> Response:
-    """Every collection of the database that can be subscribed to, by name; each count has what happened by then."""
+    """Every collection of the database that can be subscribed to, by name; each count has what happened by then.
+
+    Under rules those that whoever asks may read, with counts where they may read every document.
+    """
     note(request, "list")
-    served = [
-        {"name": name, "count": count, "position": format_position(live.epoch, time)}
-        for name, count, time in await live.reader.collections()
-        if live.limits.collections.serves(name)
-    ]
-    return answer({"collections": served})
+    policy, serves = live.policy, live.limits.collections.serves
+    if policy is None:
+        found = await live.reader.collections(serves)
+    else:
+        who = await principal_of(request)
+        found = await live.reader.collections(
+            lambda name: serves(name) and policy.reading(who, name).granted,
+            lambda name: policy.reading(who, name).every_row,
+        )
+    told: list[dict[str, Any]] = [{"name": name} for name, _, _ in found]
+    for shown, (_, count, time) in zip(told, found, strict=True):
+        if time is not None:
+            shown |= {"count": count, "position": format_position(live.epoch, time)}
+    return answer({"collections": told})
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What was asked for, checked; each kind of answer refuses what does not go with it."""
+    """What was asked for, checked; each kind of answer refuses what does not go with it.
+
+    `filter` is asked of the documents alone that `vision` lets be seen.
+    """
 
     collection: str
+    vision: Vision
     filter: dict[str, Any]
     projection: Projection
     sort: dict[str, int]
@@ -72,6 +89,11 @@ class Listing:
     def identity(self) -> bytes:
         """What a cursor belongs to: the same documents in the same order."""
         return ejson.encode([self.collection, self.filter, list(cursor.sort_keys(self.sort).items())])
+
+    @property
+    def rule(self) -> dict[str, Any] | None:
+        """Which documents may be seen, for MongoDB."""
+        return None if self.vision.everything else self.vision.rule.source
 
     def command(self, selection: dict[str, Any], limit: int | None, projection: dict[str, Any]) -> dict[str, Any]:
         """`find`'s own options."""
@@ -85,6 +107,7 @@ class Listing:
     summary="List documents",
     responses=examples.PAGE | problems(413, 422, 503, 504),
 )
+@ruled
 async def list_documents(
     live: Current,
     request: Request,
@@ -126,14 +149,16 @@ async def list_documents(
     check_collection(collection)
     selection = compile_filter(parameter(filter, "filter"), live.limits.filter)
     shown = compile_projection(parameter(projection, "projection"))
-    listing = Listing(collection, selection.source, shown, sort_of(sort), limit, skip)
+    vision = await vision_of(request, collection)
+    listing = Listing(collection, vision, selection.source, shown, sort_of(sort), limit, skip)
+    vision.check(selection, shown, sorted_by=list(listing.sort))
     # MongoDB says nothing of a zone that it does not know where no document needs it, and else blames a document.
     await live.reader.zones({**shown.zones, **selection.zones})
     facts = await live.reader.describe(collection)
     if ndjson.MEDIA_TYPE in kinds:
         _refuse("NDJSON", after=after, count=count or None)
         note(request, "read", collection, operation="ndjson")
-        return await _lines(live, request, listing)
+        return await _lines(live, request, listing, selection)
     facts.check_snapshots(collection)
     note(request, "list", collection)
     return await _page(live, listing, after, count=count)
@@ -148,13 +173,28 @@ def _refuse(kind: str, **parameters: Any) -> None:
             raise InvalidRequestError(f"{name}: does not go with {kind}", details={"field": name})
 
 
-async def _lines(live: Live, request: Request, listing: Listing) -> Response:
+async def _lines(live: Live, request: Request, listing: Listing, selection: Filter) -> Response:
     if request.method == "HEAD":
         return Head(ndjson.MEDIA_TYPE, ndjson.HEADERS)
-    command = listing.command(listing.filter, listing.limit, listing.projection.source)
-    principal = await principal_of(request)
-    stream = await live.reader.stream(listing.collection, command)
-    return ndjson.Lines(stream, live.doorkeeper.stay(principal, request).check)
+    stay = live.doorkeeper.stay(await principal_of(request), request)
+    # Under rules a document is asked about again when it is sent, so it is read whole.
+    shown = {} if live.policy is not None else listing.projection.source
+    command = listing.command(listing.filter, listing.limit, shown)
+    stream = await live.reader.stream(listing.collection, command, listing.rule)
+    here = listing.projection if live.policy is None else await _spoken(live, listing.projection)
+
+    async def let(documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """What whoever asks may have of them now."""
+        await stay.check()
+        if live.policy is None:
+            return documents
+        now = await seen_by(live, stay.principal, listing.collection)
+        if not now.same(listing.vision):
+            now.check(selection, listing.projection, sorted_by=list(listing.sort))
+            documents = list(filter(now.sees, documents))
+        return list(map(now.projected(here).apply, documents))
+
+    return ndjson.Lines(stream, let)
 
 
 async def _page(live: Live, listing: Listing, after: str | None, *, count: bool) -> Response:
@@ -171,20 +211,20 @@ async def _page(live: Live, listing: Listing, after: str | None, *, count: bool)
         values = cursor.values_of(after, listing.identity, listing.sort)
         selection = cursor.following(selection, listing.sort, values)
     # The cursor is made from the sort keys, so what hides them is applied here.
-    whole = not all(_shows(listing.projection, path) for path in cursor.sort_keys(listing.sort))
+    whole = listing.vision.cuts or not all(_shows(listing.projection, path) for path in cursor.sort_keys(listing.sort))
     projection = {} if whole else listing.projection.source
-    page = await live.reader.page(listing.collection, listing.command(selection, limit, projection))
+    page = await live.reader.page(listing.collection, listing.command(selection, limit, projection), listing.rule)
     documents = page.documents
     if values is not None:
         cursor.check(listing.sort, values, documents)
     following = cursor.cursor(listing.identity, listing.sort, documents) if len(documents) == limit else None
     if whole:
-        projection_here = await _spoken(live, listing.projection)
+        projection_here = listing.vision.projected(await _spoken(live, listing.projection))
         documents = [projection_here.apply(document) for document in documents]
     documents = [keys.with_marks(document) for document in documents]
     shown = {"documents": documents, "next": following, "position": format_position(live.epoch, page.time)}
     if count:
-        shown["count"] = await live.reader.count(listing.collection, listing.filter, page.time)
+        shown["count"] = await live.reader.count(listing.collection, listing.filter, page.time, listing.rule)
     return answer(shown)
 
 

@@ -14,23 +14,27 @@ MEDIA_TYPE = "application/x-ndjson"
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
+Let = Callable[[list[dict[str, Any]]], Awaitable[list[dict[str, Any]]]]
+"""Of documents that were read, what is to be sent."""
+
+
 class Lines(Streaming):
     """The documents of a stream (`realtime.mongo.stream.DocumentStream`), then `{"end": true}` or `{"error": …}`.
 
-    `check` raises `ServiceError` when who asked may have no more; it is called before each part of them.
+    `let` gives what who asked may have of each part, and raises `ServiceError` when that is no more at all.
     """
 
-    def __init__(self, stream: Any, check: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, stream: Any, let: Let) -> None:
         super().__init__(MEDIA_TYPE, HEADERS)
         self._stream = stream
-        self._check = check
+        self._let = let
 
     async def produce(self, write: Write) -> None:
         """Every line; what goes wrong on the way is the last one."""
         try:
             async for documents in self._stream.slices():
-                await self._check()
-                await write(b"".join(keys.shown(document) + b"\n" for document in documents))
+                let = await self._let(documents)
+                await write(b"".join(keys.shown(document) + b"\n" for document in let))
             last: dict[str, Any] = {"end": True}
         except ServiceError as error:
             last = {"error": error.payload()}

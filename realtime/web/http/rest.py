@@ -11,16 +11,16 @@ from realtime.core.bson.values import order
 from realtime.core.connection.requests import check_collection
 from realtime.core.live.events import format_position
 from realtime.core.mql.updates import check_document, check_update
-from realtime.errors import ForbiddenError, InvalidRequestError, ServiceError
+from realtime.errors import ForbiddenError, InvalidRequestError, ServiceError, no_document
 from realtime.ports import Written
 from realtime.web.entrance.doorkeeper import address_of
-from realtime.web.entrance.live import Current, Live, note, principal_of
+from realtime.web.entrance.live import Current, Live, note, principal_of, ruled, vision_of
 from realtime.web.entrance.paths import PATH_BYTES, document_path
 from realtime.web.entrance.problems import problems
 from realtime.web.entrance.shared import SharedRoute
 from realtime.web.http import examples
 from realtime.web.http.bodies import JSON, Collection, answer, body
-from realtime.web.http.etags import condition, etag, is_unchanged
+from realtime.web.http.etags import condition, etag, is_unchanged, seen
 from realtime.web.http.keys import Key, key_of, key_text
 
 MAX_DOCUMENTS = 1000
@@ -82,10 +82,14 @@ async def _insert_many(live: Live, request: Request, collection: str, documents:
 
 @router.head("/{collection}/documents/{key:path}", include_in_schema=False)
 @router.get("/{collection}/documents/{key:path}", summary="Read one", responses=examples.ONE | problems(404, 422, 503))
+@ruled
 async def read(live: Current, request: Request, collection: Collection, key: Key) -> Response:
-    """The document, with an `ETag` of what is stored; 304 where `If-None-Match` names it."""
+    """The document, with an `ETag` of what is stored and shown; 304 where `If-None-Match` names it."""
     check_collection(collection)
-    raw = await live.reader.get(collection, key_of(key))
+    vision = await vision_of(request, collection)
+    raw = seen(vision, await live.reader.get(collection, key_of(key)))
+    if raw is None:
+        raise no_document(collection)
     note(request, "read", collection, key=key_of(key))
     headers = {"ETag": etag(raw), "Cache-Control": "no-cache"}
     if is_unchanged(request.headers, headers["ETag"]):

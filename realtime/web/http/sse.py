@@ -141,7 +141,7 @@ class EventStream(Streaming):
             self.sink.send(ErrorFrame.of(error, ID).encode())
         self.sink.close(code, reason)
 
-    async def admit(self, request: Request, ticket: str | None) -> None:
+    async def admit(self, request: Request, ticket: str | None) -> Principal:
         """Find out whose stream this is, by what the entrance found or by a ticket. Raises `ServiceError`."""
         asking: Asking = request.state.asking
         if isinstance(asking, ServiceError):
@@ -156,6 +156,7 @@ class EventStream(Streaming):
         self._live.doorkeeper.watch(self, asking, request)
         if self._events.first.done():
             raise error_of(self._events.first.result())  # it was over by then
+        return asking
 
     async def _by_ticket(self, request: Request, ticket: str | None) -> Principal:
         tickets = self._live.tickets
@@ -234,13 +235,13 @@ async def stream(live: Live, request: Request, position: str | None, *, ticket: 
         position = last
         fields.pop("since", None)
     if request.method == "HEAD":
-        await principal_of(request)
-        opening(live, fields, position)  # refused as the stream would be
+        who = await principal_of(request)
+        opening(live, who, fields, position)  # refused as the stream would be
         return Head(MEDIA_TYPE, HEADERS)
     answer = EventStream(live)
     try:
-        await answer.admit(request, ticket)
-        refused = await answer.open(opening(live, fields, position), request.receive)
+        who = await answer.admit(request, ticket)
+        refused = await answer.open(opening(live, who, fields, position), request.receive)
     except ServiceError as error:
         refused = error
         answer.sink.send(ErrorFrame.of(error, ID).encode())
@@ -251,7 +252,7 @@ async def stream(live: Live, request: Request, position: str | None, *, ticket: 
     return answer
 
 
-def opening(live: Live, fields: dict[str, Any], position: str | None) -> OpenSubscription:
+def opening(live: Live, who: Principal, fields: dict[str, Any], position: str | None) -> OpenSubscription:
     """What to attach. The effective query of an address is its own, so a position of it goes with that query."""
     given = {"type": "subscribe", "id": ID, **fields}
 
@@ -262,7 +263,7 @@ def opening(live: Live, fields: dict[str, Any], position: str | None) -> OpenSub
             )
         except ValidationError as invalid:
             raise invalid_request(invalid) from None
-        return Session(ID, live.limits, live.epoch).subscribe(subscribe)
+        return Session(ID, live.limits, live.epoch, who).subscribe(subscribe)
 
     if position is None:
         return opened()

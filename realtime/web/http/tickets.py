@@ -8,7 +8,7 @@ from starlette.requests import HTTPConnection
 from realtime.core.access.dates import date
 from realtime.errors import UnavailableError
 from realtime.web.entrance.doorkeeper import address_of
-from realtime.web.entrance.live import Current, Who
+from realtime.web.entrance.live import Current, Who, ruled
 from realtime.web.entrance.problems import problems
 from realtime.web.entrance.shared import SharedRoute
 from realtime.web.http import examples
@@ -20,6 +20,7 @@ router = APIRouter(prefix="/v1", route_class=SharedRoute, tags=["live"])
 @router.post(
     "/tickets", status_code=201, summary="A ticket for one event stream", responses=examples.TICKET | problems(503, 504)
 )
+@ruled
 async def ticket(live: Current, connection: HTTPConnection, who: Who) -> Response:
     """It goes into the address as `ticket=`, opens one stream within a minute, and tells nothing of who asks.
 

@@ -1,0 +1,38 @@
+"""The rules that a service is started with: from a file, or given by the application that embeds it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from realtime.core.access.rules.checking import check
+from realtime.core.access.rules.model import Rules
+from realtime.core.access.rules.policy import Policy
+from realtime.core.access.rules.text import parse
+from realtime.errors import ConfigurationError
+from realtime.settings import Settings
+
+
+def policy_of(settings: Settings, given: Rules | None, served: frozenset[str] | None) -> Policy | None:
+    """The rules that hold; None where there are none, and then everybody may do everything.
+
+    `served`: the collections that are; None: all. `ConfigurationError` says what is wrong, with its line.
+    """
+    if given is None:
+        return None if settings.rules is None else Policy(read(settings.rules, served))
+    if settings.rules is not None:
+        raise ConfigurationError(
+            "rules come from Realtime(rules=…) or from a file (--rules / REALTIME_RULES): choose one"
+        )
+    problems = check(given, served)
+    if problems:
+        raise ConfigurationError("\n".join(f"rules: {problem}" for problem in problems))
+    return Policy(given)
+
+
+def read(path: Path, served: frozenset[str] | None) -> Rules:
+    """The rules of a file. `ConfigurationError` names it, and the line of whatever is wrong."""
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"--rules / REALTIME_RULES: {path} cannot be read: {error}") from None
+    return parse(text, str(path), served)
