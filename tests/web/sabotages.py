@@ -279,8 +279,8 @@ HTTP: list[tuple[str, str, str, str, str]] = [
     (
         "NDJSON collects before it writes",
         "realtime/web/http/ndjson.py",
-        'await write(b"".join(keys.shown(document) + b"\\n" for document in documents))',
-        'self.body += b"".join(keys.shown(document) + b"\\n" for document in documents)',
+        'await write(b"".join(keys.shown(document) + b"\\n" for document in let))',
+        'self.body += b"".join(keys.shown(document) + b"\\n" for document in let)',
         "tests/web/http/test_ndjson.py::test_a_million_documents_leave_the_process_below_30_mb_more",
     ),
     (

@@ -35,8 +35,8 @@ CLOSED: list[tuple[str, str, str, str, str]] = [
     (
         "closed: an answer of lines outlives its session",
         "realtime/web/http/listing.py",
-        "live.doorkeeper.stay(principal, request).check",
-        "live.doorkeeper.stay(principal, Request({**request.scope, 'state': {}})).check",
+        "live.doorkeeper.stay(await principal_of(request), request)",
+        "live.doorkeeper.stay(await principal_of(request), Request({**request.scope, 'state': {}}))",
         f"{OF_SESSIONS}::test_a_session_that_ended_ends_an_answer_that_is_still_being_taken",
     ),
     (
