@@ -72,7 +72,7 @@ def weight(value: Any, most: int) -> int:
     if kind is list or isinstance(value, dict):
         size = 8
         for inner in value if kind is list else value.values():
-            size += 4 + weight(inner, most)
+            size += 20 if type(inner) in _SMALL else 4 + weight(inner, most)
             if size > most:
                 break
         return size
