@@ -14,7 +14,10 @@ DELIVERED = Counter("realtime_changes_delivered", "Changes and events handed to 
 IMAGE_READS = Counter("realtime_image_reads", "Reads of documents that updates lack, one per collection and batch")
 IMAGES = Counter("realtime_images", "Documents asked for by those reads")
 SNAPSHOT_READS = Counter("realtime_snapshot_reads", "Reads that bring a query group to live")
-UNDERFLOWS = Counter("realtime_window_underflows", "Windows whose spares ran out, each read again once")
+UNDERFLOWS = Counter(
+    "realtime_window_underflows", "Windows whose spares ran out, and groups that had too much to judge, read again once"
+)
+LATE = Gauge("realtime_late_groups", "Query groups with documents to judge", multiprocess_mode="livesum")
 LATER_READS = Counter("realtime_later_reads", "Moments whose images were read at a later time than their own")
 CATCH_UPS = Counter("realtime_catch_ups", "Reads of the oplog for those who resume further back than the journal")
 JOURNAL_BYTES = Gauge("realtime_journal_bytes", "Bytes of the history kept in memory", multiprocess_mode="livesum")

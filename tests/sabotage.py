@@ -31,7 +31,7 @@ from tests.exact.sabotages import SHOWN
 from tests.exact.sabotages_exact import EXACT
 from tests.exact.sabotages_names import NAMES
 from tests.exact.sabotages_stored import STORED
-from tests.hub.sabotages import GROUPS, WINDOWS
+from tests.hub.sabotages import GROUPS, LATE_GROUPS, WINDOWS
 from tests.hub.sabotages_succession import SUCCESSION
 from tests.hub.sabotages_walls import WALLS_ROWS
 from tests.js.sabotages import BROWSER
@@ -52,7 +52,22 @@ ROOT = Path(__file__).resolve().parent.parent
 ROWS = (
     *(WALLS_ROWS, OPERATIONS, EXACT, CLIENTS, BROWSER, HTTP, FILTERS, DOORS, EXPRESSIONS, SCHEMAS, EVENTS),
     *(SUCCESSION,),
-    *(LARGE, WINDOWS, SHOWN, GROUPS, FAULTS, STORED, NEWCOMERS, NAMES, READERS, ANSWERS, SOCKETS, ACCESS, TOKENS),
+    *(
+        LARGE,
+        WINDOWS,
+        SHOWN,
+        GROUPS,
+        LATE_GROUPS,
+        FAULTS,
+        STORED,
+        NEWCOMERS,
+        NAMES,
+        READERS,
+        ANSWERS,
+        SOCKETS,
+        ACCESS,
+        TOKENS,
+    ),
     CLOSED,
 )
 TABLE = [Sabotage(*row) for rows in ROWS for row in rows]

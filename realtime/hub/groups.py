@@ -20,6 +20,7 @@ from realtime.core.wire.reserved_names import OWN_PREFIX
 from realtime.errors import ServiceError
 from realtime.hub.dialects import Dialects
 from realtime.hub.holdings import Holdings
+from realtime.hub.late import Late
 from realtime.hub.lingering import Lingering
 from realtime.hub.loading import Loader, outgrown
 from realtime.hub.outcomes import Ended, Failed, Outcome, Refused, Remade, Short, Stale, Told
@@ -87,8 +88,9 @@ class Groups:
             end_all=self.end_all,
         )
         self.pacer = Pacer(lambda group: progress.between_batches(lambda: self._tell_alone(group)))
+        late = Late(progress=progress, roster=roster, act_on=self.act_on)
         self.teller = Teller(
-            progress=progress, router=router, roster=roster, pacer=self.pacer, frame_bytes=bounds.frame_bytes
+            progress=progress, router=router, roster=roster, pacer=self.pacer, late=late, frame_bytes=bounds.frame_bytes
         )
 
     # ------------------------------------------------------------------------------------------------- open and close
@@ -101,12 +103,10 @@ class Groups:
 
     def _open(self, query: Query) -> Group:
         channel = self._router.next_channel()
-        group: Group
+        group: Group = EventGroup(query, channel, self._progress.epoch)
         if query.mode == "query":
             own = query.collection.startswith(OWN_PREFIX)
             group = QueryGroup(query, channel, self._progress.epoch, self._own_bounds if own else self._bounds)
-        else:
-            group = EventGroup(query, channel, self._progress.epoch)
         self._router.add(group)
         self._roster.open(group)
         metrics.GROUPS.set(len(self._router))
@@ -286,5 +286,5 @@ class Groups:
     async def shut(self) -> None:
         """Nobody comes any more: cancel what is being read, and wait for it to end."""
         self.lingering.close()
-        self.pacer.close()
+        self.teller.close()
         await self.tasks.close()

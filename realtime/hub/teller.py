@@ -16,6 +16,7 @@ from realtime.core.live.router import Router
 from realtime.core.live.stepping import EVERY
 from realtime.core.wire import protocol
 from realtime.errors import HistoryLostError, ServiceError, TooLargeError
+from realtime.hub.late import Late
 from realtime.hub.outcomes import Ended, Failed, Outcome, Refused, Remade, Short, Stale, Told
 from realtime.hub.pacing import Pacer
 from realtime.hub.progress import Progress
@@ -29,12 +30,20 @@ Images = dict[str, dict[str, Any] | None]
 class Teller:
     """Tells groups of batches. Nothing in here has an await, or starts or ends anything: outcomes say what is to be."""
 
-    def __init__(self, *, progress: Progress, router: Router, roster: Roster, pacer: Pacer, frame_bytes: int) -> None:
+    def __init__(
+        self, *, progress: Progress, router: Router, roster: Roster, pacer: Pacer, late: Late, frame_bytes: int
+    ) -> None:
         self._progress = progress
         self._router = router
         self._roster = roster
         self._pacer = pacer
+        self.late = late
         self._frame_bytes = frame_bytes
+
+    def close(self) -> None:
+        """Nobody is told any more."""
+        self._pacer.close()
+        self.late.close()
 
     def everybody(self, settled: Settled, images: dict[str, Images | None]) -> Iterator[Outcome]:
         """Tell everybody of a batch; an outcome is acted on before the next one is asked for."""
@@ -45,6 +54,7 @@ class Teller:
         for group in self._router.hearing(settled.remade):
             if group.query.collections is not None and settled.remade & group.query.collections:
                 yield Remade(group)
+        yield from self.late.slice(self.tell)
 
     def _replace(self, settled: Settled, images: dict[str, Images | None]) -> Iterator[Outcome]:
         """Read groups again whose documents cannot be followed through this batch."""
@@ -115,6 +125,9 @@ class Teller:
         try:
             if group.live:
                 group.advance(self._progress.time)
+            if self._waits(group):
+                group.defer(settled, images, touches)
+                return self.late.add(group)
             before = group.told
             try:
                 changes = group.apply(settled, images, touches)
@@ -133,9 +146,16 @@ class Teller:
             return (Failed(group, error),)
         return (*refused, Told(group))
 
+    def _waits(self, group: QueryGroup) -> bool:
+        """Whether it is judged after everybody else; one that keeps nothing has no other view than the newest."""
+        if group.late:
+            return True
+        # One that reads for another is about to be that one.
+        return group.query.computes and group.live and group.keeps and self._router.find(group.query) is group
+
     def tell(self, group: QueryGroup) -> Sequence[Outcome]:
         """One moment of everything since the last, unless it has to wait or is none."""
-        if not group.live or group.short or not group.pending:
+        if not group.live or group.short or group.late or not group.pending:
             return ()
         if group.query.throttle and not self._pacer.may(group, group.query.throttle):
             return ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,7 +15,8 @@ from websockets.exceptions import ConnectionClosed
 
 from tests.checker import Frame
 
-PATIENCE = 30.0
+PATIENCE = 30.0 * float(os.environ.get("REALTIME_TEST_PATIENCE") or 1)
+"""Seconds until what is waited for has come; a machine with much else to do may be given more."""
 ANSWERS = frozenset({"subscribed", "unsubscribed", "result", "error", "pong"})
 Wanted = Callable[[Frame], bool]
 

@@ -8,7 +8,7 @@ named by the one that came first. Null and missing are one row where there is on
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -171,7 +171,7 @@ class Aggregate:
         """Whether a change has not been told."""
         return bool(self._touched)
 
-    def names(self) -> Iterable[str]:
+    def names(self) -> Collection[str]:
         """Those counted in."""
         return self._parts
 

@@ -12,7 +12,7 @@ told, `told`, stays behind until the new snapshot is in; then one moment leads f
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
@@ -37,6 +37,8 @@ from realtime.core.wire.reserved_names import reserved
 
 Images = Mapping[str, dict[str, Any] | None]
 """Documents by identity at the batch's time; None: gone."""
+Late = tuple[Touch, dict[str, Any] | None]
+"""What touched a document, and the document as it was afterwards; None: gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,11 @@ class Query:
     def shown_collections(self) -> str:
         """What it is about, for people: names with commas between them, or `*`."""
         return "*" if self.collections is None else ",".join(sorted(self.collections))
+
+    @property
+    def computes(self) -> bool:
+        """Whether what a document costs here goes with what is in it: it asks for expressions or a schema."""
+        return self.filter.computes or bool(self.projection.computed)
 
     @property
     def gains(self) -> frozenset[str]:
@@ -169,7 +176,7 @@ class Wanted:
 class QueryGroup:
     """One distinct query in query mode: its result at `time`, of which its subscribers know `told`."""
 
-    __slots__ = ("_runs", "backlog", "bounds", "channel", "epoch", "phase", "query", "result", "time", "told")
+    __slots__ = ("_runs", "backlog", "bounds", "channel", "epoch", "late", "phase", "query", "result", "time", "told")
 
     def __init__(self, query: Query, channel: int, epoch: str, bounds: GroupBounds) -> None:
         self.query = query
@@ -181,6 +188,7 @@ class QueryGroup:
         self.told = 0
         self.result = _result(query)
         self.backlog: dict[str, Touch] = {}
+        self.late: dict[str, Late] = {}
         self._runs: list[bytes] | None = None
 
     @property
@@ -206,7 +214,7 @@ class QueryGroup:
     @property
     def pending(self) -> bool:
         """Whether there may be changes that its subscribers have not been told."""
-        return self.result.pending
+        return bool(self.late) or self.result.pending
 
     @property
     def short(self) -> bool:
@@ -228,7 +236,8 @@ class QueryGroup:
     @property
     def may_stop_keeping(self) -> bool:
         """Whether it could go on without them: a window shows documents that no event brings, rows are few."""
-        return isinstance(self.result, Documents) and not self.query.throttle and self.live and self.result.kept
+        goes_without = isinstance(self.result, Documents) and self.result.kept and not self.query.throttle
+        return goes_without and self.live and not self.late
 
     def stop_keeping(self) -> None:
         """From here on digests take the place of its documents' bytes, until it is read again."""
@@ -285,7 +294,7 @@ class QueryGroup:
         """A new snapshot is to be read; what was told stays, and is the view that the next moment goes out from."""
         self.phase, self.time = Phase.LOADING, 0
         self.result.reload()
-        self.backlog = {}
+        self.backlog, self.late = {}, {}
 
     def put(self, document: dict[str, Any]) -> None:
         """Take a document of the snapshot."""
@@ -321,7 +330,9 @@ class QueryGroup:
         """Whether this document has to be read to know what the touch means here."""
         if touch.exact or touch.time <= self.time or self.phase is Phase.LOADING:
             return False
-        if touch.identity in self.backlog or touch.paths is None or self.query.filter.reads(touch.paths):
+        if touch.identity in self.backlog or touch.identity in self.late:
+            return True
+        if touch.paths is None or self.query.filter.reads(touch.paths):
             return True
         return self.result.reads(touch.identity, touch.paths)
 
@@ -330,20 +341,46 @@ class QueryGroup:
 
         `touches`: those of the batch that can concern it, where that is known.
         """
-        for touch in settled.touches.get(self.query.collection, {}).values() if touches is None else touches:
-            if touch.time <= self.time:
-                continue
-            if touch.exact:
-                document = touch.document
-            elif touch.identity in images:
-                document = images[touch.identity]
-            else:
-                continue  # `needs` said no: neither the membership nor what is shown can have changed
+        for touch, document in self._states(settled, images, touches):
             self.backlog.pop(touch.identity, None)
             self._place(touch.identity, document, partial(self._show_touched, touch))
         self.time = max(self.time, settled.time)
         waits = not self.live or self.short or bool(self.query.throttle)
         return [] if waits else self.changes()
+
+    def _states(self, settled: Settled, images: Images, touches: Iterable[Touch] | None) -> Iterator[Late]:
+        for touch in settled.touches.get(self.query.collection, {}).values() if touches is None else touches:
+            if touch.time <= self.time:
+                continue
+            if touch.exact:
+                yield touch, touch.document
+            elif touch.identity in images:
+                yield touch, images[touch.identity]
+            # Else `needs` said no: neither the membership nor what is shown can have changed.
+
+    def defer(self, settled: Settled, images: Images, touches: Iterable[Touch]) -> None:
+        """Take what a batch touched, to be judged later: a document's last state, whatever it was between."""
+        watch = self.result.watch
+        for touch, document in self._states(settled, images, touches):
+            self.late[touch.identity] = touch, document
+            if watch is not None:
+                watch.hold(touch.identity)  # what becomes of it concerns this group until it is judged
+        self.time = max(self.time, settled.time)
+
+    def judge(self) -> None:
+        """One of the documents that wait for it, the first that came."""
+        name = next(iter(self.late))
+        touch, document = self.late.pop(name)
+        try:
+            self._place(name, document, partial(self._show_touched, touch))
+        finally:
+            if self.result.watch is not None and name not in self.result.names():
+                self.result.watch.let_go(name)
+
+    def names(self) -> Collection[str]:
+        """The documents that it holds, or that wait to be judged, by identity."""
+        held = self.result.names()
+        return {*held, *self.late} if self.late else held
 
     def changes(self) -> list[bytes]:
         """From what was told to what it holds; from here on that is told."""

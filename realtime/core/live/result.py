@@ -56,7 +56,7 @@ class Result(Protocol):
     def short(self) -> bool:
         """Whether what has to be shown is no longer known: it has to be read again."""
 
-    def names(self) -> Iterable[str]:
+    def names(self) -> Collection[str]:
         """The documents that are held or counted in, by identity."""
 
     def put(self, name: str, document: dict[str, Any], encode: Encode) -> None:
@@ -118,7 +118,7 @@ class Documents:
         """Whether a change has not been told."""
         return bool(self._was)
 
-    def names(self) -> Iterable[str]:
+    def names(self) -> Collection[str]:
         """Those held."""
         return self.documents
 

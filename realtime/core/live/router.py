@@ -162,8 +162,8 @@ class _Collection:
         self._gains.remove(group.query.gains)
         watch = _Watch(group, self._holders)
         group.result.watch = None
-        for name in group.result.names():
-            watch.let_go(name)
+        for name in group.names():
+            watch.forget(name)
 
     def needs(self, touch: Touch) -> bool:
         if touch.paths is None:
@@ -191,7 +191,7 @@ class _Collection:
 
 @dataclass(frozen=True, slots=True)
 class _Watch:
-    """Notes which documents a group holds."""
+    """Notes which documents a group holds, or has yet to judge."""
 
     group: QueryGroup
     holders: dict[str, dict[QueryGroup, None]]
@@ -200,10 +200,14 @@ class _Watch:
         self.holders.setdefault(name, {})[self.group] = None
 
     def let_go(self, name: str) -> None:
-        groups = self.holders[name]
-        del groups[self.group]
+        if name not in self.group.late:
+            self.forget(name)
+
+    def forget(self, name: str) -> None:
+        groups = self.holders.get(name, {})
+        groups.pop(self.group, None)
         if not groups:
-            del self.holders[name]
+            self.holders.pop(name, None)
 
 
 class _Paths:

@@ -8,7 +8,7 @@ run out is the window short, and has to be read again.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Any
 
 from realtime.core.live.result import Encode, Watch
@@ -61,7 +61,7 @@ class Window:
 
     # ----------------------------------------------------------------------------------------------------- holding
 
-    def names(self) -> Iterable[str]:
+    def names(self) -> Collection[str]:
         """Those held, spares among them."""
         return self._spots
 

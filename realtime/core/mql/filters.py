@@ -57,7 +57,7 @@ class Filter:
 
     `asks`: the fields of the dialect that decide what it means; another dialect in other fields changes nothing.
     `zones`: time zones whose offsets it needs to know, and the path at which each is named; until it is `told`, what
-    needs them is not decided.
+    needs them is not decided. `computes`: it holds an expression or a schema, whose cost goes with the document.
     `matches` raises `ServiceError` where an expression has no value of a document.
     """
 
@@ -69,6 +69,7 @@ class Filter:
     zones: Named = field(default_factory=dict)
     tables: Zones = field(default_factory=dict)
     named: frozenset[str] = frozenset()
+    computes: bool = False
 
     @property
     def rule(self) -> dict[str, Any]:
@@ -129,7 +130,7 @@ def compile_filter(
     compiler = _Compiler(bounds or Bounds(), dialect, tables)
     matches = compiler.document(source, "", 0)
     paths, asks, named = (_shared(frozenset(found)) for found in (compiler.paths, compiler.asks, compiler.named))
-    return Filter(source, matches, paths, asks, dialect, compiler.zones, tables, named)
+    return Filter(source, matches, paths, asks, dialect, compiler.zones, tables, named, compiler.computes)
 
 
 @lru_cache(maxsize=1024)
@@ -149,6 +150,7 @@ class _Compiler:
         self.named: set[str] = set()
         self.nodes = 0
         self.nameless = False
+        self.computes = False
 
     # ----------------------------------------------------------------------------------------------- documents
 
@@ -207,6 +209,7 @@ class _Compiler:
                 EXPRESSION, here, "is of a whole document: it stands at the top, or in $and, $or and $nor there"
             )
         _refuse_nul(value, here)
+        self.computes = True
         compiled = compile_expression(value, here, self.dialect, tables=self.tables)
         self.paths |= compiled.paths
         self.named |= compiled.paths
@@ -217,6 +220,7 @@ class _Compiler:
 
     def schema(self, value: Any, here: str, *, inside: bool) -> Matcher:
         _refuse_nul(value, here)
+        self.computes = True
         matches, paths = compile_schema(value, here, self)
         self.paths |= frozenset() if inside else paths
         self.named |= frozenset() if inside else paths

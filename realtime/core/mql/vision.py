@@ -249,6 +249,7 @@ class Ruled(Filter):
             {**rule.zones, **asked.zones},
             asked.tables,
             rule.named | asked.named,
+            rule.computes or asked.computes,
             vision,
             asked,
         )
