@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from realtime.core.bson import stored
+from realtime.core.bson.values import MISSING
 from realtime.core.wire.collections import Collection, Collections
 from realtime.errors import ValidationFailedError
 from realtime.mongo.client import Client, Database
@@ -25,20 +26,22 @@ class CheckedWriter(MongoWriter):
 
     async def insert(self, collection: str, document: Document) -> Written:
         """Insert what the model makes of it."""
-        found = self._collections.model_of(collection)
-        return await super().insert(collection, document if found is None else found.stored(document))
+        return await super().insert(collection, self._stored(collection, document))
 
     async def insert_many(self, collection: str, documents: Sequence[Document]) -> Inserted:
         """Insert what the model makes of each; what is wrong with one names its place as `details.index`."""
         found = self._collections.model_of(collection)
-        made = documents if found is None else [_stored(found, index, one) for index, one in enumerate(documents)]
+        made = documents if found is None else [_numbered(found, index, one) for index, one in enumerate(documents)]
         return await super().insert_many(collection, made)
 
     async def replace(self, collection: str, key: Any, document: Document, **options: Any) -> Written:
         """Replace by what the model makes of it."""
+        return await super().replace(collection, key, self._stored(collection, document, key), **options)
+
+    def _stored(self, collection: str, document: Document, key: Any = MISSING) -> Document:
+        """What is stored for a document; `key` is the `_id` of one that does not say it. `ValidationFailedError`."""
         found = self._collections.model_of(collection)
-        made = document if found is None else found.stored(document, key)
-        return await super().replace(collection, key, made, **options)
+        return document if found is None else found.stored(document, key)
 
     async def _apply(self, session: Any, collection: str, key: Any, change: Change) -> Outcome:
         """The update and a look at its outcome in one transaction, which ends without a trace if that is refused."""
@@ -56,11 +59,11 @@ class CheckedWriter(MongoWriter):
 
         if session.in_transaction:
             return await checked(session)
-        outcome: Outcome = await transact(session, checked, self._gate.seconds)
+        outcome: Outcome = await transact(session, checked, self._seconds)
         return outcome
 
 
-def _stored(found: Collection, index: int, document: Document) -> dict[str, Any]:
+def _numbered(found: Collection, index: int, document: Document) -> dict[str, Any]:
     try:
         return found.stored(document)
     except ValidationFailedError as error:

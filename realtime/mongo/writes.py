@@ -28,8 +28,8 @@ _LOOKED_INTO = ANSWERS.with_options(document_class=RawBSONDocument)
 
 
 @dataclass(frozen=True, slots=True)
-class _Terms:
-    """What a write is conditional on."""
+class Terms:
+    """What a write is conditional on, beside its key."""
 
     where: Document | None
     match: Condition | None
@@ -40,18 +40,32 @@ class _Terms:
         """Whether it is conditional on nothing."""
         return self.where is None and self.match is None
 
+    def check(self, raw: bytes | None) -> None:
+        """`PreconditionFailedError` where this is not the document that a tag names."""
+        if self.match is not None and not self.match(raw):
+            raise PreconditionFailedError(
+                "the document is not the one that the request's ETag names; nothing written"
+            )
+
+    def unmet(self, collection: str) -> NotFoundError | PreconditionFailedError:
+        """Why nothing is written where there is no document."""
+        if self.upsert and self.where is not None:
+            return PreconditionFailedError("there is no document that could match `where`; none was made")
+        return not_found(collection)
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
     """What a write makes of one document: another one in its place (`replaces`), or what operators make of it.
 
-    `image`: the document as it is afterwards is asked for.
+    `image`: the document as it is afterwards is asked for. `selector`: what else the document has to match.
     """
 
     source: Document
     replaces: bool
     upsert: bool
     image: bool
+    selector: Document | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,24 +85,24 @@ class MongoWriter:
         self._client = client
         self._database = database.with_options(write_concern=MAJORITY, codec_options=ANSWERS)
         self._gate = gate
+        self._seconds = gate.seconds
 
     async def insert(self, collection: str, document: Document) -> Written:
         """Insert; without `_id` the document gets an ObjectId. `DuplicateKeyError` where the key is taken."""
         async with self._session() as session:
-            whole = _with_key(document)
-            await self._database[collection].insert_one(_raw(whole), session=session)
+            whole = with_key(document)
+            await self._put(session, collection, whole)
             return Written(to_time(session.operation_time), whole["_id"])
 
     async def insert_many(self, collection: str, documents: Sequence[Document]) -> Inserted:
         """All of them in one transaction, or none. What is wrong with one names its place as `details.index`."""
         async with self._session() as session:
-            whole = [_with_key(document) for document in documents]
-            raw = [_raw(document) for document in whole]
+            whole = [with_key(document) for document in documents]
 
-            async def write(session: Any) -> Any:
-                return await self._database[collection].insert_many(raw, session=session)
+            async def write(session: Any) -> None:
+                await self._put_many(session, collection, whole)
 
-            await transact(session, write, self._gate.seconds)
+            await transact(session, write, self._seconds)
             return Inserted(to_time(session.operation_time), [document["_id"] for document in whole])
 
     async def replace(
@@ -105,7 +119,7 @@ class MongoWriter:
         """Replace the document with this key. `NotFoundError` without one, unless `upsert` makes it."""
         # The key first: a driver takes a document that begins with `$ref` for an update.
         change = Change({"_id": key, **document}, replaces=True, upsert=upsert, image=image)
-        return await self._change(collection, key, change, _Terms(where, match, upsert))
+        return await self._change(collection, key, change, Terms(where, match, upsert))
 
     async def update(
         self,
@@ -120,42 +134,22 @@ class MongoWriter:
     ) -> Written:
         """Apply update operators to the document with this key. `NotFoundError` as for `replace`."""
         change = Change(update, replaces=False, upsert=upsert, image=image)
-        return await self._change(collection, key, change, _Terms(where, match, upsert))
+        return await self._change(collection, key, change, Terms(where, match, upsert))
 
     async def delete(
         self, collection: str, key: Any, *, where: Document | None = None, match: Condition | None = None
     ) -> Written:
         """Delete the document with this key. `NotFoundError` without one."""
 
-        async def write(session: Any) -> Any:
-            return await self._database[collection].delete_one(_by(key), session=session)
+        async def write(session: Any) -> bool:
+            return await self._remove(session, collection, key)
 
         async with self._session() as session:
-            result = await self._conditional(session, collection, key, write, _Terms(where, match))
-            if not result.deleted_count:
-                raise _not_found(collection)
+            if not await self._conditional(session, collection, key, write, Terms(where, match)):
+                raise not_found(collection)
             return Written(to_time(session.operation_time), key, matched=1)
 
-    # --------------------------------------------------------------------------------------------------------- inside
-
-    async def _apply(self, session: Any, collection: str, key: Any, change: Change) -> Outcome:
-        """The write itself, in a session that may be inside of a transaction."""
-        body, options = _raw(change.source), {"upsert": change.upsert, "session": session}
-        if not change.image:
-            documents = self._database[collection]
-            result = await (documents.replace_one if change.replaces else documents.update_one)(
-                _by(key), body, **options
-            )
-            return Outcome(result.matched_count, result.modified_count, result.upserted_id is not None)
-        documents = self._database.get_collection(collection, codec_options=RAW)
-        # Whether anything changed is all that this is for: MongoDB's answer with the document does not say that.
-        before = await documents.find_one(_by(key), session=session)
-        write = documents.find_one_and_replace if change.replaces else documents.find_one_and_update
-        after = await write(_by(key), body, return_document=ReturnDocument.AFTER, **options)
-        made = change.upsert and before is None
-        if after is None or made:
-            return Outcome(0, 0, made, after)
-        return Outcome(1, int(before is None or before.raw != after.raw), made, after)
+    # ---------------------------------------------------------------------------------------------- steps of a write
 
     @asynccontextmanager
     async def _session(self) -> AsyncIterator[Any]:
@@ -166,7 +160,59 @@ class MongoWriter:
         ):
             yield session
 
-    async def _change(self, collection: str, key: Any, change: Change, terms: _Terms) -> Written:
+    async def _find(self, session: Any, collection: str, key: Any) -> bytes | None:
+        """The BSON of the document with this key; None: there is none."""
+        documents = self._database.get_collection(collection, codec_options=RAW)
+        found = await documents.find_one(_by(key), session=session)
+        return None if found is None else found.raw
+
+    async def _put(self, session: Any, collection: str, document: Document) -> None:
+        """Insert one that has its key."""
+        await self._database[collection].insert_one(_raw(document), session=session)
+
+    async def _put_many(self, session: Any, collection: str, documents: Sequence[Document]) -> None:
+        """Insert those that have their keys."""
+        await self._database[collection].insert_many([_raw(document) for document in documents], session=session)
+
+    async def _remove(self, session: Any, collection: str, key: Any, selector: Document | None = None) -> bool:
+        """Delete the document with this key, if it matches; whether there was one."""
+        result = await self._database[collection].delete_one(_by(key, selector), session=session)
+        return bool(result.deleted_count)
+
+    async def _apply(self, session: Any, collection: str, key: Any, change: Change) -> Outcome:
+        """What is changed, in a session that may be inside of a transaction."""
+        body, options = _raw(change.source), {"upsert": change.upsert, "session": session}
+        if not change.image:
+            documents = self._database[collection]
+            result = await (documents.replace_one if change.replaces else documents.update_one)(
+                _by(key, change.selector), body, **options
+            )
+            return Outcome(result.matched_count, result.modified_count, result.upserted_id is not None)
+        documents = self._database.get_collection(collection, codec_options=RAW)
+        # Whether anything changed is all that this is for: MongoDB's answer with the document does not say that.
+        before = await documents.find_one(_by(key, change.selector), session=session)
+        write = documents.find_one_and_replace if change.replaces else documents.find_one_and_update
+        after = await write(_by(key, change.selector), body, return_document=ReturnDocument.AFTER, **options)
+        made = change.upsert and before is None
+        if after is None or made:
+            return Outcome(0, 0, made, after)
+        return Outcome(1, int(before is None or before.raw != after.raw), made, after)
+
+    async def _check_where(self, session: Any, collection: str, key: Any, where: Document | None) -> None:
+        """`PreconditionFailedError` where the document with this key does not match."""
+        if where is None:
+            return
+        if (
+            await self._database.get_collection(collection, codec_options=RAW).find_one(
+                _by(key, where), {"_id": 1}, session=session
+            )
+            is None
+        ):
+            raise PreconditionFailedError("the document does not match `where`; nothing was written")
+
+    # --------------------------------------------------------------------------------------------------------- inside
+
+    async def _change(self, collection: str, key: Any, change: Change, terms: Terms) -> Written:
         async def write(session: Any) -> Outcome:
             return await self._apply(session, collection, key, change)
 
@@ -191,7 +237,7 @@ class MongoWriter:
                 change = dataclasses.replace(change, image=True)
                 outcome = await self._conditional(session, collection, key, write, terms, whole=change.upsert)
             if not outcome.matched and not outcome.made:
-                raise _not_found(collection)
+                raise not_found(collection)
             return Written(
                 to_time(session.operation_time),
                 key,
@@ -202,7 +248,7 @@ class MongoWriter:
             )
 
     async def _conditional(
-        self, session: Any, collection: str, key: Any, write: Work, terms: _Terms, *, whole: bool = False
+        self, session: Any, collection: str, key: Any, write: Work, terms: Terms, *, whole: bool = False
     ) -> Any:
         """The write, in one transaction with its conditions where it has any, or where it must be one (`whole`).
 
@@ -216,31 +262,21 @@ class MongoWriter:
                 await self._check(transaction, collection, key, terms)
             return await write(transaction)
 
-        return await transact(session, checked, self._gate.seconds)
+        return await transact(session, checked, self._seconds)
 
-    async def _check(self, transaction: Any, collection: str, key: Any, terms: _Terms) -> None:
+    async def _check(self, transaction: Any, collection: str, key: Any, terms: Terms) -> None:
         documents = self._database.get_collection(collection, codec_options=RAW)
         found = await documents.find_one(_by(key), {"_id": 1} if terms.match is None else None, session=transaction)
-        if terms.match is not None and not terms.match(None if found is None else found.raw):
-            raise PreconditionFailedError("the document is not the one that the request's ETag names; nothing written")
-        if terms.where is None:
-            return
-        if found is None:
-            if terms.upsert:
-                raise PreconditionFailedError("there is no document that could match `where`; none was made")
-            raise _not_found(collection)
-        if (
-            await documents.find_one(
-                _raw({"$and": [{"_id": {"$eq": key}}, terms.where]}), {"_id": 1}, session=transaction
-            )
-            is None
-        ):
-            raise PreconditionFailedError("the document does not match `where`; nothing was written")
+        terms.check(None if found is None else found.raw)
+        if found is None and terms.where is not None:
+            raise terms.unmet(collection)
+        await self._check_where(transaction, collection, key, terms.where)
 
 
-def _by(key: Any) -> RawBSONDocument:
+def _by(key: Any, selector: Document | None = None) -> RawBSONDocument:
     # $eq, so that a key that looks like operators or is a regular expression is a value all the same.
-    return _raw({"_id": {"$eq": key}})
+    by_key = {"_id": {"$eq": key}}
+    return _raw(by_key if not selector else {"$and": [by_key, selector]})
 
 
 def _raw(document: Document) -> RawBSONDocument:
@@ -248,10 +284,11 @@ def _raw(document: Document) -> RawBSONDocument:
     return RawBSONDocument(stored.encode(document), _LOOKED_INTO)
 
 
-def _with_key(document: Document) -> Document:
-    """The key that the driver would have given it."""
+def with_key(document: Document) -> Document:
+    """The same document, with the key that the driver would have given it where it has none."""
     return document if "_id" in document else {**document, "_id": ObjectId()}
 
 
-def _not_found(collection: str) -> NotFoundError:
+def not_found(collection: str) -> NotFoundError:
+    """There is none with this key, or none that is seen."""
     return NotFoundError(f"no document with this key in {collection}")
