@@ -22,6 +22,7 @@ from realtime.core.access.principal import ANONYMOUS, Principal
 from realtime.core.access.revoked import revocation_of
 from realtime.core.access.rules.model import Rules
 from realtime.core.access.rules.policy import Policy
+from realtime.core.access.rules.writing import Ruling
 from realtime.core.connection.session import Limits
 from realtime.core.live.journal import Journal
 from realtime.core.live.query import GroupBounds
@@ -42,6 +43,7 @@ from realtime.mongo.dialect import Interpreter
 from realtime.mongo.faults import Gate
 from realtime.mongo.feed import ChangeFeed
 from realtime.mongo.oplog import OplogReader
+from realtime.mongo.ruled_writes import RuledWriter
 from realtime.mongo.snapshot import MongoReader
 from realtime.mongo.tickets import MongoTickets
 from realtime.operations.health import Health
@@ -250,9 +252,10 @@ class Realtime:
                 epoch=deployment.epoch,
                 hub=hub,
                 reader=reader,
-                writer=CheckedWriter(client, database, gate, self.collections),
+                writer=(writer := CheckedWriter(client, database, gate, self.collections)),
                 database=database,
                 access=access,
+                ruled=lambda policy, principal: RuledWriter(writer, Ruling(policy, principal)),
                 tickets=MongoTickets(database, gate),
             )
             self._health = Health(self._live, self._feed, ClusterClock(client, database, gate).read)

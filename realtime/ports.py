@@ -11,6 +11,7 @@ from realtime.core.access.tickets import Ticket
 from realtime.core.connection.outbox import Part
 from realtime.core.live.events import Batch
 from realtime.core.mql.expressions.timezones import Named, Zones
+from realtime.core.mql.writing import WriteRule
 from realtime.errors import UnsupportedCollectionError
 
 Document = Mapping[str, Any]
@@ -198,6 +199,37 @@ class Writer(Protocol):
     async def delete(
         self, collection: str, key: Any, *, where: Document | None = None, match: Condition | None = None
     ) -> Written: ...
+
+
+class Membership(Protocol):
+    """A set of values that a rule takes from another collection, as a question to MongoDB."""
+
+    @property
+    def collection(self) -> str: ...
+
+    @property
+    def selection(self) -> Document:
+        """Which documents have the values."""
+
+    @property
+    def most(self) -> int:
+        """How many values it may have."""
+
+    def values(self, documents: Sequence[Document]) -> Sequence[Any] | None:
+        """The values that they have, `most` + 1 of them being asked for; None: more than it may."""
+
+
+class Ruling(Protocol):
+    """What one principal may write."""
+
+    def asks(self, collection: str) -> Sequence[Membership]:
+        """What the rule of a collection has to know first, asked in the write's own transaction."""
+
+    def rule(self, collection: str) -> WriteRule:
+        """The rule where it asks nothing; else one that shows no more than that."""
+
+    def placed(self, collection: str, found: Sequence[Sequence[Any] | None]) -> WriteRule:
+        """The rule, with what was found of what it asks, in the same order."""
 
 
 class Sink(Protocol):

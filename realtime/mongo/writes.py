@@ -43,9 +43,7 @@ class Terms:
     def check(self, raw: bytes | None) -> None:
         """`PreconditionFailedError` where this is not the document that a tag names."""
         if self.match is not None and not self.match(raw):
-            raise PreconditionFailedError(
-                "the document is not the one that the request's ETag names; nothing written"
-            )
+            raise PreconditionFailedError("the document is not the one that the request's ETag names; nothing written")
 
     def unmet(self, collection: str) -> NotFoundError | PreconditionFailedError:
         """Why nothing is written where there is no document."""
@@ -58,7 +56,8 @@ class Terms:
 class Change:
     """What a write makes of one document: another one in its place (`replaces`), or what operators make of it.
 
-    `image`: the document as it is afterwards is asked for. `selector`: what else the document has to match.
+    `image`: the document as it is afterwards is asked for. `selector`: what else the document has to match. `known`:
+    its BSON as it is, where this transaction has read it.
     """
 
     source: Document
@@ -66,6 +65,7 @@ class Change:
     upsert: bool
     image: bool
     selector: Document | None = None
+    known: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,19 +160,19 @@ class MongoWriter:
         ):
             yield session
 
-    async def _find(self, session: Any, collection: str, key: Any) -> bytes | None:
-        """The BSON of the document with this key; None: there is none."""
+    async def _find(self, session: Any, collection: str, key: Any, selector: Document | None = None) -> bytes | None:
+        """The BSON of the document with this key, if it matches; None: there is none."""
         documents = self._database.get_collection(collection, codec_options=RAW)
-        found = await documents.find_one(_by(key), session=session)
+        found = await documents.find_one(_by(key, selector), session=session)
         return None if found is None else found.raw
 
     async def _put(self, session: Any, collection: str, document: Document) -> None:
         """Insert one that has its key."""
-        await self._database[collection].insert_one(_raw(document), session=session)
+        await self._database[collection].insert_one(raw_of(document), session=session)
 
     async def _put_many(self, session: Any, collection: str, documents: Sequence[Document]) -> None:
         """Insert those that have their keys."""
-        await self._database[collection].insert_many([_raw(document) for document in documents], session=session)
+        await self._database[collection].insert_many([raw_of(document) for document in documents], session=session)
 
     async def _remove(self, session: Any, collection: str, key: Any, selector: Document | None = None) -> bool:
         """Delete the document with this key, if it matches; whether there was one."""
@@ -181,7 +181,7 @@ class MongoWriter:
 
     async def _apply(self, session: Any, collection: str, key: Any, change: Change) -> Outcome:
         """What is changed, in a session that may be inside of a transaction."""
-        body, options = _raw(change.source), {"upsert": change.upsert, "session": session}
+        body, options = raw_of(change.source), {"upsert": change.upsert, "session": session}
         if not change.image:
             documents = self._database[collection]
             result = await (documents.replace_one if change.replaces else documents.update_one)(
@@ -190,13 +190,13 @@ class MongoWriter:
             return Outcome(result.matched_count, result.modified_count, result.upserted_id is not None)
         documents = self._database.get_collection(collection, codec_options=RAW)
         # Whether anything changed is all that this is for: MongoDB's answer with the document does not say that.
-        before = await documents.find_one(_by(key, change.selector), session=session)
+        before = change.known or await self._find(session, collection, key, change.selector)
         write = documents.find_one_and_replace if change.replaces else documents.find_one_and_update
         after = await write(_by(key, change.selector), body, return_document=ReturnDocument.AFTER, **options)
         made = change.upsert and before is None
         if after is None or made:
             return Outcome(0, 0, made, after)
-        return Outcome(1, int(before is None or before.raw != after.raw), made, after)
+        return Outcome(1, int(before is None or before != after.raw), made, after)
 
     async def _check_where(self, session: Any, collection: str, key: Any, where: Document | None) -> None:
         """`PreconditionFailedError` where the document with this key does not match."""
@@ -276,10 +276,10 @@ class MongoWriter:
 def _by(key: Any, selector: Document | None = None) -> RawBSONDocument:
     # $eq, so that a key that looks like operators or is a regular expression is a value all the same.
     by_key = {"_id": {"$eq": key}}
-    return _raw(by_key if not selector else {"$and": [by_key, selector]})
+    return raw_of(by_key if not selector else {"$and": [by_key, selector]})
 
 
-def _raw(document: Document) -> RawBSONDocument:
+def raw_of(document: Document) -> RawBSONDocument:
     """Encoded here, for the codec that reads the answers does not write UUIDs; the driver may look into it."""
     return RawBSONDocument(stored.encode(document), _LOOKED_INTO)
 

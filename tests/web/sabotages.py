@@ -223,7 +223,7 @@ HTTP: list[tuple[str, str, str, str, str]] = [
     (
         "bulk insert without its transaction",
         WRITES,
-        "await transact(session, write, self._gate.seconds)\n            return Inserted",
+        "await transact(session, write, self._seconds)\n            return Inserted",
         "await write(session)\n            return Inserted",
         "tests/web/http/test_bulk.py::test_a_list_is_one_moment_at_its_position",
     ),

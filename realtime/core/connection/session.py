@@ -337,8 +337,6 @@ class Session:
     def _write(self, request: protocol.Write) -> list[Effect]:
         if self.limits.read_only:
             raise ForbiddenError("the service is read-only (it was started with --read-only)")
-        if self.limits.policy is not None:
-            raise ForbiddenError("no rule lets you write to this collection")
         check_write(request, self.limits.filter)
         self.limits.collections.check(request.collection)
         if self.pending_writes >= self.limits.pending_writes:

@@ -70,6 +70,8 @@ class Live:
     writer: Writer
     database: Any
     access: Access
+    ruled: Callable[[Policy, Principal], Writer] | None = None
+    """Makes a writer of a principal's."""
     doorkeeper: Doorkeeper = field(default_factory=lambda: Doorkeeper(Starting()))
     tickets: Tickets | None = None
     connections: set[Connected] = field(default_factory=set)
@@ -81,6 +83,12 @@ class Live:
     def policy(self) -> Policy | None:
         """The rules; None: everybody may do everything."""
         return self.limits.policy
+
+    def writer_of(self, principal: Principal) -> Writer:
+        """What a principal writes by."""
+        if self.policy is None or self.ruled is None:
+            return self.writer
+        return self.ruled(self.policy, principal)
 
     said_open: bool = False
     """Whether the log has it that everybody may come who reaches the service."""
@@ -188,6 +196,12 @@ def ruled(endpoint: Endpoint) -> Endpoint:
     """Says that an endpoint obeys the rules. Where there are rules, those that do not say so are nobody's."""
     _RULED.add(endpoint)
     return endpoint
+
+
+def same_rules(endpoint: Callable[..., Any], other: Callable[..., Any]) -> None:
+    """Says of another one, which calls an endpoint, what that one says of itself."""
+    if endpoint in _RULED:
+        _RULED.add(other)
 
 
 def _check_ruled(connection: HTTPConnection) -> None:

@@ -12,7 +12,7 @@ from realtime.core.connection.requests import check_collection
 from realtime.core.live.events import format_position
 from realtime.core.mql.updates import check_document, check_update
 from realtime.errors import ForbiddenError, InvalidRequestError, ServiceError, no_document
-from realtime.ports import Written
+from realtime.ports import Writer, Written
 from realtime.web.entrance.doorkeeper import address_of
 from realtime.web.entrance.live import Current, Live, note, principal_of, ruled, vision_of
 from realtime.web.entrance.paths import PATH_BYTES, document_path
@@ -39,6 +39,7 @@ router = APIRouter(prefix="/v1/collections", route_class=SharedRoute, tags=["doc
     responses=examples.INSERTED | problems(400, 403, 409, 413, 422, 503, 504),
     openapi_extra=examples.INSERT_BODY,
 )
+@ruled
 async def insert(live: Current, request: Request, collection: Collection) -> Response:
     """Without `_id` it gets an ObjectId. A key of the client's own makes a repeated insert answer 409.
 
@@ -48,8 +49,8 @@ async def insert(live: Current, request: Request, collection: Collection) -> Res
     if isinstance(given, list):
         return await _insert_many(live, request, collection, given)
     _check_document(given)
-    await _may_write(live, request)
-    written = await live.writer.insert(collection, given)
+    writer = await _writer(live, request)
+    written = await writer.insert(collection, given)
     note(request, "write", collection, operation="insert", key=written.key, position=_position(live, written.time))
     text = key_text(written.key)
     path = None if text is None else document_path(request, collection, text)
@@ -72,8 +73,8 @@ async def _insert_many(live: Live, request: Request, collection: str, documents:
             raise type(error)(
                 f"document {index}: {error.message}", details={**(error.details or {}), "index": index}
             ) from None
-    await _may_write(live, request, len(documents))
-    inserted = await live.writer.insert_many(collection, documents)
+    writer = await _writer(live, request, len(documents))
+    inserted = await writer.insert_many(collection, documents)
     position = _position(live, inserted.time)
     for key in inserted.keys:
         note(request, "write", collection, operation="insert", key=key, position=position)
@@ -103,6 +104,7 @@ async def read(live: Current, request: Request, collection: Collection, key: Key
     responses=examples.CHANGED | examples.MADE | problems(400, 403, 404, 409, 412, 413, 422, 503, 504),
     openapi_extra=examples.DOCUMENT_BODY | examples.CONDITIONS,
 )
+@ruled
 async def replace(live: Current, request: Request, collection: Collection, key: Key, upsert: bool = False) -> Response:
     """The whole document but its key. 201 where `upsert` made one."""
     document = await _body(request, live, collection)
@@ -111,8 +113,8 @@ async def replace(live: Current, request: Request, collection: Collection, key: 
     if "_id" in document and order(document["_id"]) != order(value):
         raise InvalidRequestError("document: its _id is not the key of the path", details={"field": "_id"})
     match = condition(request.headers)
-    await _may_write(live, request)
-    written = await live.writer.replace(collection, value, document, match=match, upsert=upsert, image=True)
+    writer = await _writer(live, request)
+    written = await writer.replace(collection, value, document, match=match, upsert=upsert, image=True)
     return _changed(live, request, collection, "replace", written)
 
 
@@ -122,13 +124,14 @@ async def replace(live: Current, request: Request, collection: Collection, key: 
     responses=examples.CHANGED | examples.MADE | problems(400, 403, 404, 409, 412, 413, 422, 503, 504),
     openapi_extra=examples.UPDATE_BODY | examples.CONDITIONS,
 )
+@ruled
 async def update(live: Current, request: Request, collection: Collection, key: Key, upsert: bool = False) -> Response:
     """The body is MongoDB's update operators."""
     operators = await _body(request, live, collection)
     check_update(operators, live.limits.filter)
     match = condition(request.headers)
-    await _may_write(live, request)
-    written = await live.writer.update(collection, key_of(key), operators, match=match, upsert=upsert, image=True)
+    writer = await _writer(live, request)
+    written = await writer.update(collection, key_of(key), operators, match=match, upsert=upsert, image=True)
     return _changed(live, request, collection, "update", written)
 
 
@@ -138,21 +141,24 @@ async def update(live: Current, request: Request, collection: Collection, key: K
     responses=examples.DELETED | problems(403, 404, 412, 422, 503, 504),
     openapi_extra=examples.CONDITIONS,
 )
+@ruled
 async def delete(live: Current, request: Request, collection: Collection, key: Key) -> Response:
     """404 where there is none."""
     _check_write(live, collection)
     match = condition(request.headers)
-    await _may_write(live, request)
-    written = await live.writer.delete(collection, key_of(key), match=match)
+    writer = await _writer(live, request)
+    written = await writer.delete(collection, key_of(key), match=match)
     return _changed(live, request, collection, "delete", written)
 
 
 # ------------------------------------------------------------------------------------------------------------- inside
 
 
-async def _may_write(live: Live, request: Request, documents: int = 1) -> None:
-    """`RateLimitedError` for who writes more than they may."""
-    live.doorkeeper.writes(await principal_of(request), address_of(request), documents)
+async def _writer(live: Live, request: Request, documents: int = 1) -> Writer:
+    """What who asks writes by. `RateLimitedError` for who writes more than they may."""
+    principal = await principal_of(request)
+    live.doorkeeper.writes(principal, address_of(request), documents)
+    return live.writer_of(principal)
 
 
 def _position(live: Live, time: int) -> str:

@@ -17,6 +17,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, JsonSchema
 from pydantic_core import CoreSchema, core_schema
 
 from realtime.core.wire.collections import Collections
+from realtime.web.entrance.live import same_rules
 from realtime.web.entrance.paths import component
 from realtime.web.entrance.shared import SharedRoute
 from realtime.web.http import rest
@@ -70,6 +71,8 @@ def _bound(endpoint: Callable[..., Any], name: str) -> Callable[..., Any]:
 
     rest_of_it = [one for one in signature.parameters.values() if one.name != "collection"]
     named = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in rest_of_it]
+    # The same endpoint by another path: it obeys the rules where that one does.
+    same_rules(endpoint, bound)
     bound.__signature__ = signature.replace(parameters=named)  # type: ignore[attr-defined]  # reason: FastAPI reads it
     return bound
 

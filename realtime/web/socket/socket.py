@@ -375,7 +375,8 @@ class Connection:
             request, size = writes.popleft()
             frame: protocol.ServerFrame
             try:
-                written = await carry_out(self._live, request)
+                # By the rules and claims of now: an `auth` may have come since the frame did.
+                written = await carry_out(self._live, request, self._session.principal or ANONYMOUS)
                 frame = result(request, written, self._live.epoch)
                 said = {"operation": request.type, "key": written.key, "position": frame.position}
                 self._live.doorkeeper.note("write", who, self._address, collection=request.collection, **said)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from realtime.core.access.principal import Principal
 from realtime.core.live.events import format_position
 from realtime.core.mql.filters import compile_filter
 from realtime.core.wire import protocol
@@ -9,9 +10,9 @@ from realtime.ports import Written
 from realtime.web.entrance.live import Live
 
 
-async def carry_out(live: Live, request: protocol.Write) -> Written:
-    """A checked write, by its type."""
-    writer = live.writer
+async def carry_out(live: Live, request: protocol.Write, principal: Principal) -> Written:
+    """A checked write of a principal's, by its type."""
+    writer = live.writer_of(principal)
     if not isinstance(request, protocol.Insert) and request.where is not None:
         # Of a zone that it does not know MongoDB blames the document.
         await live.reader.zones(compile_filter(request.where, live.limits.filter).zones)

@@ -99,18 +99,3 @@ def test_a_path_that_is_shown_may_be_asked_by() -> None:
     opened("anna", "customer", filter={"a": 1}, sort=[["b", 1]])
     opened("anna", "customer", group={"by": ["a"], "sum": ["b"]})
     opened("anna", "customer", projection={"margin": 1})
-
-
-@pytest.mark.parametrize(
-    "write",
-    [
-        {"type": "insert", "document": {"a": 1}},
-        {"type": "update", "key": 1, "update": {"$set": {"a": 1}}},
-        {"type": "replace", "key": 1, "document": {"a": 1}},
-        {"type": "delete", "key": 1},
-    ],
-)
-def test_writes_are_forbidden(write: dict[str, Any]) -> None:
-    session = Session("session-1", LIMITED, EPOCH, Principal("anna", frozenset({"admin", "author"})))
-    assert refused(session.receive(ejson.encode({"id": "x", "collection": "orders", **write}))) == "forbidden"
-    assert session.pending_writes == 0
