@@ -1,0 +1,104 @@
+"""What a principal may write, by rules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from realtime.core.access.principal import Principal
+from realtime.core.access.rules.model import Rules
+from realtime.core.access.rules.policy import Policy
+from realtime.core.access.rules.writing import Members, Ruling, writing
+from realtime.core.mql.vision import NEVER
+from realtime.errors import ForbiddenError
+
+TEAMS = {"$in": {"$from": {"collection": "teams", "where": {"user": "$user.sub"}, "values": "team.id"}}}
+BOARD = {"$in": {"$from": {"collection": "boards", "where": {"user": "$user.claims.none"}, "values": "id"}}}
+RULES = Rules.model_validate(
+    {
+        "collections": {
+            "orders": {
+                "*": {"read": {"owner": "$user.sub"}, "update": {"owner": "$user.sub"}, "fields": {"hide": ["margin"]}},
+                "clerk": {"read": True, "update": True, "fields": {"hide": ["margin"], "write": ["margin", "a.b"]}},
+                "poor": {"insert": {"level": "$user.claims.none"}},
+                "machine": {"insert": True, "keys": "server"},
+                "member": {
+                    "read": {"team": TEAMS},
+                    "insert": {"team": TEAMS, "board": BOARD},
+                    "delete": {"team": TEAMS},
+                },
+            }
+        }
+    }
+)
+POLICY = Policy(RULES)
+
+
+def anna(*roles: str) -> Principal:
+    return Principal("anna", frozenset(roles))
+
+
+def test_each_grant_is_a_permit_with_its_rows_and_fields() -> None:
+    rule = writing(RULES, anna("clerk"), "orders")
+    assert [one.filter.source for one in rule.update] == [{"owner": {"$eq": "anna"}}, {}]
+    assert (rule.insert, rule.delete) == ((), ())
+    own, clerks = (one.writable for one in rule.update)
+    # Without a list what is shown is what is written; with one, what is named alone, hidden or not.
+    assert (own.may_hold("title"), own.may_hold("margin")) == (True, False)
+    assert [clerks.may_hold(path) for path in ("margin", "a.b", "a", "title")] == [True, True, False, False]
+
+
+def test_a_claim_that_is_missing_makes_a_permit_that_lets_nothing() -> None:
+    rule = writing(RULES, anna("poor"), "orders")
+    (only,) = rule.insert
+    assert only.filter.source == NEVER
+    with pytest.raises(ForbiddenError, match="the document is none that you may insert"):
+        rule.made(rule.sent({"level": None}), {"_id": 1, "level": None})
+
+
+def test_keys_are_made_where_the_grant_says_so() -> None:
+    assert [one.keys for one in writing(RULES, anna("machine"), "orders").insert] == [False]
+    assert [one.keys for one in writing(RULES, anna("poor"), "orders").insert] == [True]
+
+
+def test_a_rule_without_sets_asks_nothing() -> None:
+    ruling = Ruling(POLICY, anna("clerk"))
+    assert ruling.asks("orders") == ()
+    assert len(ruling.rule("orders").update) == 2
+    assert ruling.rule("others").update == ()
+
+
+def test_a_set_is_asked_once_with_the_principals_claims_in_it() -> None:
+    ruling = Ruling(POLICY, anna("member"))
+    assert ruling.asks("orders") == (
+        Members("teams", {"user": {"$eq": "anna"}}, "team.id", 1000),
+        Members("boards", NEVER, "id", 1000),
+    )
+    rule = ruling.placed("orders", [["red", "blue"], ["b"]])
+    assert [one.filter.source for one in rule.insert] == [{"team": {"$in": ["red", "blue"]}, "board": {"$in": ["b"]}}]
+    assert ruling.placed("orders", [["red"], None]).insert[0].filter.source == NEVER
+
+
+def test_rules_that_are_exchanged_are_those_of_the_next_request() -> None:
+    policy = Policy(RULES)
+    before = Ruling(policy, anna("clerk"))
+    policy.rules = Rules()
+    assert before.rule("orders").update != ()
+    assert Ruling(policy, anna("clerk")).rule("orders").update == ()
+
+
+@pytest.mark.parametrize(
+    ("documents", "values"),
+    [
+        ([{"team": {"id": "a"}}, {"team": {"id": ["b", "c"]}}], ["a", "b", "c"]),
+        ([{"team": [{"id": "a"}, {"id": "b"}]}, {"team": 5}, {}], ["a", "b"]),
+        ([{"team": {"id": [1, 2, 3, 4]}}], None),
+        ([], []),
+    ],
+    ids=str,
+)
+def test_a_sets_values_are_all_at_its_path(
+    documents: list[dict[str, Any]], values: list[Any] | None
+) -> None:
+    assert Members("teams", {}, "team.id", 3).values(documents) == values
