@@ -98,7 +98,5 @@ def test_rules_that_are_exchanged_are_those_of_the_next_request() -> None:
     ],
     ids=str,
 )
-def test_a_sets_values_are_all_at_its_path(
-    documents: list[dict[str, Any]], values: list[Any] | None
-) -> None:
+def test_a_sets_values_are_all_at_its_path(documents: list[dict[str, Any]], values: list[Any] | None) -> None:
     assert Members("teams", {}, "team.id", 3).values(documents) == values
