@@ -22,7 +22,6 @@ from realtime.core.access.principal import ANONYMOUS, Principal
 from realtime.core.access.revoked import revocation_of
 from realtime.core.access.rules.model import Rules
 from realtime.core.access.rules.policy import Policy
-from realtime.core.access.rules.writing import Ruling
 from realtime.core.connection.session import Limits
 from realtime.core.live.journal import Journal
 from realtime.core.live.query import GroupBounds
@@ -255,7 +254,7 @@ class Realtime:
                 writer=(writer := CheckedWriter(client, database, gate, self.collections)),
                 database=database,
                 access=access,
-                ruled=lambda policy, principal: RuledWriter(writer, Ruling(policy, principal)),
+                ruled=lambda ruling: RuledWriter(writer, ruling, reader.zones),
                 tickets=MongoTickets(database, gate),
             )
             self._health = Health(self._live, self._feed, ClusterClock(client, database, gate).read)

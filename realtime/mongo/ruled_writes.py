@@ -9,7 +9,7 @@ what is not seen is answered as what is missing, after the same commands.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +19,7 @@ from bson.timestamp import Timestamp
 
 from realtime.core.bson import stored
 from realtime.core.live.events import to_time
+from realtime.core.mql.expressions.timezones import Named, Zones
 from realtime.core.mql.writing import Permit, Update, WriteRule
 from realtime.errors import DuplicateKeyError, ServiceError
 from realtime.mongo.checked import CheckedWriter
@@ -48,14 +49,15 @@ class _Job:
 class RuledWriter(CheckedWriter):
     """The writes of one principal. Every method raises `ServiceError` only, and none with a word of MongoDB's."""
 
-    def __init__(self, writer: CheckedWriter, ruling: Ruling) -> None:
+    def __init__(self, writer: CheckedWriter, ruling: Ruling, zones: Callable[[Named], Awaitable[Zones]]) -> None:
         # The same client, database, gate and models: one is made for each request.
         vars(self).update(vars(writer))
         self._ruling = ruling
+        self._zones = zones
 
     async def insert(self, collection: str, document: Document) -> Written:
         """Insert what the principal may. `DuplicateKeyError` without a word where any key of it is taken."""
-        rule = self._ruling.rule(collection)
+        rule = await self._rule(collection)
         async with self._redacted(rule), self._session() as session:
 
             async def write(session: Any) -> dict[str, Any]:
@@ -73,7 +75,7 @@ class RuledWriter(CheckedWriter):
 
     async def insert_many(self, collection: str, documents: Sequence[Document]) -> Inserted:
         """All of them in one transaction, or none."""
-        rule = self._ruling.rule(collection)
+        rule = await self._rule(collection)
         async with self._redacted(rule), self._session() as session:
 
             async def write(transaction: Any) -> list[dict[str, Any]]:
@@ -105,7 +107,7 @@ class RuledWriter(CheckedWriter):
         self, collection: str, key: Any, *, where: Document | None = None, match: Condition | None = None
     ) -> Written:
         """Delete the document. `NotFoundError` for one that is not seen, too."""
-        rule, terms = self._ruling.rule(collection), Terms(where, match)
+        rule, terms = await self._rule(collection), Terms(where, match)
         async with self._redacted(rule), self._session() as session:
             selector = None
             if not self._ruling.asks(collection):
@@ -144,7 +146,7 @@ class RuledWriter(CheckedWriter):
         upsert: bool = False,
         image: bool = False,
     ) -> Written:
-        rule, terms = self._ruling.rule(collection), Terms(where, match, upsert)
+        rule, terms = await self._rule(collection), Terms(where, match, upsert)
         change = Change(source, replaces, upsert, image)
         async with self._redacted(rule), self._session() as session:
             job = outcome = None
@@ -225,13 +227,19 @@ class RuledWriter(CheckedWriter):
 
     # --------------------------------------------------------------------------------------------------------- inside
 
+    async def _rule(self, collection: str) -> WriteRule:
+        return await self._told(self._ruling.rule(collection))
+
+    async def _told(self, rule: WriteRule) -> WriteRule:
+        return rule.told(await self._zones(rule.zones)) if rule.zones else rule
+
     async def _known(self, transaction: Any, collection: str, rule: WriteRule) -> WriteRule:
         """The rule with what it asks of other collections, as this transaction has them."""
         asked = self._ruling.asks(collection)
         if not asked:
             return rule
         found = [await self._members(transaction, one) for one in asked]
-        return self._ruling.placed(collection, found)
+        return await self._told(self._ruling.placed(collection, found))
 
     async def _members(self, transaction: Any, asked: Membership) -> Sequence[Any] | None:
         documents = self._database.get_collection(asked.collection, codec_options=RAW)

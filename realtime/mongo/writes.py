@@ -16,7 +16,7 @@ from pymongo.errors import OperationFailure
 
 from realtime.core.bson import stored
 from realtime.core.live.events import to_time
-from realtime.errors import NotFoundError, PreconditionFailedError
+from realtime.errors import NotFoundError, PreconditionFailedError, no_document
 from realtime.mongo.client import ANSWERS, RAW, Client, Database
 from realtime.mongo.faults import Gate
 from realtime.mongo.transactions import MAJORITY, Work, transact
@@ -49,7 +49,7 @@ class Terms:
         """Why nothing is written where there is no document."""
         if self.upsert and self.where is not None:
             return PreconditionFailedError("there is no document that could match `where`; none was made")
-        return not_found(collection)
+        return no_document(collection)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,7 @@ class MongoWriter:
 
         async with self._session() as session:
             if not await self._conditional(session, collection, key, write, Terms(where, match)):
-                raise not_found(collection)
+                raise no_document(collection)
             return Written(to_time(session.operation_time), key, matched=1)
 
     # ---------------------------------------------------------------------------------------------- steps of a write
@@ -237,7 +237,7 @@ class MongoWriter:
                 change = dataclasses.replace(change, image=True)
                 outcome = await self._conditional(session, collection, key, write, terms, whole=change.upsert)
             if not outcome.matched and not outcome.made:
-                raise not_found(collection)
+                raise no_document(collection)
             return Written(
                 to_time(session.operation_time),
                 key,
@@ -287,8 +287,3 @@ def raw_of(document: Document) -> RawBSONDocument:
 def with_key(document: Document) -> Document:
     """The same document, with the key that the driver would have given it where it has none."""
     return document if "_id" in document else {**document, "_id": ObjectId()}
-
-
-def not_found(collection: str) -> NotFoundError:
-    """There is none with this key, or none that is seen."""
-    return NotFoundError(f"no document with this key in {collection}")

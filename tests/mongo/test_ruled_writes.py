@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -37,6 +38,7 @@ from realtime.mongo import client as clients
 from realtime.mongo.checked import CheckedWriter
 from realtime.mongo.faults import Gate
 from realtime.mongo.ruled_writes import RuledWriter
+from realtime.mongo.snapshot import MongoReader
 from realtime.mongo.writes import MongoWriter
 from tests.chance import fresh_seed
 from tests.mongo.commands import Commands, Documents, watch_commands
@@ -99,12 +101,13 @@ def sent(commands: Commands) -> Iterator[list[str]]:
 @pytest.fixture
 async def writers(replica_set: ReplicaSet, database: Documents, commands: Commands) -> AsyncIterator[Callable[..., As]]:
     client, motors = clients.open_database(replica_set.uri, database.name)
+    reader = MongoReader(client, motors, Gate(10))
 
     def writers(policy: Policy | None = None, collections: Collections | None = None) -> As:
         plain = CheckedWriter(client, motors, Gate(10), collections or Collections())
 
         def by(sub: str, *roles: str) -> RuledWriter:
-            return RuledWriter(plain, Ruling(policy or rules(), Principal(sub, frozenset(roles))))
+            return RuledWriter(plain, Ruling(policy or rules(), Principal(sub, frozenset(roles))), reader.zones)
 
         return by
 
@@ -373,6 +376,19 @@ async def test_an_upsert_obeys_both_rules(by: As, database: Documents) -> None:
     assert replaced.image == stored.encode({"_id": 3, "owner": "ann", "status": "new"})
     await refused(ForbiddenError, ann.replace("orders", 4, {"owner": "bob", "status": "new"}, upsert=True))
     assert [one["_id"] for one in database.orders.find().sort("_id")] == [1, 3]
+
+
+async def test_a_rule_may_name_a_time_zone(writers: Callable[..., As], database: Documents) -> None:
+    early = {"$expr": {"$lt": [{"$hour": {"date": "$at", "timezone": "Asia/Tokyo"}}, 9]}}
+    by = writers(rules({"*": {"read": True, "insert": early, "update": early}}))
+    morning, evening = (dt.datetime(2026, 1, 1, hour, tzinfo=dt.UTC) for hour in (16, 8))
+    await by("ann").insert("orders", {"_id": 1, "at": morning})
+    await refused(ForbiddenError, by("ann").insert("orders", {"at": evening}))
+    await by("ann").update("orders", 1, {"$set": {"n": 1}})
+    await refused(ForbiddenError, by("ann").update("orders", 1, {"$set": {"at": evening}}))
+    # Of a document of which it has no value the rule lets nothing.
+    await refused(ForbiddenError, by("ann").insert("orders", {"at": "text"}))
+    assert database.orders.find_one() == {"_id": 1, "at": morning.replace(tzinfo=None), "n": 1}
 
 
 # ------------------------------------------------------------------------------------------------ replace and delete

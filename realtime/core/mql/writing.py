@@ -6,13 +6,16 @@ document as it was, as it is afterwards, and every field that is written.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from realtime.core.bson import stored
 from realtime.core.mql.assignments import Assignment, assignments
 from realtime.core.mql.cut import Cut
+from realtime.core.mql.dialect import Dialect
+from realtime.core.mql.expressions.timezones import Named, Zones
 from realtime.core.mql.fieldsets import EVERY_FIELD, KEY, FieldSet, place, places
 from realtime.core.mql.filters import Filter, compile_filter, may_fail
 from realtime.core.mql.merging import Merging
@@ -61,6 +64,27 @@ class WriteRule:
     insert: tuple[Permit, ...] = ()
     update: tuple[Permit, ...] = ()
     delete: tuple[Permit, ...] = ()
+
+    # ------------------------------------------------------------------------------------------------------ dialect
+
+    @property
+    def zones(self) -> Named:
+        """Time zones whose offsets it needs to know, and the path at which each is named."""
+        permits = (*self.insert, *self.update, *self.delete)
+        return {**self.vision.zones, **{name: path for one in permits for name, path in one.filter.zones.items()}}
+
+    def spoken(self, dialect: Dialect) -> WriteRule:
+        """The same rule as a server of this dialect means it."""
+        return self._meant(self.vision.spoken(dialect), lambda rows: rows.spoken(dialect))
+
+    def told(self, tables: Zones) -> WriteRule:
+        """The same rule with these zones' offsets known."""
+        return self._meant(self.vision.told(tables), lambda rows: rows.told(tables))
+
+    def _meant(self, vision: Vision, meant: Callable[[Filter], Filter]) -> WriteRule:
+        kinds = (self.insert, self.update, self.delete)
+        changed = [tuple(dataclasses.replace(one, filter=meant(one.filter)) for one in kind) for kind in kinds]
+        return WriteRule(vision, *changed)
 
     # ------------------------------------------------------------------------------------------------------- insert
 
@@ -235,15 +259,13 @@ class WriteRule:
 
 def seen_image(vision: Vision, raw: bytes) -> bytes | None:
     """The BSON of what is seen of a document, by which its tag is made; None where that is nothing."""
-    document = stored.decode(raw)
     try:
-        seen = vision.shown(document)
+        seen = vision.shown(stored.decode(raw))
     except ServiceError:
         return None
     if seen is None:
         return None
-    # What nothing is cut from has the tag that it has for whoever sees everything.
-    return raw if not vision.cuts or seen == document else stored.encode(seen)
+    return stored.encode(seen) if vision.cuts else raw
 
 
 def shown_by(cut: Cut) -> FieldSet:

@@ -17,6 +17,7 @@ from realtime.access.access import Access
 from realtime.access.audit import What
 from realtime.core.access.principal import Principal
 from realtime.core.access.rules.policy import Policy
+from realtime.core.access.rules.writing import Ruling
 from realtime.core.connection.session import Limits
 from realtime.core.mql.vision import EVERYTHING, Vision
 from realtime.core.upstream.health import Standing
@@ -70,8 +71,8 @@ class Live:
     writer: Writer
     database: Any
     access: Access
-    ruled: Callable[[Policy, Principal], Writer] | None = None
-    """Makes a writer of a principal's."""
+    ruled: Callable[[Ruling], Writer] | None = None
+    """Makes a writer under rules."""
     doorkeeper: Doorkeeper = field(default_factory=lambda: Doorkeeper(Starting()))
     tickets: Tickets | None = None
     connections: set[Connected] = field(default_factory=set)
@@ -88,7 +89,7 @@ class Live:
         """What a principal writes by."""
         if self.policy is None or self.ruled is None:
             return self.writer
-        return self.ruled(self.policy, principal)
+        return self.ruled(Ruling(self.policy, principal, self.hub.groups.dialects.now))
 
     said_open: bool = False
     """Whether the log has it that everybody may come who reaches the service."""

@@ -9,6 +9,7 @@ from bson.int64 import Int64
 
 from realtime.core.bson import stored
 from realtime.core.mql.cut import Cut
+from realtime.core.mql.dialect import NEWEST
 from realtime.core.mql.fieldsets import EVERY_FIELD, FieldSet
 from realtime.core.mql.filters import compile_filter
 from realtime.core.mql.vision import EVERYTHING, NOTHING, Share, Vision
@@ -253,8 +254,6 @@ def test_the_image_of_a_document_is_of_what_is_seen() -> None:
     assert OWN.image(raw) == stored.encode({"_id": 1, "owner": "me", "n": Int64(2)})
     assert WriteRule(EVERYTHING).image(raw) is raw
     assert seen_image(sees(MINE), raw) is raw
-    bare = stored.encode({"_id": 1, "owner": "me"})
-    assert OWN.image(bare) is bare
     assert OWN.image(stored.encode({"_id": 1})) is None
 
 
@@ -263,3 +262,15 @@ def test_what_is_wrong_is_told_by_paths_that_are_shown() -> None:
     assert not OWN.shows("margin")
     assert not OWN.shows("")
     assert WriteRule(EVERYTHING).shows("")
+
+
+def test_a_rule_is_meant_as_the_server_means_it() -> None:
+    def late(zone: str) -> dict[str, Any]:
+        return {"$expr": {"$gt": [{"$hour": {"date": "$at", "timezone": zone}}, 9]}}
+
+    rule = WriteRule(sees(late("Asia/Tokyo")), (permit(late("Asia/Tokyo")),), (permit(late("Europe/Rome")),))
+    assert set(rule.zones) == {"Asia/Tokyo", "Europe/Rome"}
+    assert WriteRule(EVERYTHING).zones == {}
+    spoken = rule.spoken(NEWEST).told({})
+    assert [one.filter.source for one in spoken.insert] == [late("Asia/Tokyo")]
+    assert spoken.vision.shares[0].filter.source == late("Asia/Tokyo")

@@ -15,6 +15,7 @@ from realtime.core.access.rules.policy import Policy
 from realtime.core.access.rules.reading import reading
 from realtime.core.bson.stored import CODEC
 from realtime.core.bson.values import MISSING
+from realtime.core.mql.dialect import NEWEST, Dialect
 from realtime.core.mql.fieldsets import FieldSet
 from realtime.core.mql.filters import UNBOUNDED, compile_filter
 from realtime.core.mql.paths import leaves
@@ -66,13 +67,14 @@ class Members:
 
 
 class Ruling:
-    """What one principal may write, by the rules of now."""
+    """What one principal may write, by the rules of now, as a server of this dialect means them."""
 
-    __slots__ = ("_principal", "_rules")
+    __slots__ = ("_dialect", "_principal", "_rules")
 
-    def __init__(self, policy: Policy, principal: Principal) -> None:
+    def __init__(self, policy: Policy, principal: Principal, dialect: Dialect = NEWEST) -> None:
         self._rules = policy.rules
         self._principal = principal
+        self._dialect = dialect
 
     def asks(self, collection: str) -> tuple[Members, ...]:
         """What the rule of a collection has to know first."""
@@ -85,11 +87,14 @@ class Ruling:
     def placed(self, collection: str, found: Sequence[Sequence[Any] | None]) -> WriteRule:
         """The rule, with what was found of what it asks, in the same order."""
         asked = self._looked_at(collection)[1].asked
-        return writing(self._rules, self._principal, collection, _Found(dict(zip(asked, found, strict=True))))
+        return self._meant(collection, _Found(dict(zip(asked, found, strict=True))))
 
     def _looked_at(self, collection: str) -> tuple[WriteRule, _Asked]:
         asked = _Asked()
-        return writing(self._rules, self._principal, collection, asked), asked
+        return self._meant(collection, asked), asked
+
+    def _meant(self, collection: str, sets: Sets) -> WriteRule:
+        return writing(self._rules, self._principal, collection, sets).spoken(self._dialect)
 
 
 class _Asked:
