@@ -275,6 +275,8 @@ class Session:
         selection = compile_filter(request.filter, self.limits.filter)
         grouping = None if request.group is None else compile_grouping(request.group)
         vision = self._vision(request, collections)
+        if request.limit is not None and vision.most is not None and request.limit > vision.most:
+            raise InvalidRequestError(f"limit: at most {vision.most}, by your rules", details={"field": "limit"})
         vision.check(
             selection,
             projection,

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import partial
 from typing import Any, Literal
@@ -59,6 +59,8 @@ class Query:
     throttle: int = 0
     """Milliseconds between moments, at least."""
     grouping: Grouping | None = None
+    most: int | None = None
+    """Documents that it may hold, where a rule says fewer than the service."""
 
     @classmethod
     def of(
@@ -84,13 +86,13 @@ class Query:
                 "filter": filter.canonical,
                 "projection": projection.source,
                 "operations": None if operations is None else sorted(operations),
-                **_beyond_the_filter(sort, limit, throttle, grouping),
+                **_beyond_the_filter(sort, limit, throttle, grouping, vision.most),
                 **({} if vision.canonical is None else {"cut": vision.canonical}),
             },
             codec_options=CODEC,
         )
         key = hashlib.sha256(canonical).hexdigest()[:32]
-        return cls(mode, collections, filter, projection, operations, key, sort, limit, throttle, grouping)
+        return cls(mode, collections, filter, projection, operations, key, sort, limit, throttle, grouping, vision.most)
 
     @property
     def collection(self) -> str:
@@ -121,7 +123,7 @@ class Query:
 
 
 def _beyond_the_filter(
-    sort: Sort | None, limit: int | None, throttle: int, grouping: Grouping | None
+    sort: Sort | None, limit: int | None, throttle: int, grouping: Grouping | None, most: int | None
 ) -> dict[str, Any]:
     """What only some queries ask for; the others keep their keys."""
     asked = {
@@ -129,6 +131,7 @@ def _beyond_the_filter(
         "limit": limit,
         "throttle": throttle or None,
         "group": None if grouping is None else grouping.source,
+        "most": most,
     }
     return {name: value for name, value in asked.items() if value is not None}
 
@@ -182,7 +185,8 @@ class QueryGroup:
         self.query = query
         self.channel = channel
         self.epoch = epoch
-        self.bounds = bounds
+        most = bounds.documents if query.most is None else min(query.most, bounds.documents)
+        self.bounds = replace(bounds, documents=most) if most < bounds.documents else bounds
         self.phase = Phase.LOADING
         self.time = 0
         self.told = 0

@@ -68,6 +68,10 @@ def _reach(path: str) -> str:
     return ".".join([first, *rest[: rest.index("")]]) if "" in rest else path
 
 
+ALL_FIELDS = Cut()
+"""One for all that hide nothing."""
+
+
 # --------------------------------------------------------------------------------------------------------- several
 
 _Tree = dict[str, Any]

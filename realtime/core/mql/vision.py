@@ -8,20 +8,20 @@ asks by has to be shown by all shares: so no answer depends on what is hidden.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import bson
 
 from realtime.core.bson.stored import CODEC
-from realtime.core.mql.cut import Cut, united
+from realtime.core.mql import projection as projections
+from realtime.core.mql.cut import ALL_FIELDS, Cut, united
 from realtime.core.mql.demands import canonical
 from realtime.core.mql.dialect import Dialect
 from realtime.core.mql.expressions.timezones import Named, Zones
 from realtime.core.mql.filters import UNBOUNDED, Filter, compile_filter, may_fail
 from realtime.core.mql.paths import WHOLE
-from realtime.core.mql.projection import EVERYTHING as ALL_FIELDS
 from realtime.core.mql.projection import Projection
 from realtime.errors import ForbiddenError, ServiceError
 
@@ -33,11 +33,15 @@ NEVER: dict[str, Any] = {"_id": {"$in": []}}
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """Documents that match, and their fields. `key`: what names the rows in a query's key, in place of the filter."""
+    """Documents that match, and their fields. `key`: what names the rows in a query's key, in place of the filter.
+
+    `most`: how many documents a live query may hold; None: no fewer than any.
+    """
 
     filter: Filter
-    cut: Cut = field(default_factory=Cut)
+    cut: Cut = ALL_FIELDS
     key: bytes | None = None
+    most: int | None = None
 
     @property
     def every_row(self) -> bool:
@@ -49,7 +53,7 @@ class Share:
         """Equal for shares that let the same."""
         cut = {"hide": list(self.cut.hide), "show": None if self.cut.show is None else list(self.cut.show)}
         rows = self.filter.canonical if self.key is None else b"key" + self.key
-        return bson.encode({"rows": rows, "cut": cut}, codec_options=CODEC)
+        return bson.encode({"rows": rows, "cut": cut, "most": self.most}, codec_options=CODEC)
 
 
 @dataclass(frozen=True)
@@ -63,20 +67,26 @@ class Vision:
     def of(cls, shares: Iterable[Share], *, granted: bool = True) -> Vision:
         """Equal for shares that let the same, in whatever order. Raises nothing."""
         found = {share.canonical: share for share in shares}
-        if any(share.every_row and share.cut.whole for share in found.values()):
+        if any(share.every_row and share.cut.whole and share.most is None for share in found.values()):
             return EVERYTHING
         return cls(tuple(found[name] for name in sorted(found)), granted or bool(found))
 
     @cached_property
     def everything(self) -> bool:
         """Whether nothing is left out and nothing cut."""
-        return len(self.shares) == 1 and self.shares[0].every_row and self.shares[0].cut.whole
+        return any(share.every_row and share.cut.whole for share in self.shares)
+
+    @property
+    def most(self) -> int | None:
+        """How many documents a live query may hold, by the most generous share; None: as many as any."""
+        bounds = [share.most for share in self.shares]
+        return max((most for most in bounds if most is not None), default=None) if None not in bounds else None
 
     def same(self, other: Vision) -> bool:
         """Whether both let the same by the same conditions."""
 
-        def parts(vision: Vision) -> list[tuple[bytes, Cut]]:
-            return [(share.filter.canonical, share.cut) for share in vision.shares]
+        def parts(vision: Vision) -> set[tuple[bytes, Cut]]:
+            return {(share.filter.canonical, share.cut) for share in vision.shares}
 
         return self is other or (self.granted == other.granted and parts(self) == parts(other))
 
@@ -294,7 +304,7 @@ class _Seen(Projection):
     """A projection of what somebody sees."""
 
     vision: Vision = NOTHING
-    own: Projection = ALL_FIELDS
+    own: Projection = projections.EVERYTHING
 
     @classmethod
     def of(cls, vision: Vision, asked: Projection) -> _Seen:
@@ -321,9 +331,11 @@ class _Seen(Projection):
 
     def spoken(self, dialect: Dialect) -> Projection:
         """The same projection as a server of this dialect means it."""
-        own = self.own.spoken(dialect)
-        return self if own is self.own else _Seen.of(self.vision, own)
+        return self._of(self.vision.spoken(dialect), self.own.spoken(dialect))
 
     def told(self, tables: Zones) -> Projection:
         """The same projection with these zones' offsets known."""
-        return _Seen.of(self.vision, self.own.told(tables)) if self.zones else self
+        return self._of(self.vision.told(tables), self.own.told(tables))
+
+    def _of(self, vision: Vision, own: Projection) -> Projection:
+        return self if vision is self.vision and own is self.own else _Seen.of(vision, own)

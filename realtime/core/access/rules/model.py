@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
@@ -38,6 +39,12 @@ class Limits(_Frozen):
     documents: int | None = Field(None, ge=1)
 
 
+@lru_cache(maxsize=1024)
+def _cut(hide: tuple[str, ...], show: tuple[str, ...] | None) -> Cut:
+    """One for all principals of a grant."""
+    return Cut(hide, show)
+
+
 class Grant(_Frozen):
     """What one role may do with one collection."""
 
@@ -52,7 +59,7 @@ class Grant(_Frozen):
     @property
     def cut(self) -> Cut:
         """Which fields it shows. `InvalidRequestError` for paths that are none."""
-        return Cut(self.fields.hide, self.fields.show)
+        return _cut(self.fields.hide, self.fields.show)
 
     def rule(self, operation: Operation) -> Rule:
         """Of which documents it lets one do that."""

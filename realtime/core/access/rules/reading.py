@@ -16,5 +16,5 @@ def reading(rules: Rules, principal: Principal, collection: str, sets: Sets = NO
     for grant in grants:
         rows = place(grant.read, principal, sets)
         if rows is not None:
-            shares.append(Share(compile_filter(rows, UNBOUNDED), grant.cut))
+            shares.append(Share(compile_filter(rows, UNBOUNDED), grant.cut, most=grant.limits.documents))
     return Vision.of(shares, granted=bool(grants))

@@ -1,0 +1,175 @@
+"""Rules and filters at random against the real `find`: what is found, which fields are shown, and that nothing tells.
+
+A rule is of one share or of two, whose cuts differ. A filter that may be asked finds the same in a document and in
+what is shown of it: so nothing that is hidden can be told from what is found.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from pymongo import MongoClient
+from pymongo.collection import Collection
+
+from realtime.core.bson import stored
+from realtime.core.bson.stored import CODEC
+from realtime.core.mql.cut import Cut
+from realtime.core.mql.dialect import Dialect
+from realtime.core.mql.filters import Filter, compile_filter
+from realtime.core.mql.ordering import parse_sort
+from realtime.core.mql.projection import EVERYTHING as ALL
+from realtime.core.mql.vision import Share, Vision
+from realtime.errors import ForbiddenError, InvalidRequestError, ServiceError
+from realtime.mongo import ruled
+from tests.chance import fresh_seed
+from tests.mongo.differential import Documents, dialect_of, raw_of, read, store
+from tests.mongo.grammar import NAMES, SHARES, Grammar, pairs
+from tests.replica_set import ReplicaSet
+
+DOCUMENTS, TURNS = 40, 40
+PAIRS = pairs(5000)
+
+
+@pytest.fixture(scope="module")
+def collection(replica_set: ReplicaSet) -> Iterator[Collection[dict[str, Any]]]:
+    client: MongoClient[dict[str, Any]] = MongoClient(replica_set.uri)
+    name = f"coretest_rules_{fresh_seed():08x}"
+    try:
+        yield client[name].get_collection("documents", codec_options=CODEC)
+    finally:
+        client.drop_database(name)
+        client.close()
+
+
+def cut_of(chance: random.Random) -> Cut:
+    """Paths of one or two names, none inside another."""
+    letters = [name for name in NAMES if not name.isdigit()]
+    chosen: list[str] = []
+    for _ in range(chance.randrange(1, 4)):
+        path = ".".join(chance.choice(letters) for _ in range(chance.choice([1, 2, 2])))
+        if not any(f"{path}.".startswith(f"{one}.") or f"{one}.".startswith(f"{path}.") for one in chosen):
+            chosen.append(path)
+    dice = chance.random()
+    return Cut() if dice < 0.15 else Cut(chosen) if dice < 0.6 else Cut(show=chosen)
+
+
+def compiled(source: dict[str, Any], dialect: Dialect) -> Filter | None:
+    try:
+        return compile_filter(source, dialect=dialect)
+    except ServiceError:
+        return None
+
+
+class Run:
+    """What has been compared; `told` has a line for each difference."""
+
+    def __init__(self, collection: Collection[dict[str, Any]], chance: random.Random) -> None:
+        self.collection, self.chance = collection, chance
+        self.dialect = dialect_of(collection)
+        self.count: Counter[str] = Counter()
+        self.told: list[str] = []
+
+    def turn(self) -> None:
+        grammar = Grammar(self.chance)
+        documents = store(self.collection, [grammar.document(key) for key in range(DOCUMENTS)])
+        for _ in range(TURNS):
+            shares = [share for _ in range(self.chance.choice([1, 1, 2])) if (share := self.share(grammar))]
+            source = {} if self.chance.random() < 0.2 else grammar.filter()
+            asked = compiled(source, self.dialect)
+            if shares and asked is not None:
+                self.pair(documents, Vision.of(shares), asked, grammar)
+
+    def share(self, grammar: Grammar) -> Share | None:
+        rows = compiled(grammar.filter(), self.dialect)
+        return None if rows is None else Share(rows, cut_of(self.chance))
+
+    def pair(self, documents: Documents, vision: Vision, asked: Filter, grammar: Grammar) -> None:
+        self.count["pairs"] += 1
+        try:
+            vision.check(asked, ALL)
+        except ForbiddenError:
+            self.count["forbidden"] += 1
+            asked = compile_filter({})
+        else:
+            self.count["allowed"] += bool(asked.source)
+            self.tells_nothing(documents, vision, asked)
+        self.sorts_alike(documents, vision, grammar)
+        rule = {"$or": [share.filter.source for share in vision.shares]}
+        theirs = self.found({"$and": [rule, asked.source]})
+        effective, shown = vision.ruled(asked), vision.projected(ALL)
+        ours = {key: shown.apply(document) for key, document in documents.items() if effective.matches(document)}
+        self.count["found"] += len(ours)
+        self.count["left out"] += len(documents) - len(ours)
+        self.same(vision, asked, "found", set(ours), set(theirs))
+        self.same(vision, asked, "read", set(ours), self.by_command(effective))
+        if len(vision.shares) == 1:
+            cut = vision.shares[0].cut
+            if not cut.whole:
+                theirs = self.found({"$and": [rule, asked.source]}, cut.projection.source)
+                self.count["cut"] += len(theirs)
+            for key in ours.keys() & theirs.keys():
+                if stored.repeats(documents[key]):
+                    continue  # of equal names in one object the first is shown, where a part of that is cut
+                self.same(vision, asked, "shown", stored.encode(ours[key]), stored.encode(theirs[key]))
+
+    def tells_nothing(self, documents: Documents, vision: Vision, asked: Filter) -> None:
+        for document in documents.values():
+            seen = vision.shown(document)
+            if seen is not None:
+                self.count["compared"] += 1
+                self.same(vision, asked, f"told {document}", asked.matches(document), asked.matches(seen))
+
+    def sorts_alike(self, documents: Documents, vision: Vision, grammar: Grammar) -> None:
+        path = grammar.path()
+        if not vision.sorts(path) or not vision.cuts:
+            return
+        try:
+            sort = parse_sort([[path, 1]])
+        except InvalidRequestError:
+            return
+        for document in documents.values():
+            seen = vision.shown(document)
+            if seen is not None:
+                self.count["sorted"] += 1
+                self.same(vision, path, f"sorted {document}", place(sort, document), place(sort, seen))
+
+    def found(self, source: dict[str, Any], projection: Any = None) -> dict[int, Any]:
+        return {document["_id"]: document for document in read(raw_of(self.collection).find(source, projection))}
+
+    def by_command(self, effective: Filter) -> set[int]:
+        """As the service asks."""
+        command = ruled.reading("documents", {"filter": effective.asked, "batchSize": 1000}, effective.rule)
+        found = self.collection.database.command(command, codec_options=raw_of(self.collection).codec_options)
+        return {document["_id"] for document in read(found["cursor"]["firstBatch"])}
+
+    def same(self, vision: Vision, asked: Any, what: str, ours: Any, theirs: Any) -> None:
+        if ours != theirs:
+            shares = [(share.filter.source, share.cut) for share in vision.shares]
+            self.told.append(f"{what}: {ours} and {theirs}\n  {getattr(asked, 'source', asked)}\n  {shares}")
+
+
+def place(sort: Any, document: dict[str, Any]) -> Any:
+    try:
+        return sort.place(document)
+    except InvalidRequestError as error:
+        return error.message
+
+
+@pytest.mark.timeout(600)
+@SHARES
+def test_a_rule_and_a_filter_find_what_find_finds_with_the_fields_cut(
+    collection: Collection[dict[str, Any]], share: float
+) -> None:
+    chosen, wanted = fresh_seed(), round(PAIRS * share)
+    run = Run(collection, random.Random(chosen))
+    while run.count["pairs"] < wanted and len(run.told) < 20:
+        run.turn()
+    print(f"\nseed {chosen}: {dict(run.count)}")  # noqa: T201 - the figures are shown with the test
+    assert not run.told, f"seed {chosen}\n" + "\n".join(run.told[:5])
+    for what, least in {"found": 2, "left out": 10, "allowed": 0.1, "forbidden": 0.1, "cut": 1, "compared": 1}.items():
+        assert run.count[what] >= least * wanted, f"seed {chosen}: {what}: {dict(run.count)}"
+    assert run.count["sorted"] >= wanted / 2, f"seed {chosen}: {dict(run.count)}"
