@@ -24,6 +24,7 @@ RULES = Rules.model_validate(
                 "customer": {"read": {"owner": "$user.sub"}, "fields": {"hide": ["margin"]}},
                 "clerk": {"read": {"status": "open"}},
                 "author": {"insert": True},
+                "few": {"read": {"x": 1}, "limits": {"documents": 3}},
             },
             "*": {"admin": {"read": True}},
         }
@@ -92,6 +93,12 @@ def test_who_sees_the_same_shares_a_group() -> None:
 )
 def test_what_no_rule_lets_is_forbidden(roles: tuple[str, ...], fields: dict[str, Any]) -> None:
     assert refused(subscribed("anna", *roles, **fields)) == "forbidden"
+
+
+def test_a_window_is_no_larger_than_its_grant_lets() -> None:
+    assert refused(subscribed("anna", "few", sort=[["a", 1]], limit=4)) == "invalid_request"
+    assert opened("anna", "few", sort=[["a", 1]], limit=3).most == 3
+    assert opened("anna", "few", "clerk", sort=[["a", 1]], limit=4).most is None
 
 
 def test_a_path_that_is_shown_may_be_asked_by() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from realtime.core.mql.dialect import NEWEST
+from realtime.core.mql.expressions.timezones import UTC
 from realtime.core.mql.filters import compile_filter
 from realtime.core.mql.projection import compile_projection
 from realtime.core.mql.vision import EVERYTHING, NOTHING, Cut, Share, Vision, withheld
@@ -336,3 +338,35 @@ def test_what_a_server_means_by_it_is_changed_for_rule_and_filter() -> None:
 
 def fields(dialect: Any) -> list[tuple[str, Any]]:
     return [(name, getattr(dialect, name)) for name in dialect.__dataclass_fields__]
+
+
+def test_visions_that_let_the_same_are_the_same_whatever_names_them() -> None:
+    mine = vision(MINE)
+    assert mine.same(vision(share({"owner": 1}, "notes.internal", "margin")))
+    assert mine.same(mine)
+    for other in (
+        vision(PUBLIC),
+        vision(share({"owner": 1})),
+        vision(share({"owner": True}, "margin", "notes.internal")),
+    ):
+        assert not mine.same(other)
+    assert not vision().same(NOTHING)
+    assert not vision(share({"a": 1}, key=b"x")).same(vision(share({"a": 2}, key=b"x")))
+
+
+def test_time_zones_that_rules_name_are_learnt_and_meant() -> None:
+    late = {"$expr": {"$gt": [{"$hour": {"date": "$at", "timezone": "Europe/Berlin"}}, 1]}}
+    ruled = vision(share(late, "margin"))
+    assert ruled.zones.keys() == {"Europe/Berlin"}
+    effective = ruled.ruled(compile_filter({"a": 1}))
+    shown = ruled.projected(compile_projection({}))
+    assert effective.zones.keys() == {"Europe/Berlin"}
+    at = {"_id": 1, "a": 1, "at": dt.datetime(2026, 11, 30, 2, tzinfo=dt.UTC), "margin": 2}
+    with pytest.raises(ServiceError):
+        ruled.sees(at)
+    tables = {"Europe/Berlin": UTC}
+    assert effective.told(tables).matches(at)
+    assert ruled.told(tables).sees(at)
+    assert shown.told(tables).apply(at) == {name: value for name, value in at.items() if name != "margin"}
+    assert effective.told(tables).canonical == effective.canonical
+    assert vision(MINE).told(tables).same(vision(MINE))
