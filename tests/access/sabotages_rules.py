@@ -198,7 +198,7 @@ RULES: list[tuple[str, str, str, str, str]] = [
         LIVE,
         'if connection.scope.get("endpoint") not in _RULED:',
         "if False:",
-        f"{OF_HTTP}::test_what_is_not_ruled_yet_is_forbidden",
+        f"{OF_HTTP}::test_an_endpoint_that_does_not_say_that_it_obeys_rules_is_nobodys",
     ),
     (
         "rules: a live query holds more than its grant lets",
