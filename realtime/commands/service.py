@@ -25,9 +25,11 @@ from realtime import __version__, logs, metrics
 from realtime.app import Realtime, create_app
 from realtime.commands import demo_users, files, workers
 from realtime.commands.collector import Collector
+from realtime.commands.exchange import Offers
 from realtime.commands.options import guarded, mongodb_options, named_mongodb, settings_of, settings_options
 from realtime.core.upstream.diagnosis import EXIT, diagnose, worst
 from realtime.demo import writer
+from realtime.errors import ConfigurationError
 from realtime.mongo import embedded, examination
 from realtime.settings import Settings, stray_variables
 from realtime.web.server import bind_doors, make_server
@@ -83,7 +85,9 @@ def demo(with_users: bool, **options: Any) -> None:
 def work() -> None:
     """One of several; `serve --workers N` starts it and tells it all on stdin."""
     channel = workers.channel()
-    orders = workers.receive(channel)
+    orders, rest = workers.receive(channel)
+    offers = Offers(channel, rest, _no_rules)
+    offers.begin()
     metrics.share(orders.figures)
     logs.configure(orders.settings.log_level, orders.settings.log_format)
 
@@ -91,6 +95,10 @@ def work() -> None:
         workers.tell_serving(channel)
 
     _run(_serve(orders.settings, start, [socket.socket(fileno=descriptor) for descriptor in orders.descriptors]))
+
+
+def _no_rules(_text: str) -> None:
+    raise ConfigurationError("this worker was started without rules")
 
 
 @click.command("doctor")

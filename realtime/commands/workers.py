@@ -4,7 +4,8 @@ Each worker is a whole service on the listening socket that it inherits. A socke
 the connections that wait in it along when a worker ends, and let any program of the same user listen beside it.
 
 A worker's stdin is one end of a socket pair. The parent sends one line with what it needs, the worker answers one when
-it serves; the end of file tells the parent that the worker is gone, and the worker that the parent is.
+it serves; after that new rules go this way (`realtime/commands/exchange.py`). The end of file tells the parent that the
+worker is gone, and the worker that the parent is.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ from typing import Any
 
 from prometheus_client import multiprocess
 
+from realtime.commands.exchange import Answers, Exchange, Line, encoded
 from realtime.errors import ConfigurationError
 from realtime.mongo import guard
 from realtime.settings import SECRETS, Settings, load, process_environment
@@ -54,12 +55,16 @@ class WorkerRefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """What a worker is told: its settings, the listening sockets' descriptors, where its figures go, its parent."""
+    """What a worker is told: its settings, the listening sockets' descriptors, where its figures go, its parent.
+
+    `rules`: the text of those that hold now; None: there are none.
+    """
 
     settings: Settings
     descriptors: list[int]
     figures: str
     parent: int
+    rules: str | None = None
 
     def encode(self) -> bytes:
         """As one line, the URI with its password included: never on a command line."""
@@ -68,13 +73,13 @@ class Orders:
             secret = getattr(self.settings, name)
             given[name] = None if secret is None else secret.get_secret_value()
         words = {"settings": given, "descriptors": self.descriptors, "figures": self.figures, "parent": self.parent}
-        return json.dumps(words).encode() + b"\n"
+        return encoded({**words, "rules": self.rules})
 
     @classmethod
     def decode(cls, line: bytes) -> Orders:
         """What `encode` made."""
         words: dict[str, Any] = json.loads(line)
-        return cls(load(**words["settings"]), words["descriptors"], words["figures"], words["parent"])
+        return cls(load(**words["settings"]), words["descriptors"], words["figures"], words["parent"], words["rules"])
 
 
 # ------------------------------------------------------------------------------------------------------- in the parent
@@ -83,7 +88,15 @@ class Orders:
 class Supervisor:
     """Keeps `settings.workers` workers on its listening sockets until it is told to stop."""
 
-    def __init__(self, settings: Settings, listening: list[socket.socket], at_once: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        listening: list[socket.socket],
+        at_once: Callable[[int], None],
+        rules: str | None = None,
+    ) -> None:
+        """`rules`: the text of those that hold, where there are any."""
+        self._exchange = None if rules is None else Exchange(rules, lambda: list(self._running.values()))
         self._settings = settings
         self._listening = listening
         self._at_once = at_once
@@ -119,6 +132,12 @@ class Supervisor:
                 for worker in self._running.values():
                     worker.process.kill()
 
+    async def offer(self, rules: str) -> None:
+        """New rules, for all workers or for none. `ConfigurationError` where one of them does not take them."""
+        if self._exchange is not None:
+            taken = await self._exchange.offer(rules)
+            log.info("new rules hold in %d workers", taken)
+
     def stop(self, signum: int) -> None:
         """First signal: pass it on and wait. Second: at once; the kernel takes the workers along."""
         if self._stopping.is_set():
@@ -130,7 +149,8 @@ class Supervisor:
 
     def _start(self, number: int) -> _Worker:
         descriptors = [one.fileno() for one in self._listening]
-        worker = _Worker(number, Orders(self._settings, descriptors, self._figures, os.getpid()))
+        rules = None if self._exchange is None else self._exchange.text
+        worker = _Worker(number, Orders(self._settings, descriptors, self._figures, os.getpid(), rules))
         self._running[number] = worker
         if self._stopping.is_set():
             worker.process.terminate()
@@ -208,26 +228,74 @@ class _Worker:
             )
         ours.setblocking(False)
         self._channel = ours
-        self._channel.send(orders.encode())
+        self._answers = Answers()
+        self._serving = asyncio.Event()
+        self._served = False
+        self._told = orders.encode()
+        self._says = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        self._hearing = loop.create_task(self._hear())
+        self._saying = loop.create_task(self._say())
+
+    async def ask(self, line: Line) -> Line | None:
+        """Say this, and wait for its answer; None: the worker is gone. `TimeoutError`."""
+        number = line.get("offer") or line["take"]
+        return await self._answers.to(number, lambda: self.say(line))
+
+    def say(self, line: Line) -> None:
+        """Say this, after what was said before."""
+        self._told += encoded(line)
+        self._says.set()
+
+    def end(self) -> None:
+        """End it at once."""
+        self.process.kill()
+
+    async def _say(self) -> None:
+        """A worker that starts takes its time, and nobody waits for it."""
+        loop = asyncio.get_running_loop()
+        while True:
+            told, self._told = self._told, b""
+            try:
+                await loop.sock_sendall(self._channel, told)
+            except OSError:
+                return  # gone, which is heard
+            if not self._told:
+                self._says.clear()
+                await self._says.wait()
+
+    async def _hear(self) -> None:
+        """Until the other end is closed."""
+        loop, rest = asyncio.get_running_loop(), b""
+        try:
+            while data := await loop.sock_recv(self._channel, 65536):
+                *whole, rest = (rest + data).split(b"\n")
+                for line in whole:
+                    self._heard(json.loads(line))
+        except OSError:
+            pass
+        finally:
+            self._answers.end()
+            self._serving.set()
+
+    def _heard(self, line: Line) -> None:
+        if "serving" in line:
+            log.info("worker %d started (process %d)", self.number, self.process.pid)
+            self._served = True
+            self._serving.set()
+        else:
+            self._answers.take(line)
 
     async def serving(self) -> bool:
         """Until it takes connections, or is gone before it does."""
-        try:
-            served = bool(await asyncio.get_running_loop().sock_recv(self._channel, 1024))
-        except ConnectionError:
-            served = False
-        if served:
-            log.info("worker %d started (process %d)", self.number, self.process.pid)
-        return served
+        await self._serving.wait()
+        return self._served
 
     async def ended(self) -> int:
         """Until it is gone; its exit code."""
-        loop = asyncio.get_running_loop()
-        try:
-            while await loop.sock_recv(self._channel, 1024):
-                pass
-        except ConnectionError:
-            pass
+        await asyncio.wait({self._hearing})
+        self._saying.cancel()
+        await asyncio.wait({self._saying})
         self._channel.close()
         # Its last descriptor is closed: it is dead but for the kernel's bookkeeping.
         return await asyncio.to_thread(self.process.wait)
@@ -246,29 +314,22 @@ def channel() -> socket.socket:
 
 def tell_serving(channel: socket.socket) -> None:
     """Tell the parent that this worker takes connections."""
-    channel.sendall(b"serving\n")
+    channel.sendall(encoded({"serving": True}))
 
 
-def receive(channel: socket.socket) -> Orders:
-    """This process's orders. From now on it does not outlive its parent, however that ends."""
+def receive(channel: socket.socket) -> tuple[Orders, bytes]:
+    """This process's orders, and what was received beyond them. From now on it does not outlive its parent.
+
+    However that ends: where the kernel has no signal for it, the end of the pair does it (`Offers`).
+    """
     line = b""
-    while not line.endswith(b"\n"):
+    while b"\n" not in line:
         data = channel.recv(65536)
         if not data:
             raise ConfigurationError(BY_HAND)
         line += data
-    orders = Orders.decode(line)
+    head, _, rest = line.partition(b"\n")
+    orders = Orders.decode(head)
     if (die := guard.die_with(orders.parent)) is not None:
         die()
-    # Where the kernel has no such signal, the end of the pair does it.
-    threading.Thread(target=_end_with, args=(channel,), daemon=True).start()
-    return orders
-
-
-def _end_with(channel: socket.socket) -> None:
-    try:
-        while channel.recv(1024):
-            pass
-    except OSError:
-        pass
-    os._exit(1)
+    return orders, rest
