@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, Protocol
 
 from realtime import logs
@@ -159,10 +159,14 @@ class Resumer:
         if any(_is_missing(entry.settled, collection) for entry in entries):
             return False
         group.advance(self._progress.time)
+        touched: Collection[str] | None = _touched(entries, collection, after)
+        if subscription.ruled:
+            touched = group.held_since(touched, entries, after)
+            if touched is None:
+                return False
         # Whoever comes back from the same position while nothing happens is told the same.
-        changes = self._encoded.get(
-            (group.channel, after, group.time), lambda: group.since(_touched(entries, collection, after))
-        )
+        key = (group.channel, after, group.time, subscription.ruled)
+        changes = self._encoded.get(key, lambda: group.since(touched))
         if len(changes) > MAX_KEYS:
             return False
         sink, target = subscription.owner.sink, protocol.id_target(subscription.id)

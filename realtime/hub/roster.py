@@ -35,6 +35,7 @@ class Subscription:
     was sent. `live`: it is told of changes on the group's channel. `lapsed`: it was, until its connection took too
     little. `told`: while events are replayed to it, the time up to which they were. `superseded`: another one has taken
     its place, and what is left of its frames is not sent. `successor`: it has taken another one's place.
+    `ruled`: its principal does not see every document, so it is not told of any that it may not have held.
     """
 
     id: str
@@ -50,6 +51,7 @@ class Subscription:
     told: int | None = None
     superseded: bool = False
     successor: bool = False
+    ruled: bool = False
 
     def at(self, time: int) -> bool:
         """Whether it is at `time`, that being what has been dispatched, as far as it is live at all."""
@@ -131,6 +133,8 @@ class Roster:
         members = self._members[group]
         members.subscriptions[subscription] = None
         subscription.group = group
+        # Of its own: another principal's query may find the same without a rule.
+        subscription.ruled = bool(subscription.query.filter.rule)
         # One compiled filter for all of them, and not one for each that was asked for.
         subscription.query = group.query
         self._by_owner.setdefault(subscription.owner, {})[subscription.id] = subscription

@@ -83,6 +83,8 @@ class Subscriptions:
         group = self.groups.wanted(subscription.query)
         members = self._roster.join(subscription, group)
         metrics.SUBSCRIPTIONS.set(self._roster.count)
+        if subscription.ruled and isinstance(group, QueryGroup):
+            group.remember()
         if subscription.successor and isinstance(group, QueryGroup):
             # At once: what was shown until now is not to be taken for what is.
             self.accept(group, subscription, recovered=False)

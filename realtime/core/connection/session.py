@@ -81,6 +81,22 @@ class OpenSubscription:
 
 
 @dataclass(frozen=True, slots=True)
+class Succeed:
+    """The subscription `id` is of this query from now on."""
+
+    id: str
+    query: Query
+
+
+@dataclass(frozen=True, slots=True)
+class Revoke:
+    """The subscription `id` may not be had any more."""
+
+    id: str
+    error: ServiceError
+
+
+@dataclass(frozen=True, slots=True)
 class EndSubscription:
     """Detach the subscription `id`."""
 
@@ -123,7 +139,17 @@ class Close:
     ending: Ending
 
 
-Effect = Send | OpenSubscription | EndSubscription | StartWrite | Fence | Authenticate | Admit | Close
+Effect = (
+    Send | OpenSubscription | Succeed | Revoke | EndSubscription | StartWrite | Fence | Authenticate | Admit | Close
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a subscription was asked by, and what names the query that this comes to for now."""
+
+    request: protocol.Subscribe
+    key: str
 
 
 class Session:
@@ -149,7 +175,7 @@ class Session:
         self.admission = Admission(principal, asked=asked)
         self.ended = False
         self._asking: str | None = None
-        self.subscriptions: set[str] = set()
+        self.subscriptions: dict[str, Asked | None] = {}
         self.pending_writes = 0
 
     @property
@@ -220,7 +246,25 @@ class Session:
             expires=date(outcome.expires),
             position=format_position(self.epoch, time),
         )
-        return [Send(answer.encode()), Admit(outcome)]
+        return [Send(answer.encode()), Admit(outcome), *self.reconsider()]
+
+    def reconsider(self) -> list[Effect]:
+        """Rules, or what is known of who asks, have changed: what that means to subscriptions, if anything."""
+        if self.ended or self.limits.policy is None:
+            return []
+        effects: list[Effect] = []
+        for name, asked in list(self.subscriptions.items()):
+            if asked is None:
+                continue
+            try:
+                query = self._query(asked.request)
+            except ServiceError as error:
+                effects.append(Revoke(name, error))
+                continue
+            if query.key != asked.key:
+                self.subscriptions[name] = Asked(asked.request, query.key)
+                effects.append(Succeed(name, query))
+        return effects
 
     def end(self, ending: Ending) -> list[Effect]:
         """The connection is nobody's any more: it closes, and nothing more is taken from it."""
@@ -232,7 +276,7 @@ class Session:
 
     def subscription_ended(self, subscription_id: str) -> None:
         """The service ended it; the id is free again."""
-        self.subscriptions.discard(subscription_id)
+        self.subscriptions.pop(subscription_id, None)
 
     def write_ended(self) -> None:
         """A write has been answered."""
@@ -253,7 +297,8 @@ class Session:
             )
         query = self._query(request)
         after = self._after(request) if request.mode == "events" else self._query_after(request, query)
-        self.subscriptions.add(request.id)
+        # Without rules nothing that was asked ever means something else.
+        self.subscriptions[request.id] = None if self.limits.policy is None else Asked(request, query.key)
         return OpenSubscription(request.id, query, after, since=request.since is not None)
 
     def _subscribe(self, request: protocol.Subscribe) -> list[Effect]:
@@ -333,7 +378,7 @@ class Session:
     def _unsubscribe(self, request: protocol.Unsubscribe) -> list[Effect]:
         if request.id not in self.subscriptions:
             raise NotFoundError(f"no subscription {request.id!r} on this connection")
-        self.subscriptions.discard(request.id)
+        del self.subscriptions[request.id]
         return [EndSubscription(request.id), Send(protocol.Unsubscribed(id=request.id).encode())]
 
     def _write(self, request: protocol.Write) -> list[Effect]:

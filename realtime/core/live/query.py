@@ -25,6 +25,8 @@ from realtime.core.bson.keys import identity
 from realtime.core.bson.stored import CODEC
 from realtime.core.live.aggregate import Aggregate, Grouping
 from realtime.core.live.events import format_position
+from realtime.core.live.journal import Entry
+from realtime.core.live.leaves import Leaves, unheld
 from realtime.core.live.moments import Settled, Touch
 from realtime.core.live.result import Documents, Encode, Result
 from realtime.core.live.window import Window
@@ -179,7 +181,20 @@ class Wanted:
 class QueryGroup:
     """One distinct query in query mode: its result at `time`, of which its subscribers know `told`."""
 
-    __slots__ = ("_runs", "backlog", "bounds", "channel", "epoch", "late", "phase", "query", "result", "time", "told")
+    __slots__ = (
+        "_runs",
+        "backlog",
+        "bounds",
+        "channel",
+        "epoch",
+        "late",
+        "leaves",
+        "phase",
+        "query",
+        "result",
+        "time",
+        "told",
+    )
 
     def __init__(self, query: Query, channel: int, epoch: str, bounds: GroupBounds) -> None:
         self.query = query
@@ -194,6 +209,8 @@ class QueryGroup:
         self.backlog: dict[str, Touch] = {}
         self.late: dict[str, Late] = {}
         self._runs: list[bytes] | None = None
+        self.leaves: Leaves | None = None
+        """Kept for who is under a rule, and may not be told of every document that somebody changed."""
 
     @property
     def documents(self) -> Mapping[str, bytes]:
@@ -320,6 +337,8 @@ class QueryGroup:
         if self.short:
             return
         self.phase = Phase.LIVE
+        if self.leaves is not None:
+            self.leaves.begin(self.time)
         if not self.told:
             self.result.settle()
             self.told = self.time
@@ -388,6 +407,8 @@ class QueryGroup:
 
     def changes(self) -> list[bytes]:
         """From what was told to what it holds; from here on that is told."""
+        if self.leaves is not None and isinstance(self.result, Documents):
+            self.leaves.note(self.result.leaving(), self.time)
         changes = self.result.changes()
         if changes:
             self._runs = None
@@ -410,6 +431,24 @@ class QueryGroup:
             # A document has one state at a batch's end, so its bytes serve every group without a projection.
             touch.encoded = keys.shown(document)
         return touch.encoded
+
+    def remember(self) -> None:
+        """From now on it is known who was told to let go of what."""
+        if self.leaves is None:
+            self.leaves = Leaves()
+            self.leaves.begin(self.told)
+
+    def held_since(self, names: Iterable[str], entries: Iterable[Entry], after: int) -> list[str] | None:
+        """Those of these documents which somebody who was at `after` may have held, or may see now; None: not known."""
+        left = None if self.leaves is None else self.leaves.after(after)
+        if left is not None:
+            return [name for name in names if name in left or name in self.documents]
+        names = list(names)
+        if all(name in self.documents for name in names):
+            return names
+        out = unheld(self.query.filter, entries, self.query.collection, after)
+        known = all(name in self.documents or name in out for name in names)
+        return [name for name in names if name in self.documents] if known else None
 
     def since(self, names: Iterable[str]) -> list[bytes]:
         """The changes that bring a view up to now which differs in these documents at most: leaves, then puts."""

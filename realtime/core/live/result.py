@@ -157,6 +157,10 @@ class Documents:
     def loaded(self, count: int) -> None:
         """Everything that matches has been put."""
 
+    def leaving(self) -> list[str]:
+        """Those that the next moment lets go."""
+        return [name for name in self._was if name not in self.documents]
+
     def changes(self) -> list[bytes]:
         """Leaves, then puts."""
         leaves, rest = [], []

@@ -58,6 +58,9 @@ class Connected(Owner, Protocol):
     def leave(self, code: int, reason: str) -> None:
         """End it once what was taken from it is answered."""
 
+    def reconsider(self) -> None:
+        """The rules are others now: what it is subscribed to may be, too."""
+
 
 @dataclass(slots=True)
 class Live:

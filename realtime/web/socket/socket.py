@@ -26,6 +26,7 @@ from realtime.errors import InvalidRequestError, MalformedFrameError, ServiceErr
 from realtime.hub.roster import Subscription
 from realtime.ports import Sink
 from realtime.web.entrance.asgi_sink import AsgiSink
+from realtime.web.entrance.changes import change
 from realtime.web.entrance.doorkeeper import address_of, limited
 from realtime.web.entrance.live import Asking, Live, Perhaps, ruled
 from realtime.web.socket.fence import Fence
@@ -224,6 +225,11 @@ class Connection:
         if self._leaving is not None and not self._session.pending_writes:
             self.sink.close(*self._leaving)
 
+    def reconsider(self) -> None:
+        """The rules are others now."""
+        for effect in self._session.reconsider():
+            self._carry_out(effect)
+
     def lapsed(self, channel: int) -> None:
         """The outbox dropped what waited of a channel."""
         self._live.hub.slow.lapsed(self, channel)
@@ -280,6 +286,8 @@ class Connection:
                 self._note("subscribe", effect.query.shown_collections, operation=effect.query.mode)
                 subscription = Subscription(effect.id, self, effect.query, effect.after, since=effect.since)
                 self._live.hub.attach(subscription)
+            case session.Succeed() | session.Revoke():
+                change(self._live.hub, self, effect)
             case session.EndSubscription():
                 self._note("unsubscribe")
                 self._live.hub.detach(self, effect.id)

@@ -1,0 +1,88 @@
+"""A session whose rules or claims change: what that means to its subscriptions, and that it means nothing to others."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from realtime.core.access.principal import Principal
+from realtime.core.access.rules.model import Rules
+from realtime.core.access.rules.policy import Policy
+from realtime.core.bson import ejson
+from realtime.core.connection.admission import Ending
+from realtime.core.connection.session import Admit, Revoke, Send, Session, Succeed
+from tests.core.connection.test_ruled import RULES
+from tests.core.connection.test_session import LIMITS
+from tests.core.examples import EPOCH
+
+
+def again(session: Session, **fields: Any) -> None:
+    session.receive(ejson.encode({"type": "subscribe", "collection": "orders", **fields}))
+
+
+def with_roles(sub: str, *roles: str, policy: Policy | None = None) -> Session:
+    limits = dataclasses.replace(LIMITS, policy=policy or Policy(RULES))
+    return Session("session-1", limits, EPOCH, Principal(sub, frozenset(roles)), asked=True)
+
+
+def test_a_token_that_changes_what_is_seen_changes_the_query_and_one_that_does_not_says_nothing() -> None:
+    session = with_roles("anna", "customer")
+    again(session, id="x")
+    again(session, id="y", filter={"owner": "anna"})
+    session.receive(ejson.encode({"type": "auth", "id": "a", "token": "t"}))
+    told = session.authenticated(Principal("anna", frozenset({"customer"}), expires=9e9), now=0, time=1)
+    assert [type(one) for one in told] == [Send, Admit]
+    session.receive(ejson.encode({"type": "auth", "id": "a", "token": "t"}))
+    told = session.authenticated(Principal("anna", frozenset({"clerk"})), now=0, time=1)
+    assert [type(one) for one in told] == [Send, Admit, Succeed, Succeed]
+    first = told[2]
+    assert isinstance(first, Succeed)
+    assert first.id == "x"
+    assert first.query.filter.matches({"_id": 1, "status": "open"})
+    assert not first.query.filter.matches({"_id": 1, "owner": "anna"})
+    assert session.reconsider() == [], "it was changed already"
+
+
+def test_rules_that_let_somebody_no_more_revoke_and_the_id_is_free_when_that_was_said() -> None:
+    policy = Policy(RULES)
+    session = with_roles("anna", "customer", policy=policy)
+    again(session, id="x")
+    again(session, id="y", sort={"total": 1})
+    policy.rules = Rules.model_validate(
+        {"collections": {"orders": {"customer": {"read": True, "fields": {"hide": ["total"]}}}}}
+    )
+    first, second = session.reconsider()
+    assert isinstance(first, Succeed)
+    assert isinstance(second, Revoke), "by what it is sorted is hidden now"
+    assert (first.id, second.id, second.error.code) == ("x", "y", "forbidden")
+    session.subscription_ended("y")
+    policy.rules = Rules()
+    (only,) = session.reconsider()
+    assert isinstance(only, Revoke)
+    assert (only.id, only.error.code) == ("x", "forbidden")
+
+
+def test_rules_in_other_words_change_nothing() -> None:
+    policy = Policy(RULES)
+    session = with_roles("anna", "customer", policy=policy)
+    again(session, id="x")
+    policy.rules = Rules.model_validate(
+        {
+            "collections": {
+                "orders": {
+                    "customer": {"read": {"owner": {"$eq": "$user.sub"}}, "fields": {"hide": ["margin"]}},
+                    "other": {"read": True},
+                }
+            }
+        }
+    )
+    assert session.reconsider() == []
+
+
+def test_without_rules_nothing_is_kept_of_what_was_asked() -> None:
+    session = Session("session-1", LIMITS, EPOCH)
+    again(session, id="x")
+    assert session.subscriptions == {"x": None}
+    assert session.reconsider() == []
+    session.end(Ending(4001, "revoked"))
+    assert session.reconsider() == []
