@@ -14,9 +14,10 @@ from fastapi.requests import HTTPConnection
 from fastapi.security import HTTPBearer
 
 from realtime import __version__
+from realtime.access import ruling
 from realtime.access.access import Access
 from realtime.access.audit import Entry
-from realtime.access.ruling import policy_of
+from realtime.access.rules_file import REFUSED, RulesFile
 from realtime.bugs import bug
 from realtime.core.access.principal import ANONYMOUS, Principal
 from realtime.core.access.revoked import revocation_of
@@ -49,7 +50,7 @@ from realtime.operations.health import Health
 from realtime.settings import Settings, load, stray_variables
 from realtime.web import pages as page_routes
 from realtime.web.descriptions import descriptions
-from realtime.web.entrance import shared, slashes
+from realtime.web.entrance import changes, shared, slashes
 from realtime.web.entrance.application import Application
 from realtime.web.entrance.doorkeeper import Doorkeeper
 from realtime.web.entrance.live import Entrance, Live
@@ -111,7 +112,8 @@ class Realtime:
         self.collections = Collections.of(
             collections, self.settings.collections, others=others, database=self.settings.database
         )
-        self.policy = policy_of(self.settings, rules, self.collections.names)
+        self.policy = ruling.policy_of(self.settings, rules, self.collections.names)
+        self.rules_file = None if self.settings.rules is None else RulesFile(self.settings.rules)
         self.uri = ""
         self._inner = lifespan
         self._started = False
@@ -189,6 +191,24 @@ class Realtime:
         await revoker.write(revocation, until)
         access.revocations.act_now(revocation)
         access.audit.record(Entry("revoke", operation=revocation.kind, key=revocation.value))
+
+    async def reload_rules(self, rules: Rules | None = None) -> None:
+        """Let other rules hold from now on: these, where the application gave them, else what the file has by now.
+
+        What is open goes on under them, and hears nothing more by the old ones when this returns. They are refused
+        whole by `ConfigurationError`, which says what is wrong and where; then those before go on to hold.
+        """
+        self.live()
+        if (self.rules_file is None) is (rules is None):
+            raise ConfigurationError("reload_rules(): of a file without rules, of rules that were given with others")
+        if rules is not None:
+            self.take_rules(ruling.checked(rules, self.collections.names))
+        elif self.rules_file is not None:
+            self.take_rules(await asyncio.to_thread(ruling.read, self.rules_file, self.collections.names))
+
+    def take_rules(self, rules: Rules) -> None:
+        """These rules, which were checked, hold from now on."""
+        changes.exchange(self.live(), rules)
 
     def drain(self) -> None:
         """Tell every client that this is a farewell and no fault. Event streams would keep a server from ending."""
@@ -365,7 +385,17 @@ class Realtime:
         """What goes on beside the feed."""
         held = self.live().tickets
         holding = () if held is None else (held.hold(),)
-        return (self._beat(), health.watch(), health.look(), backfill, *holding)
+        rules = () if self.rules_file is None else (self.rules_file.watch(self._reread),)
+        return (self._beat(), health.watch(), health.look(), backfill, *holding, *rules)
+
+    async def _reread(self) -> None:
+        """The file with the rules is another one."""
+        try:
+            await self.reload_rules()
+        except ConfigurationError as error:
+            log.error(REFUSED, error)  # noqa: TRY400 - the operator's own
+        except Exception as error:
+            bug("rules", error)
 
     async def _beat(self) -> None:
         live = self.live()

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from tests.access.sabotages import ACCESS
+from tests.access.sabotages_changes import CHANGED
 from tests.access.sabotages_rules import RULES
 from tests.adversity.sabotages import FAULTS
 from tests.adversity.sabotages_operations import OPERATIONS
@@ -52,7 +53,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 ROWS = (
     *(WALLS_ROWS, OPERATIONS, EXACT, CLIENTS, BROWSER, HTTP, FILTERS, DOORS, EXPRESSIONS, SCHEMAS, EVENTS),
-    *(SUCCESSION, RULES),
+    *(SUCCESSION, RULES, CHANGED),
     *(
         LARGE,
         WINDOWS,

@@ -32,7 +32,7 @@ class View:
         """Apply a frame that concerns this subscription."""
         kind = frame["type"]
         if kind == "subscribed":
-            self.channel = frame["channel"]
+            self.channel, self.live = frame["channel"], False
         elif kind == "resync":
             self.live = False
             self.resyncs += 1

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
+from realtime.access.rules_file import RulesFile
 from realtime.core.access.rules.checking import check
 from realtime.core.access.rules.model import Rules
 from realtime.core.access.rules.policy import Policy
@@ -18,21 +17,22 @@ def policy_of(settings: Settings, given: Rules | None, served: frozenset[str] | 
     `served`: the collections that are; None: all. `ConfigurationError` says what is wrong, with its line.
     """
     if given is None:
-        return None if settings.rules is None else Policy(read(settings.rules, served))
+        return None if settings.rules is None else Policy(read(RulesFile(settings.rules), served))
     if settings.rules is not None:
         raise ConfigurationError(
             "rules come from Realtime(rules=…) or from a file (--rules / REALTIME_RULES): choose one"
         )
+    return Policy(checked(given, served))
+
+
+def checked(given: Rules, served: frozenset[str] | None) -> Rules:
+    """The rules of an application. `ConfigurationError` says what is wrong with them."""
     problems = check(given, served)
     if problems:
         raise ConfigurationError("\n".join(f"rules: {problem}" for problem in problems))
-    return Policy(given)
+    return given
 
 
-def read(path: Path, served: frozenset[str] | None) -> Rules:
+def read(file: RulesFile, served: frozenset[str] | None) -> Rules:
     """The rules of a file. `ConfigurationError` names it, and the line of whatever is wrong."""
-    try:
-        text = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"--rules / REALTIME_RULES: {path} cannot be read: {error}") from None
-    return parse(text, str(path), served)
+    return parse(file.read(), str(file.path), served)

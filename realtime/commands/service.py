@@ -22,14 +22,17 @@ import uvloop
 from pydantic import SecretStr
 
 from realtime import __version__, logs, metrics
+from realtime.access.rules_file import RulesFile
 from realtime.app import Realtime, create_app
 from realtime.commands import demo_users, files, workers
 from realtime.commands.collector import Collector
 from realtime.commands.exchange import Offers
 from realtime.commands.options import guarded, mongodb_options, named_mongodb, settings_of, settings_options
+from realtime.core.access.rules.model import Rules
+from realtime.core.access.rules.text import parse
 from realtime.core.upstream.diagnosis import EXIT, diagnose, worst
+from realtime.core.wire.collections import Collections
 from realtime.demo import writer
-from realtime.errors import ConfigurationError
 from realtime.mongo import embedded, examination
 from realtime.settings import Settings, stray_variables
 from realtime.web.server import bind_doors, make_server
@@ -86,19 +89,18 @@ def work() -> None:
     """One of several; `serve --workers N` starts it and tells it all on stdin."""
     channel = workers.channel()
     orders, rest = workers.receive(channel)
-    offers = Offers(channel, rest, _no_rules)
-    offers.begin()
     metrics.share(orders.figures)
     logs.configure(orders.settings.log_level, orders.settings.log_format)
 
     async def start(_stack: AsyncExitStack, _settings: Settings, _uri: str, _addresses: Addresses) -> None:
         workers.tell_serving(channel)
 
-    _run(_serve(orders.settings, start, [socket.socket(fileno=descriptor) for descriptor in orders.descriptors]))
-
-
-def _no_rules(_text: str) -> None:
-    raise ConfigurationError("this worker was started without rules")
+    served = Collections.of((), orders.settings.collections, database=orders.settings.database).names
+    offers = Offers(channel, rest, lambda text: parse(text, orders.rules_name, served))
+    offers.begin()
+    rules = None if orders.rules is None else parse(orders.rules, orders.rules_name, served)
+    inherited = [socket.socket(fileno=descriptor) for descriptor in orders.descriptors]
+    _run(_serve(orders.settings, start, inherited, rules, offers))
 
 
 @click.command("doctor")
@@ -220,13 +222,23 @@ def _until_it_serves() -> Iterator[None]:
         raise _Interrupted(came[0]) from None
 
 
-async def _serve(settings: Settings, start: Start, inherited: list[socket.socket] | None = None) -> None:
+async def _serve(
+    settings: Settings,
+    start: Start,
+    inherited: list[socket.socket] | None = None,
+    rules: Rules | None = None,
+    offers: Offers[Rules] | None = None,
+) -> None:
+    """`rules`: of a worker, whose parent reads the file and `offers` others."""
     with _until_it_serves():
-        app = create_app(settings)
+        app = create_app(settings, rules=rules)
         realtime: Realtime = app.state.realtime
+        _hear_hangups(realtime.rules_file, ignored=rules is not None)
         listening = bind_doors(settings) if inherited is None else inherited
         try:
             async with realtime.started(), AsyncExitStack() as stack:
+                if offers is not None and rules is not None:
+                    offers.serve(realtime.take_rules)
 
                 async def started() -> None:
                     await start(stack, settings, realtime.uri, addresses_of(settings, listening))
@@ -242,6 +254,14 @@ async def _serve(settings: Settings, start: Start, inherited: list[socket.socket
                 one.close()
 
 
+def _hear_hangups(rules: RulesFile | None, *, ignored: bool = False) -> None:
+    """SIGHUP has rules read again, where there are any; a worker leaves that to its parent."""
+    if rules is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, rules.ask)
+    elif ignored:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
 async def _supervise(settings: Settings, start: Start) -> None:
     """The parent of workers, whose embedded MongoDB is its own."""
     with _until_it_serves():
@@ -254,7 +274,9 @@ async def _supervise(settings: Settings, start: Start) -> None:
                     mongo = await stack.enter_async_context(embedded.running(settings.data_dir, settings.mongod))
                     settings = settings.model_copy(update={"mongodb_uri": SecretStr(mongo.uri)})
                 uri = settings.mongodb_uri.get_secret_value() if settings.mongodb_uri is not None else ""
-                await workers.Supervisor(settings, listening, _end_at_once).run(
+                rules = None if settings.rules is None else RulesFile(settings.rules)
+                _hear_hangups(rules)
+                await workers.Supervisor(settings, listening, _end_at_once, rules).run(
                     functools.partial(start, stack, settings, uri, addresses_of(settings, listening))
                 )
         finally:

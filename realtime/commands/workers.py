@@ -27,6 +27,8 @@ from typing import Any
 
 from prometheus_client import multiprocess
 
+from realtime.access.rules_file import REFUSED, RulesFile
+from realtime.bugs import bug
 from realtime.commands.exchange import Answers, Exchange, Line, encoded
 from realtime.errors import ConfigurationError
 from realtime.mongo import guard
@@ -57,7 +59,7 @@ class WorkerRefusedError(Exception):
 class Orders:
     """What a worker is told: its settings, the listening sockets' descriptors, where its figures go, its parent.
 
-    `rules`: the text of those that hold now; None: there are none.
+    `rules`: the text of those that hold now, which errors name by `rules_name`; None: there are none.
     """
 
     settings: Settings
@@ -65,21 +67,24 @@ class Orders:
     figures: str
     parent: int
     rules: str | None = None
+    rules_name: str = ""
 
     def encode(self) -> bytes:
         """As one line, the URI with its password included: never on a command line."""
         given = self.settings.model_dump(mode="json")
+        given["rules"] = None  # the parent has read them
         for name in SECRETS:
             secret = getattr(self.settings, name)
             given[name] = None if secret is None else secret.get_secret_value()
         words = {"settings": given, "descriptors": self.descriptors, "figures": self.figures, "parent": self.parent}
-        return encoded({**words, "rules": self.rules})
+        return encoded({**words, "rules": self.rules, "rules_name": self.rules_name})
 
     @classmethod
     def decode(cls, line: bytes) -> Orders:
         """What `encode` made."""
         words: dict[str, Any] = json.loads(line)
-        return cls(load(**words["settings"]), words["descriptors"], words["figures"], words["parent"], words["rules"])
+        settings = load(**words.pop("settings"))
+        return cls(settings, **words)
 
 
 # ------------------------------------------------------------------------------------------------------- in the parent
@@ -93,10 +98,11 @@ class Supervisor:
         settings: Settings,
         listening: list[socket.socket],
         at_once: Callable[[int], None],
-        rules: str | None = None,
+        rules: RulesFile | None = None,
     ) -> None:
-        """`rules`: the text of those that hold, where there are any."""
-        self._exchange = None if rules is None else Exchange(rules, lambda: list(self._running.values()))
+        """`rules`: their file, where there are any. `ConfigurationError` where it cannot be read."""
+        self._rules = rules
+        self._exchange = None if rules is None else Exchange(rules.read(), lambda: list(self._running.values()))
         self._settings = settings
         self._listening = listening
         self._at_once = at_once
@@ -116,7 +122,7 @@ class Supervisor:
         await asyncio.to_thread(sweep)
         with tempfile.TemporaryDirectory(prefix=f"{FIGURES}{os.getpid()}-") as self._figures:
             first = self._start(1)
-            end = loop.create_task(self._end())
+            end, watch = loop.create_task(self._end()), None
             try:
                 # Before the others: what keeps one from serving keeps all, and is to be said once.
                 if not await first.serving():
@@ -127,15 +133,29 @@ class Supervisor:
                     group.create_task(self._keep(1, first))
                     for number in range(2, self._settings.workers + 1):
                         group.create_task(self._keep(number, self._start(number)))
+                    watch = loop.create_task(self._watch())
             finally:
                 end.cancel()
+                if watch is not None:
+                    watch.cancel()
                 for worker in self._running.values():
                     worker.process.kill()
 
-    async def offer(self, rules: str) -> None:
-        """New rules, for all workers or for none. `ConfigurationError` where one of them does not take them."""
-        if self._exchange is not None:
-            taken = await self._exchange.offer(rules)
+    async def _watch(self) -> None:
+        """New rules, for all workers or for none, whenever there are some."""
+        if self._rules is not None:
+            await self._rules.watch(self._offer)
+
+    async def _offer(self) -> None:
+        if self._rules is None or self._exchange is None:
+            return
+        try:
+            taken = await self._exchange.offer(await asyncio.to_thread(self._rules.read))
+        except ConfigurationError as error:
+            log.error(REFUSED, error)  # noqa: TRY400 - the operator's own
+        except Exception as error:  # noqa: BLE001 - it is told, and the next rules may be taken
+            bug("rules", error)
+        else:
             log.info("new rules hold in %d workers", taken)
 
     def stop(self, signum: int) -> None:
@@ -150,7 +170,8 @@ class Supervisor:
     def _start(self, number: int) -> _Worker:
         descriptors = [one.fileno() for one in self._listening]
         rules = None if self._exchange is None else self._exchange.text
-        worker = _Worker(number, Orders(self._settings, descriptors, self._figures, os.getpid(), rules))
+        name = "" if self._rules is None else str(self._rules.path)
+        worker = _Worker(number, Orders(self._settings, descriptors, self._figures, os.getpid(), rules, name))
         self._running[number] = worker
         if self._stopping.is_set():
             worker.process.terminate()

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from realtime.access import rules_file
-from realtime.access.rules_file import MAX_BYTES, RulesFile
+from realtime.access.rules_file import RulesFile
+from realtime.core.access.rules.text import MAX_BYTES
 from realtime.errors import ConfigurationError
 
 
@@ -25,7 +26,7 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"rules.yaml cannot be read: No such file"):
         RulesFile(path).read()
     path.write_bytes(b"a: 1\nb: \xff\n")
-    with pytest.raises(ConfigurationError, match="line 2: this is no UTF-8"):
+    with pytest.raises(ConfigurationError, match=":2: this is no UTF-8"):
         RulesFile(path).read()
     path.write_bytes(b"#" * (MAX_BYTES + 1))
     with pytest.raises(ConfigurationError, match="larger than"):

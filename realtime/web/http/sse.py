@@ -7,6 +7,9 @@ the last one that a client which saw everything before may count on:
     id:       the view is begun afresh (`subscribed` without `recovered`, `resync`), or the stream ends for good: no
               older position may be taken up again
     none      anything else, a frame with `more` among them
+
+Under rules a position of query mode has the query's key behind it, `P.KEY`: a browser that comes back when another
+query is in force gets a snapshot.
 """
 
 from __future__ import annotations
@@ -28,12 +31,13 @@ from realtime.core.access.principal import Principal
 from realtime.core.access.tickets import stream_of
 from realtime.core.bson import ejson
 from realtime.core.connection.outbox import Part
-from realtime.core.connection.session import OpenSubscription, Session
+from realtime.core.connection.session import OpenSubscription, Revoke, Session, Succeed
 from realtime.core.wire.protocol import ErrorFrame, Subscribe, invalid_request
 from realtime.errors import ForbiddenError, InternalError, ServiceError, UnauthenticatedError
 from realtime.hub.roster import Owner, Subscription
 from realtime.ports import Listener, Sink
 from realtime.web.entrance.asgi_sink import WaitingSink
+from realtime.web.entrance.changes import change
 from realtime.web.entrance.doorkeeper import address_of
 from realtime.web.entrance.live import Asking, Current, Live, principal_of
 from realtime.web.entrance.problems import problems
@@ -51,6 +55,7 @@ ENDED_RETRY_MS = 30_000
 HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 _ENDED = 1000
 _POSITION = re.compile(rb',"position":"([0-9A-F]{8}-[0-9A-F]{16})"\}$')
+_KEY = re.compile(rb'"query":"([0-9a-f]{32})"')
 _KIND = re.compile(rb'\{"type":"(\w+)"')
 _COMPLETE = frozenset({b"snapshot", b"changes", b"events", b"live"})
 _FAREWELLS = frozenset({b"error", b"unsubscribed"})
@@ -75,11 +80,13 @@ router = APIRouter(prefix="/v1/collections", route_class=StreamRoute, tags=["liv
 class EventSink(WaitingSink):
     """Turns frames into events as they are sent, and ends after a subscription's farewell.
 
-    `first` is done when the subscription's first frame waits.
+    `first` is done when the subscription's first frame waits. `keyed`: positions go with the key of the query.
     """
 
-    def __init__(self, outbox_bytes: int, listener: Listener) -> None:
+    def __init__(self, outbox_bytes: int, listener: Listener, *, keyed: bool = False) -> None:
         super().__init__(outbox_bytes, listener)
+        self._keyed = keyed
+        self._key = b""
         self.first: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self.output: Write | None = None
         self._live = False
@@ -105,13 +112,15 @@ class EventSink(WaitingSink):
         kind = _kind(frame)
         if kind in _FAREWELLS:
             return _farewell(frame)
+        if self._keyed and kind == b"subscribed" and (key := _KEY.search(frame)) is not None:
+            self._key = b"." + key[1]
         self._live = kind == b"live" or (self._live and kind != b"resync")
         if kind == b"resync" or (kind == b"subscribed" and b'"recovered":false' in frame):
             return b"id:\ndata: %b\n\n" % frame
         if kind in _COMPLETE or (kind == b"heartbeat" and self._live):
             position = _POSITION.search(frame)
             if position is not None:
-                return b"id: %b\ndata: %b\n\n" % (position[1], frame)
+                return b"id: %b%b\ndata: %b\n\n" % (position[1], self._key, frame)
         return b"data: %b\n\n" % frame
 
 
@@ -121,13 +130,14 @@ class EventStream(Streaming):
     sink: Sink
     admitted = True
 
-    def __init__(self, live: Live) -> None:
+    def __init__(self, live: Live, *, keyed: bool = False) -> None:
         super().__init__(MEDIA_TYPE, HEADERS)
+        self._session: Session | None = None
         self._live = live
         self._ticket: str | None = None
         self._who: Principal | None = None
         self._address: str | None = None
-        self.sink = self._events = EventSink(live.settings.outbox_bytes, self)
+        self.sink = self._events = EventSink(live.settings.outbox_bytes, self, keyed=keyed)
 
     def leave(self, code: int, reason: str) -> None:
         """End the stream after what was sent."""
@@ -181,8 +191,15 @@ class EventStream(Streaming):
     def subscription_ended(self, subscription_id: str) -> None:
         """The hub ended the subscription; the sink ends with its farewell, which follows."""
 
-    async def open(self, effect: OpenSubscription, receive: Receive) -> ServiceError | None:
+    def reconsider(self) -> None:
+        """The rules are others now."""
+        for effect in () if self._session is None else self._session.reconsider():
+            if isinstance(effect, Succeed | Revoke):
+                change(self._live.hub, self, effect)
+
+    async def open(self, session: Session, effect: OpenSubscription, receive: Receive) -> ServiceError | None:
         """Attach, and wait until that is answered or the client is gone; the error where it is refused."""
+        self._session = session
         said = {"collection": effect.query.shown_collections, "operation": effect.query.mode}
         self._live.doorkeeper.note("subscribe", self._who, self._address, **said)
         self._live.hub.attach(Subscription(effect.id, self, effect.query, effect.after, since=effect.since))
@@ -203,6 +220,7 @@ class EventStream(Streaming):
         """From now on it hears heartbeats and how the feed does."""
         self._live.connections.add(self)
         metrics.CONNECTIONS.inc()
+        self.reconsider()  # they may have changed since it was asked for
         if self._live.degraded is not None:
             self.sink.send(self._live.degraded.encode())
 
@@ -238,10 +256,10 @@ async def stream(live: Live, request: Request, position: str | None, *, ticket: 
         who = await principal_of(request)
         opening(live, who, fields, position)  # refused as the stream would be
         return Head(MEDIA_TYPE, HEADERS)
-    answer = EventStream(live)
+    answer = EventStream(live, keyed=live.policy is not None and fields.get("mode") != "events")
     try:
         who = await answer.admit(request, ticket)
-        refused = await answer.open(opening(live, who, fields, position), request.receive)
+        refused = await answer.open(*opening(live, who, fields, position), request.receive)
     except ServiceError as error:
         refused = error
         answer.sink.send(ErrorFrame.of(error, ID).encode())
@@ -252,24 +270,33 @@ async def stream(live: Live, request: Request, position: str | None, *, ticket: 
     return answer
 
 
-def opening(live: Live, who: Principal, fields: dict[str, Any], position: str | None) -> OpenSubscription:
-    """What to attach. The effective query of an address is its own, so a position of it goes with that query."""
+def opening(
+    live: Live, who: Principal, fields: dict[str, Any], position: str | None
+) -> tuple[Session, OpenSubscription]:
+    """What to attach, and for whom.
+
+    The effective query of an address is its own, so a position of it goes with that query; under rules it says which.
+    """
     given = {"type": "subscribe", "id": ID, **fields}
 
-    def opened(**more: Any) -> OpenSubscription:
+    def opened(**more: Any) -> tuple[Session, OpenSubscription]:
         try:
             subscribe = Subscribe.model_validate(
                 {name: value for name, value in (given | more).items() if value is not None}
             )
         except ValidationError as invalid:
             raise invalid_request(invalid) from None
-        return Session(ID, live.limits, live.epoch, who).subscribe(subscribe)
+        session = Session(ID, live.limits, live.epoch, who)
+        return session, session.subscribe(subscribe)
 
     if position is None:
         return opened()
     if fields.get("mode") == "events":
         return opened(position=position)
-    return opened(position=position, query=opened().query.key)
+    at, _, key = position.partition(".")
+    if live.policy is None:
+        key = key or opened()[1].query.key
+    return opened(position=at, query=key) if key else opened()
 
 
 def error_of(frame: bytes) -> ServiceError:

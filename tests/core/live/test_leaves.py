@@ -51,13 +51,13 @@ def test_what_was_inserted_since_was_not_held_and_what_was_not_decided_is_as_it_
     entries = [
         entry(
             11,
-            {"op": "insert", "key": 1, "document": {}},
+            {"op": "insert", "key": 1, "document": {"_id": 0}},
             {"op": "update", "key": 1, "updated": ("owner",)},
             {"op": "update", "key": 2, "updated": ("n",)},
             {"op": "update", "key": 3, "updated": ("n",)},
             {"op": "update", "key": 4, "removed": ("owner",)},
             {"op": "delete", "key": 5},
-            {"op": "replace", "key": 6, "document": {}},
+            {"op": "replace", "key": 6, "document": {"_id": 6}},
             {"op": "update", "key": 7, "updated": ("owner.first",)},
         ),
         entry(12, {"op": "update", "key": 3, "updated": ("owner",)}, {"op": "update", "key": 2, "updated": ("m.n",)}),
@@ -82,7 +82,7 @@ def test_an_image_of_before_says_it() -> None:
 
 def test_a_group_names_what_may_have_been_held_or_says_that_it_does_not_know() -> None:
     group = live_group({"_id": 1, "owner": "me"}, {"_id": 2, "owner": "me"}, filter={"owner": "me"})
-    inserted = [entry(12, {"op": "insert", "key": 9, "document": {}})]
+    inserted = [entry(12, {"op": "insert", "key": 9, "document": {"_id": 0}})]
     deleted = [entry(12, {"op": "delete", "key": 8})]
     assert group.held_since(["1", "9"], inserted, 11) == ["1"]
     assert group.held_since(["1", "8"], deleted, 11) is None

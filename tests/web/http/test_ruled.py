@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from realtime.access.rules_file import RulesFile
 from realtime.access.ruling import read
 from realtime.web.entrance import live
 from realtime.web.http.keys import key_text
@@ -239,4 +240,4 @@ async def changed(_: str, service: Service) -> Any:
     text = "orders:\n  admin: {read: {owner: $user.sub}, fields: {hide: [margin]}}\n"
     file = Path(str(service.realtime.settings.rules)).with_name("changed.yaml")
     file.write_text(text)
-    return read(file, None)
+    return read(RulesFile(file), None)
