@@ -159,11 +159,12 @@ class Resumer:
         if any(_is_missing(entry.settled, collection) for entry in entries):
             return False
         group.advance(self._progress.time)
-        touched: Collection[str] | None = _touched(entries, collection, after)
+        touched: Collection[str] = _touched(entries, collection, after)
         if subscription.ruled:
-            touched = group.held_since(touched, entries, after)
-            if touched is None:
+            known = group.held_since(touched, entries, after)
+            if known is None:
                 return False
+            touched = known
         # Whoever comes back from the same position while nothing happens is told the same.
         key = (group.channel, after, group.time, subscription.ruled)
         changes = self._encoded.get(key, lambda: group.since(touched))

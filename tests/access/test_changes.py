@@ -201,7 +201,8 @@ async def test_a_stream_begins_again_under_new_rules_and_a_position_of_before_is
     async with service.http.stream("GET", path, headers=headers) as response:
         assert response.status_code == 200
         told = events_of(service, response)
-        kinds, old = [], ""
+        kinds: list[str] = []
+        old = ""
         while not kinds or kinds[-1] != "live":
             position, frame = await anext(told)
             kinds.append(frame["type"])

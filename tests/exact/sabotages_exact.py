@@ -216,8 +216,8 @@ EXACT: list[tuple[str, str, str, str, str]] = [
     (
         "what is shared is another position's",
         "realtime/hub/resume.py",
-        "(group.channel, after, group.time), lambda",
-        "(group.channel, group.time), lambda",
+        "key = (group.channel, after, group.time,",
+        "key = (group.channel, group.time,",
         f"{CROWD}[1000]",
     ),
     (
