@@ -17,6 +17,8 @@ from pymongo.collection import Collection
 
 from realtime.core.bson import stored
 from realtime.core.bson.stored import CODEC
+from realtime.core.bson.values import MISSING
+from realtime.core.live.aggregate import value_at
 from realtime.core.mql.cut import Cut
 from realtime.core.mql.dialect import Dialect
 from realtime.core.mql.filters import Filter, compile_filter
@@ -125,6 +127,8 @@ class Run:
 
     def sorts_alike(self, documents: Documents, vision: Vision, grammar: Grammar) -> None:
         path = grammar.path()
+        if vision.shows(path) and vision.cuts:
+            self.groups_alike(documents, vision, path)
         if not vision.sorts(path) or not vision.cuts:
             return
         try:
@@ -136,6 +140,13 @@ class Run:
             if seen is not None:
                 self.count["sorted"] += 1
                 self.same(vision, path, f"sorted {document}", place(sort, document), place(sort, seen))
+
+    def groups_alike(self, documents: Documents, vision: Vision, path: str) -> None:
+        for document in documents.values():
+            seen = vision.shown(document)
+            if seen is not None:
+                self.count["grouped"] += 1
+                self.same(vision, path, f"grouped {document}", grouped(document, path), grouped(seen, path))
 
     def found(self, source: dict[str, Any], projection: Any = None) -> dict[int, Any]:
         return {document["_id"]: document for document in read(raw_of(self.collection).find(source, projection))}
@@ -150,6 +161,11 @@ class Run:
         if ours != theirs:
             shares = [(share.filter.source, share.cut) for share in vision.shares]
             self.told.append(f"{what}: {ours} and {theirs}\n  {getattr(asked, 'source', asked)}\n  {shares}")
+
+
+def grouped(document: dict[str, Any], path: str) -> bytes:
+    found = value_at(document, path)
+    return b"" if found is MISSING else stored.encode({"": found})
 
 
 def place(sort: Any, document: dict[str, Any]) -> Any:
@@ -172,4 +188,5 @@ def test_a_rule_and_a_filter_find_what_find_finds_with_the_fields_cut(
     assert not run.told, f"seed {chosen}\n" + "\n".join(run.told[:5])
     for what, least in {"found": 2, "left out": 10, "allowed": 0.1, "forbidden": 0.1, "cut": 1, "compared": 1}.items():
         assert run.count[what] >= least * wanted, f"seed {chosen}: {what}: {dict(run.count)}"
-    assert run.count["sorted"] >= wanted / 2, f"seed {chosen}: {dict(run.count)}"
+    for what in ("sorted", "grouped"):
+        assert run.count[what] >= wanted / 2, f"seed {chosen}: {dict(run.count)}"

@@ -21,7 +21,7 @@ from realtime.core.mql.demands import canonical
 from realtime.core.mql.dialect import Dialect
 from realtime.core.mql.expressions.timezones import Named, Zones
 from realtime.core.mql.filters import UNBOUNDED, Filter, compile_filter, may_fail
-from realtime.core.mql.paths import WHOLE
+from realtime.core.mql.paths import WHOLE, Matcher, never, some
 from realtime.core.mql.projection import Projection
 from realtime.errors import ForbiddenError, ServiceError
 
@@ -66,9 +66,12 @@ class Vision:
     @classmethod
     def of(cls, shares: Iterable[Share], *, granted: bool = True) -> Vision:
         """Equal for shares that let the same, in whatever order. Raises nothing."""
-        found = {share.canonical: share for share in shares}
-        if any(share.every_row and share.cut.whole and share.most is None for share in found.values()):
+        given = list(shares)
+        if any(share.every_row and share.cut.whole and share.most is None for share in given):
             return EVERYTHING
+        if len(given) == 1:
+            return cls(tuple(given))
+        found = {share.canonical: share for share in given}
         return cls(tuple(found[name] for name in sorted(found)), granted or bool(found))
 
     @cached_property
@@ -108,12 +111,11 @@ class Vision:
             return compile_filter(NEVER)
         return self.shares[0].filter if len(sources) == 1 else _alternatives(sources, self.shares)
 
-    def sees(self, document: dict[str, Any]) -> bool:
+    @cached_property
+    def sees(self) -> Matcher:
         """Whether a document is one of theirs. `ServiceError` where a rule has no value of it, without a word on it."""
-        try:
-            return any(share.filter.matches(document) for share in self.shares)
-        except ServiceError as error:
-            raise withheld(error) from None
+        matches = some([share.filter.matches for share in self.shares]) if self.shares else never
+        return _withholding(matches) if any(share.filter.computes for share in self.shares) else matches
 
     def shown(self, document: dict[str, Any]) -> dict[str, Any] | None:
         """The document as they see it; None where they do not. Raises as `sees`."""
@@ -224,6 +226,16 @@ _NO_ROWS = compile_filter(NEVER)
 def forbidden() -> ForbiddenError:
     """The one answer about a collection that somebody has no grant of, whatever there is by its name."""
     return ForbiddenError("no rule lets you read this collection")
+
+
+def _withholding(matches: Matcher) -> Matcher:
+    def sees(document: dict[str, Any]) -> bool:
+        try:
+            return matches(document)
+        except ServiceError as error:
+            raise withheld(error) from None
+
+    return sees
 
 
 def withheld(error: ServiceError) -> ServiceError:
