@@ -70,7 +70,7 @@ class Loader:
         failures = 0
         while True:
             try:
-                facts = [await self._reader.describe(name) for name in sorted(group.query.collections or ())]
+                facts = {name: await self._reader.describe(name) for name in sorted(group.query.collections or ())}
                 await self._learn_zones(group)
                 break
             except ServiceError as error:
@@ -79,7 +79,7 @@ class Loader:
                     raise
             failures += 1
             await asyncio.sleep(backoff(failures))
-        group.deletes = "matched" if facts and all(fact.pre_images for fact in facts) else "all"
+        group.know({name: fact.pre_images for name, fact in facts.items()})
         if not group.live:
             self._progress.between_batches(lambda: self._go_live(group))
 

@@ -14,7 +14,7 @@ from realtime.core.connection import cutting
 from realtime.core.connection.encodings import Encodings
 from realtime.core.live.event_group import EventGroup, Group
 from realtime.core.live.events import format_position
-from realtime.core.live.journal import Entry
+from realtime.core.live.journal import Entry, follow
 from realtime.core.live.moments import Settled
 from realtime.core.live.query import QueryGroup
 from realtime.core.live.stepping import EVERY
@@ -227,7 +227,7 @@ class Resumer:
             return group.matching(entry, after=after)
         # The oplog may give the same events again in another entry, and documents that were lacking may have come.
         dialect = group.query.filter.dialect  # which is its projection's as well
-        key = (group.channel, dialect, events[0].time, entry.time, len(events), len(entry.late))
+        key = (group.channel, dialect, group.query.sight, events[0].time, entry.time, len(events), len(entry.late))
         return self._encoded.get(key, lambda: group.matching(entry, after=after))
 
     async def _complete(self, group: EventGroup, after: int) -> None:
@@ -244,6 +244,15 @@ class Resumer:
                     for event in entry.settled.events.get(collection, ()):
                         if entry.lacks(event) and event.identity in found:
                             entry.late[collection, event.identity] = found[event.identity]
+        if group.query.sight is not None:
+            await self._follow(after)
+
+    async def _follow(self, after: int) -> None:
+        """What happened to documents between their event and their read, by which a rule is asked of the event."""
+        entries = self._history.journal.after(after) or ()
+        last = max((time for entry in entries for time, _ in entry.late.values()), default=0)
+        await self._progress.reached(last)
+        follow(self._history.journal.after(after) or ())
 
     async def _read_now(self, collection: str, keys: dict[str, Any]) -> Found:
         """By identity the time of a read, and the document. Of what is no collection now, or capped, there is none."""

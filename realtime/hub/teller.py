@@ -75,7 +75,9 @@ class Teller:
         metrics.STEPPED_OVER.inc()
         router, names = self._router, settled.stepped_over
         for group in router.event_groups() if EVERY in names else router.hearing(names):
-            yield Ended(group, HistoryLostError("a change could not be told: too large, or a bug"))
+            # Of a collection that is hidden nothing is told, not even that.
+            if group.query.sight is None or EVERY in names or any(map(group.query.covers, names)):
+                yield Ended(group, HistoryLostError("a change could not be told: too large, or a bug"))
         for collection in filter(settled.was_stepped_over, router.collections()):
             yield from self._stale(collection, settled, settled.reason_for(collection))
 

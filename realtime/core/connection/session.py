@@ -17,9 +17,10 @@ from realtime.core.connection.requests import check_write, collections_of, refus
 from realtime.core.live.aggregate import compile_grouping
 from realtime.core.live.events import format_position, parse_position
 from realtime.core.live.query import Query
-from realtime.core.mql.filters import Bounds, compile_filter
+from realtime.core.mql.filters import Bounds, Filter, compile_filter
 from realtime.core.mql.ordering import parse_sort
-from realtime.core.mql.projection import compile_projection
+from realtime.core.mql.projection import Projection, compile_projection
+from realtime.core.mql.sight import Sight
 from realtime.core.mql.vision import EVERYTHING, Vision
 from realtime.core.wire import protocol
 from realtime.core.wire.collections import Collections
@@ -319,7 +320,17 @@ class Session:
         sorted_by = parse_sort(request.sort) if request.sort is not None or request.limit is not None else None
         selection = compile_filter(request.filter, self.limits.filter)
         grouping = None if request.group is None else compile_grouping(request.group)
-        vision = self._vision(request, collections)
+        if request.mode == "events":
+            sight = self._sight(collections, selection, projection)
+            return Query.of(
+                mode=request.mode,
+                collections=collections,
+                filter=selection,
+                projection=projection,
+                operations=operations,
+                sight=sight,
+            )
+        vision = self._vision(collections)
         if request.limit is not None and vision.most is not None and request.limit > vision.most:
             raise InvalidRequestError(f"limit: at most {vision.most}, by your rules", details={"field": "limit"})
         vision.check(
@@ -341,14 +352,22 @@ class Session:
             vision=vision,
         )
 
-    def _vision(self, request: protocol.Subscribe, collections: frozenset[str] | None) -> Vision:
-        """What whoever asks sees of the collection. `ForbiddenError` for what no rule says anything about."""
+    def _vision(self, collections: frozenset[str] | None) -> Vision:
+        """What whoever asks sees of the one collection of a live query."""
+        policy = self.limits.policy
+        return EVERYTHING if policy is None else policy.reading(self.principal, next(iter(collections or ())))
+
+    def _sight(self, collections: frozenset[str] | None, selection: Filter, projection: Projection) -> Sight | None:
+        """What whoever asks sees of each collection whose events they ask for. `ForbiddenError` for what is not theirs.
+
+        None: everything.
+        """
         policy = self.limits.policy
         if policy is None:
-            return EVERYTHING
-        if request.mode == "events" or collections is None:
-            raise ForbiddenError("events are not told under rules: subscribe in mode query")
-        return policy.reading(self.principal, next(iter(collections)))
+            return None
+        sight = policy.hearing(self.principal, collections)
+        sight.check(collections, selection, projection)
+        return sight
 
     def _after(self, request: protocol.Subscribe) -> int | None:
         if request.since is not None:

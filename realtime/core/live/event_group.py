@@ -8,9 +8,11 @@ from typing import Any, Literal
 from realtime.core.bson import ejson, keys
 from realtime.core.live.events import CREATE, ChangeEvent, format_position
 from realtime.core.live.journal import Entry
+from realtime.core.live.judging import judge, told_name
 from realtime.core.live.moments import Settled
 from realtime.core.live.query import Images, Query, QueryGroup
 from realtime.core.mql.filters import stem
+from realtime.core.mql.vision import Vision
 
 
 class EventGroup:
@@ -23,6 +25,14 @@ class EventGroup:
         self.time = 0
         self.live = False
         self.deletes: Literal["matched", "all", "none"] = "all"
+
+    def know(self, pre_images: Mapping[str, bool]) -> None:
+        """Whether each of the collections that are named keeps images, and so which deletes are told."""
+        sight = self.query.sight
+        if pre_images and all(pre_images.values()):
+            self.deletes = "matched"
+        else:
+            self.deletes = "all" if sight is None or sight.every_row else "none"
 
     def hears_updates(self, collection: str) -> bool:
         """Whether it needs the documents that this collection's updates lack."""
@@ -54,9 +64,10 @@ class EventGroup:
         numbers: dict[tuple[bytes, int], int] = {}
         entry = entry.whole(self.query.covers)
         for event in self._in_order(entry.settled):
-            if event.time <= after or not self._wants(event):
+            heard = None if event.time <= after else self._heard(event)
+            if heard is None:
                 continue
-            fields = self._fields(event, entry, numbers)
+            fields = self._fields(heard, entry, numbers)
             if fields is not None:
                 entries.append(ejson.encode(fields))
         return entries
@@ -67,9 +78,16 @@ class EventGroup:
             return settled.events.get(self.query.collection, ())
         return settled.order
 
-    def _wants(self, event: ChangeEvent) -> bool:
+    def _heard(self, event: ChangeEvent) -> ChangeEvent | None:
+        """The event, with the names that may be told of it; None where it concerns nobody here."""
         if event.op == CREATE or event.kind is not None:
-            return False
+            return None
+        if self.query.sight is not None and event.identity is None:
+            named = told_name(event, self.query.sight)
+            return named if named is not None and self._wants(named) else None
+        return event if self._wants(event) else None
+
+    def _wants(self, event: ChangeEvent) -> bool:
         if self.query.operations is not None and event.op not in self.query.operations:
             return False
         if event.op == "dropDatabase":
@@ -81,10 +99,14 @@ class EventGroup:
         fields: dict[str, Any] = {"op": event.op, "collection": event.collection}
         if event.identity is not None:
             fields["key"] = keys.shown_key(event.key)
-            if not self._show(event, entry, fields):
+            vision = None if self.query.sight is None else self.query.sight.of(event.collection)
+            if vision is not None and not vision.everything:
+                if not self._show_judged(event, entry, vision, fields):
+                    return None
+            elif not self._show(event, entry, fields):
                 return None
-        if event.op == "update":
-            self._describe(event, fields)
+            elif event.op == "update":
+                self._describe(fields, event.updated, event.removed)
         if event.to is not None:
             fields["to"] = event.to
         if event.transaction is not None:
@@ -115,15 +137,40 @@ class EventGroup:
             fields["before"] = keys.with_marks(show(event.before))
         return True
 
-    def _describe(self, event: ChangeEvent, fields: dict[str, Any]) -> None:
+    def _show_judged(self, event: ChangeEvent, entry: Entry, vision: Vision, fields: dict[str, Any]) -> bool:
+        """As `_show` and `_describe`, of what a rule lets be seen. The filter reads what is shown alone."""
+        show, matches = self.query.projection.apply, self.query.filter.matches
+        after = entry.after(event)
+        told = judge(event, vision, after)
+        if told is None:
+            return False
+        matched = event.before is not None and told.before is not None and matches(event.before)
+        if event.op == "delete":
+            if event.before is not None and not matched:
+                return False
+        elif after.document is None or told.document is None:
+            fields["partial"] = True
+        elif matches(after.document):
+            fields["document"] = keys.with_marks(show(told.document))
+            if event.document is None:
+                fields["as_of"] = format_position(self.epoch, after.time)
+        else:
+            return False
+        if matched and told.before is not None:
+            fields["before"] = keys.with_marks(show(told.before))
+        if told.paths is not None:
+            self._describe(fields, *told.paths)
+        return True
+
+    def _describe(self, fields: dict[str, Any], updated: Iterable[str], removed: Iterable[str]) -> None:
         shows = self.query.projection.shows
 
         def shown(path: str) -> bool:
             # A number in a path may be an element or a name: what either reading hides is not named.
             return shows(frozenset((path,))) and shows(frozenset((stem(path),)))
 
-        fields["updated"] = [path for path in event.updated if shown(path)]
-        fields["removed"] = [path for path in event.removed if shown(path)]
+        fields["updated"] = [path for path in updated if shown(path)]
+        fields["removed"] = [path for path in removed if shown(path)]
 
 
 Group = QueryGroup | EventGroup

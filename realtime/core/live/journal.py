@@ -8,17 +8,21 @@ is still there when they look. The clock is the caller's.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from realtime.core.live.events import Batch, ChangeEvent
-from realtime.core.live.moments import Settled, Touch, opened, settle
+from realtime.core.live.judging import After
+from realtime.core.live.moments import Settled, Touch, opened, settle, touched_by
 
 Images = Mapping[str, Mapping[str, dict[str, Any] | None]]
 """Documents by collection and identity, at the entry's time; None: gone."""
 Late = dict[tuple[str, str | None], tuple[int, dict[str, Any] | None]]
 """Collection and identity to the time of the read and the document; None: gone."""
+Since = dict[tuple[str, str | None], frozenset[str] | None]
+"""Collection and identity to the paths that were touched between the entry and the read of `Late`; None: the whole
+document may be another one. What is not in here is not known."""
 ENTRY_BYTES = 200
 """What an entry costs beside its events."""
 
@@ -30,6 +34,7 @@ class Entry:
     settled: Settled
     images: Images = field(default_factory=dict)
     late: Late = field(default_factory=dict)
+    since: Since = field(default_factory=dict)
 
     @property
     def time(self) -> int:
@@ -46,7 +51,7 @@ class Entry:
         settled = self.settled
         batch = Batch(settled.order, settled.time, settled.lost)
         found = opened(batch, wanted)
-        return self if found is batch else Entry(settle(found), self.images, self.late)
+        return self if found is batch else Entry(settle(found), self.images, self.late, self.since)
 
     def image(self, event: ChangeEvent) -> tuple[int, dict[str, Any] | None]:
         """The document of an update that carries none, and the time at which it was that."""
@@ -57,6 +62,17 @@ class Entry:
         if event.identity is not None and event.identity in images:
             return self.time, images[event.identity]
         return self.late.get((event.collection, event.identity), (self.time, None))
+
+    def after(self, event: ChangeEvent) -> After:
+        """The document of an event as it is known best, and what may have happened to it since."""
+        if event.document is not None:
+            return After(event.time, event.document)
+        time, document = self.image(event)
+        since = self.settled.since(event)
+        if document is not None and (event.collection, event.identity) in self.late and time > self.time:
+            later = self.since.get((event.collection, event.identity))
+            since = None if since is None or later is None else since | later
+        return After(time, document, since)
 
     def lacks(self, event: ChangeEvent) -> bool:
         """Whether this event's document is neither in the batch nor in the images."""
@@ -71,6 +87,34 @@ class Entry:
         touch = self.settled.touches.get(event.collection, {}).get(event.identity or "")
         known = touch is not None and touch.exact and not self.settled.was_replaced(event.collection)
         return touch if known else None
+
+
+def follow(entries: Sequence[Entry]) -> None:
+    """Note in each entry what was touched of its late documents until they were read.
+
+    `entries` are in order, and reach to the last of these reads.
+    """
+    names = {name for entry in entries for name, _ in entry.late}
+    later: dict[tuple[str, str | None], list[tuple[int, frozenset[str] | None]]] = {}
+    anew: dict[str, list[int]] = {}
+    for entry in reversed(entries):
+        for place, (read, _) in entry.late.items():
+            if place not in entry.since:
+                found = [paths for time, paths in later.get(place, ()) if time <= read]
+                found += [None for time in anew.get(place[0], ()) if time <= read]
+                entry.since[place] = _together(found)
+        settled = entry.whole(names.__contains__).settled
+        for name in names:
+            for event in settled.events.get(name, ()):
+                later.setdefault((name, event.identity), []).append((event.time, touched_by(event)))
+            if settled.order and (settled.was_replaced(name) or settled.was_stepped_over(name)):
+                # When in the entry is not looked for: whatever was read at or after its first event is another's.
+                anew.setdefault(name, []).append(settled.order[0].time)
+
+
+def _together(found: Sequence[frozenset[str] | None]) -> frozenset[str] | None:
+    known = [paths for paths in found if paths is not None]
+    return frozenset().union(*known) if len(known) == len(found) else None
 
 
 class Journal:

@@ -11,21 +11,25 @@ from realtime.core.mql.expressions.timezones import Named, Zones
 
 def asks(query: Query) -> frozenset[str]:
     """The fields of the dialect that decide what it means."""
-    return query.filter.asks | query.projection.asks
+    found = query.filter.asks | query.projection.asks
+    return found if query.sight is None else found | query.sight.asks
 
 
 def spoken(query: Query, dialect: Dialect) -> Query:
     """The query as a server of this dialect means it, under the same key; itself where that is no other meaning."""
     selection, shown = query.filter.spoken(dialect), query.projection.spoken(dialect)
-    same = selection is query.filter and shown is query.projection
-    return query if same else replace(query, filter=selection, projection=shown)
+    sight = None if query.sight is None else query.sight.changed(lambda rule: rule.spoken(dialect))
+    same = selection is query.filter and shown is query.projection and sight is query.sight
+    return query if same else replace(query, filter=selection, projection=shown, sight=sight)
 
 
 def zones(query: Query) -> Named:
     """Time zones whose offsets it needs, and the path at which each is named."""
-    return {**query.projection.zones, **query.filter.zones}
+    found = {**query.projection.zones, **query.filter.zones}
+    return found if query.sight is None else {**found, **query.sight.zones}
 
 
 def told(query: Query, tables: Zones) -> Query:
     """The query with the offsets of its zones known, under the same key."""
-    return replace(query, filter=query.filter.told(tables), projection=query.projection.told(tables))
+    sight = None if query.sight is None else query.sight.changed(lambda rule: rule.told(tables))
+    return replace(query, filter=query.filter.told(tables), projection=query.projection.told(tables), sight=sight)

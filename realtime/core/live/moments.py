@@ -7,7 +7,7 @@ state at the batch's end, or that it has to be read at that time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -137,6 +137,7 @@ class Settled:
     stepped_over: dict[str, str] = field(default_factory=dict)
     """Collections in which something happened that is not known, `EVERY` among them where it may have been any; and
     what is told as the reason."""
+    _since: dict[str, dict[int, frozenset[str] | None]] = field(default_factory=dict, repr=False, compare=False)
 
     def was_replaced(self, collection: str) -> bool:
         """Whether this collection is another one since."""
@@ -146,9 +147,35 @@ class Settled:
         """Whether something is missing here of what happened in this collection."""
         return collection in self.stepped_over or EVERY in self.stepped_over
 
+    def since(self, event: ChangeEvent) -> frozenset[str] | None:
+        """The paths that later events of the batch touched of an event's document; None: it may be another one."""
+        name = event.collection
+        if self.was_replaced(name) or self.was_stepped_over(name):
+            return None
+        if name not in self._since:
+            self._since[name] = _touched_since(self.events.get(name, ()))
+        return self._since[name][id(event)]
+
     def reason_for(self, collection: str) -> str:
         """What queries of one that `was_stepped_over` are told."""
         return self.stepped_over.get(collection) or self.stepped_over[EVERY]
+
+
+def touched_by(event: ChangeEvent) -> frozenset[str] | None:
+    """The paths that an event touched of its document; None: it may be another one after it."""
+    return frozenset((*event.updated, *event.removed)) if event.op == "update" else None
+
+
+def _touched_since(events: Sequence[ChangeEvent]) -> dict[int, frozenset[str] | None]:
+    """For each event of a collection, in their order, what later ones touched of its document."""
+    since: dict[int, frozenset[str] | None] = {}
+    so_far: dict[str | None, frozenset[str] | None] = {}
+    for event in reversed(events):
+        later = so_far.get(event.identity, frozenset())
+        since[id(event)] = later
+        now = touched_by(event)
+        so_far[event.identity] = None if later is None or now is None else later | now
+    return since
 
 
 def settle(batch: Batch) -> Settled:

@@ -33,6 +33,7 @@ from realtime.core.live.window import Window
 from realtime.core.mql.filters import Filter, stem
 from realtime.core.mql.ordering import Sort
 from realtime.core.mql.projection import Projection
+from realtime.core.mql.sight import Sight
 from realtime.core.mql.vision import EVERYTHING, Vision
 from realtime.core.wire import protocol
 from realtime.core.wire.reserved_names import reserved
@@ -63,6 +64,8 @@ class Query:
     grouping: Grouping | None = None
     most: int | None = None
     """Documents that it may hold, where a rule says fewer than the service."""
+    sight: Sight | None = None
+    """In events mode what is seen of each collection, by which each event is judged; None: everything."""
 
     @classmethod
     def of(
@@ -78,8 +81,13 @@ class Query:
         throttle: int = 0,
         grouping: Grouping | None = None,
         vision: Vision = EVERYTHING,
+        sight: Sight | None = None,
     ) -> Query:
-        """A query with its key: equal for queries that find and show the same, whoever asks."""
+        """A query with its key: equal for queries that find and show the same, whoever asks.
+
+        `vision` is of query mode, `sight` of events mode.
+        """
+        sight = None if sight is None or sight.everything else sight
         filter, projection = vision.ruled(filter), vision.projected(projection)  # noqa: A001 - as above
         canonical = bson.encode(
             {
@@ -90,11 +98,14 @@ class Query:
                 "operations": None if operations is None else sorted(operations),
                 **_beyond_the_filter(sort, limit, throttle, grouping, vision.most),
                 **({} if vision.canonical is None else {"cut": vision.canonical}),
+                **({} if sight is None else {"sight": sight.canonical}),
             },
             codec_options=CODEC,
         )
         key = hashlib.sha256(canonical).hexdigest()[:32]
-        return cls(mode, collections, filter, projection, operations, key, sort, limit, throttle, grouping, vision.most)
+        return cls(
+            mode, collections, filter, projection, operations, key, sort, limit, throttle, grouping, vision.most, sight
+        )
 
     @property
     def collection(self) -> str:
@@ -119,6 +130,8 @@ class Query:
 
     def covers(self, collection: str) -> bool:
         """Whether changes of this collection concern it; the service's own and MongoDB's concern nobody."""
+        if self.sight is not None and not self.sight.of(collection).granted:
+            return False
         if self.collections is None:
             return not reserved(collection)
         return collection in self.collections

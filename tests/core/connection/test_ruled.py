@@ -86,9 +86,11 @@ def test_who_sees_the_same_shares_a_group() -> None:
         (("customer",), {"group": {"by": ["margin"]}}),
         (("customer",), {"projection": {"m": {"$add": ["$margin", 1]}}}),
         (("customer", "clerk"), {"filter": {"margin": {"$gt": 1}}}),
-        (("admin",), {"mode": "events"}),
-        (("admin",), {"mode": "events", "collection": "*"}),
-        (("admin",), {"mode": "events", "collection": ["orders", "others"]}),
+        ((), {"mode": "events"}),
+        ((), {"mode": "events", "collection": "*"}),
+        (("customer",), {"mode": "events", "collection": ["orders", "others"]}),
+        (("customer",), {"mode": "events", "filter": {"margin": 1}}),
+        (("customer",), {"mode": "events", "collection": "*", "projection": {"m": {"$add": ["$margin", 1]}}}),
     ],
 )
 def test_what_no_rule_lets_is_forbidden(roles: tuple[str, ...], fields: dict[str, Any]) -> None:
@@ -99,6 +101,29 @@ def test_a_window_is_no_larger_than_its_grant_lets() -> None:
     assert refused(subscribed("anna", "few", sort=[["a", 1]], limit=4)) == "invalid_request"
     assert opened("anna", "few", sort=[["a", 1]], limit=3).most == 3
     assert opened("anna", "few", "clerk", sort=[["a", 1]], limit=4).most is None
+
+
+def test_events_are_of_what_their_principal_sees_of_each_collection() -> None:
+    sight = opened("anna", "customer", mode="events").sight
+    assert sight is not None
+    assert sight.of("orders").sees({"owner": "anna"})
+    assert not sight.of("orders").sees({"owner": "bert"})
+    assert (sight.tells("orders"), sight.tells("others")) == (True, False)
+    everywhere = opened("anna", "customer", mode="events", collection="*")
+    assert (everywhere.covers("orders"), everywhere.covers("others"), everywhere.collections) == (True, False, None)
+    assert opened("anna", "admin", mode="events", collection="*").sight is None
+    mixed = opened("anna", "customer", "admin", mode="events", collection=["orders", "made later"])
+    assert mixed.sight is None  # an admin sees all, whatever else they are
+
+
+def test_who_hears_the_same_shares_a_group() -> None:
+    def key(*who: str, **fields: Any) -> str:
+        return opened(*who, mode="events", **fields).key
+
+    assert key("a", "clerk") == key("b", "clerk") != key("b", "clerk", collection="*")
+    assert key("a", "customer") != key("b", "customer")
+    assert key("a", "admin", collection="*") == key("b", "admin", collection="*")
+    assert key("a", "admin") != key("a", "clerk")
 
 
 def test_a_path_that_is_shown_may_be_asked_by() -> None:

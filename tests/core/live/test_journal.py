@@ -9,8 +9,10 @@ import pytest
 
 from realtime.core.bson.stored import encode
 from realtime.core.live.events import Batch, ChangeEvent, to_timestamp
-from realtime.core.live.journal import ENTRY_BYTES, Entry, Journal
+from realtime.core.live.journal import ENTRY_BYTES, Entry, Journal, follow
+from realtime.core.live.judging import After
 from realtime.core.live.moments import settle
+from realtime.core.live.stepping import mark
 from tests.core.examples import delete, insert, replace, update
 
 
@@ -197,3 +199,45 @@ def test_what_was_left_undecoded_is_whole_to_who_asks_for_its_collection_and_lat
     assert found.late is made.late
     assert (found.time, found.settled.lost) == (12, False)
     assert found.whole(lambda _: True) is found
+
+
+def test_a_document_that_came_with_its_event_is_the_one_after_it() -> None:
+    told, read = update(11, 1, "a", document={"_id": 1}), update(11, 2, "a")
+    made = Entry(settle(Batch((told, read, update(12, 2, "b")), 12)), {"items": {"2": {"_id": 2}}})
+    assert made.after(told) == After(11, {"_id": 1}, frozenset())
+    assert made.after(read) == After(12, {"_id": 2}, frozenset({"b"}))
+
+
+def test_what_happened_until_a_late_document_was_read_is_noted_from_the_entries_until_then() -> None:
+    changed, twice = update(11, 1, "a"), update(11, 2, "a")
+    first = Entry(settle(Batch((changed, twice, update(12, 2, "b")), 12)))
+    second = Entry(settle(Batch((update(13, 1, "c"), update(13, 2, "d"), update(16, 1, "later")), 16)))
+    first.late["items", "1"], first.late["items", "2"] = (15, {"_id": 1}), (15, {"_id": 2})
+    assert first.after(changed) == After(15, {"_id": 1}, None)  # nobody has looked yet
+    follow([first, second])
+    assert first.after(changed) == After(15, {"_id": 1}, frozenset({"c"}))
+    assert first.after(twice) == After(15, {"_id": 2}, frozenset({"b", "d"}))
+    # Whoever looks again knows no more, and no less.
+    follow([first])
+    assert first.after(changed).since == frozenset({"c"})
+
+
+def test_a_late_document_may_be_another_one_where_it_or_its_collection_was_made_anew_meanwhile() -> None:
+    for later in (replace(13, {"_id": 1}), delete(13, 1), ChangeEvent("drop", "items", 13), mark("items", 13)):
+        changed = update(11, 1, "a")
+        first, second = Entry(settle(Batch((changed,), 11))), Entry(settle(Batch((later,), 14)))
+        first.late["items", "1"] = (13, {"_id": 1})
+        follow([first, second])
+        assert first.after(changed).since is None, later
+        unread = Entry(settle(Batch((changed,), 11)), late={("items", "1"): (12, {"_id": 1})})
+        follow([unread, second])
+        assert unread.after(changed).since == frozenset(), later
+
+
+def test_of_what_is_not_decoded_yet_it_is_seen_what_was_touched() -> None:
+    changed, whole = update(11, 1, "a"), undecoded(12, {"_id": 1, "a": 5})
+    first, second = Entry(settle(Batch((changed,), 11))), Entry(settle(Batch((whole,), 12)))
+    first.late["items", "1"] = (13, {"_id": 1})
+    follow([first, second])
+    assert first.after(changed).since is None
+    assert second.settled.order[0].raw is not None

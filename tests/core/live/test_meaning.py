@@ -9,6 +9,9 @@ from typing import Any
 from realtime.core.live import meaning
 from realtime.core.mql.dialect import NEWEST
 from realtime.core.mql.expressions.timezones import UTC
+from realtime.core.mql.filters import compile_filter
+from realtime.core.mql.sight import Sight
+from realtime.core.mql.vision import Share, Vision
 from tests.core.examples import query
 
 OLD = replace(NEWEST, six_digits=True)
@@ -39,3 +42,19 @@ def test_filter_and_projection_are_told_their_zones() -> None:
     assert told.projection.apply(document) == {"_id": 1, "t": 5}
     assert told.key == asked.key
     assert meaning.zones(query({"a": 1})) == {}
+
+
+def test_what_a_rule_of_an_events_query_means_is_as_the_server_has_it() -> None:
+    text = compile_filter({"$expr": {"$eq": [{"$toString": "$a"}, "0.333333"]}})
+    hour = compile_filter({"$expr": {"$eq": [{"$hour": {"date": "$a", "timezone": "Europe/Berlin"}}, 5]}})
+    sight = Sight({"items": Vision.of([Share(text)])}, Vision.of([Share(hour)]), {}, others_readable=True)
+    asked = replace(query({}, mode="events", collections=None), sight=sight)
+    assert meaning.asks(asked) == {"six_digits"}
+    assert meaning.zones(asked) == {"Europe/Berlin": "$expr.$eq.0.$hour.timezone"}
+    assert meaning.spoken(asked, NEWEST) is asked
+    spoken, told = meaning.spoken(asked, OLD), meaning.told(asked, {"Europe/Berlin": UTC})
+    assert spoken.sight is not None
+    assert told.sight is not None
+    assert spoken.sight.of("items").sees({"_id": 1, "a": 1 / 3})
+    assert told.sight.of("others").sees({"_id": 1, "a": dt.datetime(2020, 1, 1, 5, tzinfo=dt.UTC)})
+    assert spoken.key == told.key == asked.key

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from realtime.core.live.events import Batch, ChangeEvent
 from realtime.core.live.moments import MomentAssembler, cut, settle
+from realtime.core.live.stepping import mark
 from tests.core.examples import delete, insert, replace, settled, update
 
 LARGE = 1 << 30
@@ -292,3 +293,22 @@ def test_a_large_batch_is_cut_between_moments_into_parts_of_a_bounded_size() -> 
 def test_a_batch_that_lost_a_moment_is_not_cut() -> None:
     batch = Batch(tuple(insert(10 + n, {"_id": n}) for n in range(9)), 99, lost=True)
     assert parts_of(batch, 4) == [batch]
+
+
+def test_what_later_events_of_the_batch_touched_of_a_document_is_known_for_each_event() -> None:
+    first, other, second = update(11, 1, "a"), update(11, 2, "b"), update(11, 1, "c", removed=("d",))
+    third, again, gone = update(12, 1, "e"), replace(12, {"_id": 2}), delete(13, 2)
+    batch = settled(first, other, second, third, again, gone)
+    assert batch.since(first) == frozenset({"c", "d", "e"})
+    assert batch.since(second) == frozenset({"e"})
+    assert batch.since(third) == frozenset()
+    # After a replacement or a delete it may be another document.
+    assert (batch.since(other), batch.since(again), batch.since(gone)) == (None, None, frozenset())
+
+
+def test_in_a_collection_made_anew_or_stepped_over_nothing_is_known_of_later_events() -> None:
+    changed = update(11, 1, "a")
+    assert settled(changed, ChangeEvent("drop", "items", 12)).since(changed) is None
+    assert settled(changed, ChangeEvent("dropDatabase", "", 12)).since(changed) is None
+    assert settled(changed, mark("items", 12)).since(changed) is None
+    assert settled(changed, mark("others", 12)).since(changed) == frozenset()
