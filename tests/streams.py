@@ -83,9 +83,12 @@ class Stream:
 
 
 @asynccontextmanager
-async def streaming(url: str, path: str, *, last_id: str = "", **parameters: str) -> AsyncIterator[Stream]:
-    """`GET path` as a browser's EventSource asks for it."""
+async def streaming(
+    url: str, path: str, *, last_id: str = "", token: str = "", **parameters: str
+) -> AsyncIterator[Stream]:
+    """`GET path` as a browser's EventSource asks for it, but that it may have a token."""
     headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last_id} if last_id else {})
+    headers |= {"Authorization": f"Bearer {token}"} if token else {}
     timeout = httpx.Timeout(PATIENCE, read=None)
     async with (
         httpx.AsyncClient(base_url=url, timeout=timeout) as http,

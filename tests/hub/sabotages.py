@@ -339,8 +339,8 @@ GROUPS += [
     (
         "dialect: what was chosen before is told again",
         "realtime/hub/resume.py",
-        "        key = (group.channel, dialect, events",
-        "        key = (group.channel, events",
+        "        key = (group.channel, dialect, group",
+        "        key = (group.channel, group",
         f"{HUB_SPEAKS}::test_events_from_a_position_are_chosen_by_the_meaning_of_now_whoever_asked_before",
     ),
     (

@@ -39,7 +39,7 @@ from realtime.ports import Listener, Sink
 from realtime.web.entrance.asgi_sink import WaitingSink
 from realtime.web.entrance.changes import change
 from realtime.web.entrance.doorkeeper import address_of
-from realtime.web.entrance.live import Asking, Current, Live, principal_of
+from realtime.web.entrance.live import Asking, Current, Live, principal_of, ruled
 from realtime.web.entrance.problems import problems
 from realtime.web.entrance.shared import SharedRoute
 from realtime.web.entrance.streaming import EVENT_STREAM, Head, Streaming, Write, asks_for_stream, gone
@@ -329,6 +329,7 @@ def _kind(frame: bytes) -> bytes:
     summary="What happens, as server-sent events",
     responses=examples.EVENTS | problems(410, 422, 503, 504),
 )
+@ruled
 async def events(
     live: Current,
     request: Request,
