@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from realtime.core.access.rules.model import EVERY, OPERATIONS, Grant, Operation, Rules
-from realtime.core.access.rules.placing import RuleError, try_out
+from realtime.core.access.rules.placing import FROM, RuleError, try_out
 from realtime.core.access.tokens import MAX_NAME
 from realtime.core.mql.filters import UNBOUNDED, compile_filter
 from realtime.core.wire.reserved_names import refusal
@@ -125,10 +125,22 @@ def _rule(here: tuple[str, ...], grant: Grant, operation: Operation) -> Iterator
     except ServiceError as error:
         yield Problem(here, error.message, str((error.details or {}).get("path", "")))
     else:
+        for path in _sets(rule, here):
+            yield Problem(path, f"{FROM} is not served yet: put the values into the token, as $user.claims.…")
         if not placed:
             yield Problem(here, "is true of every document: say true")
         elif _never(placed):
             yield Problem(here, "is true of no document: say false")
+
+
+def _sets(value: Any, here: tuple[str | int, ...]) -> Iterator[tuple[str | int, ...]]:
+    """Where a rule asks for values of the database: what is read live does not follow them so far."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from [(*here, name)] if name == FROM else _sets(inner, (*here, name))
+    elif isinstance(value, list):
+        for at, inner in enumerate(value):
+            yield from _sets(inner, (*here, at))
 
 
 def _never(placed: Mapping[str, Any]) -> bool:
