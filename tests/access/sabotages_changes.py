@@ -27,7 +27,7 @@ CHANGED: list[tuple[str, str, str, str, str]] = [
     (
         "changes: new rules hold for whoever comes",
         "realtime/web/entrance/changes.py",
-        "            connection.reconsider()",
+        "            connection.reconsider(about)",
         "            pass",
         f"{CHANGES}::test_rules_by_hand_hold_when_it_returns_and_are_told_to_whom_they_concern",
     ),

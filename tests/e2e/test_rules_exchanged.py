@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -63,7 +64,11 @@ async def crowd(stack: AsyncExitStack, service: Process) -> list[tuple[Wire, Vie
 
 async def begun_again(watching: list[tuple[Wire, View]], times: int) -> None:
     for wire, view in watching:
-        await wire.when(lambda wire=wire, view=view: len(wire.of("subscribed")) == times and view.live, seconds=30)
+        await wire.when(functools.partial(_begun, wire, view, times), seconds=30)
+
+
+def _begun(wire: Wire, view: View, times: int) -> bool:
+    return len(wire.of("subscribed")) == times and view.live
 
 
 async def test_all_workers_take_other_rules_or_none_and_one_that_died_starts_with_them(

@@ -249,13 +249,16 @@ class Session:
         )
         return [Send(answer.encode()), Admit(outcome), *self.reconsider()]
 
-    def reconsider(self) -> list[Effect]:
-        """Rules, or what is known of who asks, have changed: what that means to subscriptions, if anything."""
+    def reconsider(self, about: frozenset[str] | None = None) -> list[Effect]:
+        """Rules, or what is known of who asks, have changed: what that means to subscriptions, if anything.
+
+        `about`: the collections whose rules have; None: any may have.
+        """
         if self.ended or self.limits.policy is None:
             return []
         effects: list[Effect] = []
         for name, asked in list(self.subscriptions.items()):
-            if asked is None:
+            if asked is None or not _concerns(about, asked.request):
                 continue
             try:
                 query = self._query(asked.request)
@@ -424,6 +427,11 @@ class Session:
                 self.admission.check()
             return [Send(protocol.Pong(id=request.id).encode())]
         return [Fence(request.id, 0 if request.position is None else self._time(request.position))]
+
+
+def _concerns(about: frozenset[str] | None, request: protocol.Subscribe) -> bool:
+    collections = collections_of(request)
+    return about is None or collections is None or bool(about & collections)
 
 
 _HANDLERS: dict[type[protocol.Request], Callable[[Session, Any], list[Effect]]] = {

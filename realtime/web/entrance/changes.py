@@ -36,10 +36,11 @@ def exchange(live: Live, rules: Rules) -> None:
     if policy is None:
         raise ConfigurationError("this service was started without rules: start it with --rules, or Realtime(rules=…)")
     began = time.monotonic()
+    about = policy.rules.differs(rules)
     policy.rules = rules
     for connection in list(live.connections):
         try:
-            connection.reconsider()
+            connection.reconsider(about)
         except Exception as error:  # noqa: BLE001 - whatever it is, it ends the connection and is logged
             # Nobody is left with what may not be theirs any more.
             break_off(connection.sink, error)

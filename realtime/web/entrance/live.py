@@ -58,8 +58,8 @@ class Connected(Owner, Protocol):
     def leave(self, code: int, reason: str) -> None:
         """End it once what was taken from it is answered."""
 
-    def reconsider(self) -> None:
-        """The rules are others now: what it is subscribed to may be, too."""
+    def reconsider(self, about: frozenset[str] | None = None) -> None:
+        """The rules are others now, of these collections or of any: what it is subscribed to may be, too."""
 
 
 @dataclass(slots=True)

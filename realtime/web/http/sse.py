@@ -191,9 +191,9 @@ class EventStream(Streaming):
     def subscription_ended(self, subscription_id: str) -> None:
         """The hub ended the subscription; the sink ends with its farewell, which follows."""
 
-    def reconsider(self) -> None:
-        """The rules are others now."""
-        for effect in () if self._session is None else self._session.reconsider():
+    def reconsider(self, about: frozenset[str] | None = None) -> None:
+        """The rules are others now, of these collections or of any."""
+        for effect in () if self._session is None else self._session.reconsider(about):
             if isinstance(effect, Succeed | Revoke):
                 change(self._live.hub, self, effect)
 

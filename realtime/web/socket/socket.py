@@ -225,9 +225,9 @@ class Connection:
         if self._leaving is not None and not self._session.pending_writes:
             self.sink.close(*self._leaving)
 
-    def reconsider(self) -> None:
-        """The rules are others now."""
-        for effect in self._session.reconsider():
+    def reconsider(self, about: frozenset[str] | None = None) -> None:
+        """The rules are others now, of these collections or of any."""
+        for effect in self._session.reconsider(about):
             self._carry_out(effect)
 
     def lapsed(self, channel: int) -> None:

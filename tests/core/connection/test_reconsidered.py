@@ -86,3 +86,17 @@ def test_without_rules_nothing_is_kept_of_what_was_asked() -> None:
     assert session.reconsider() == []
     session.end(Ending(4001, "revoked"))
     assert session.reconsider() == []
+
+
+def test_only_what_is_of_collections_whose_grants_changed_is_asked_again() -> None:
+    policy = Policy(RULES)
+    session = with_roles("anna", "customer", policy=policy)
+    again(session, id="x")
+    grants = RULES.model_dump()["collections"]
+    other = Rules.model_validate({"collections": {**grants, "others": {"a": {"read": True}}}})
+    assert RULES.differs(RULES) == frozenset()
+    assert RULES.differs(other) == other.differs(RULES) == frozenset({"others"})
+    assert RULES.differs(Rules()) is None, "of every collection there was one"
+    policy.rules = Rules()
+    assert session.reconsider(frozenset({"others"})) == []
+    assert len(session.reconsider(frozenset({"orders", "others"}))) == 1

@@ -77,6 +77,12 @@ class Rules(_Frozen):
 
     collections: Mapping[str, Mapping[str, Grant]] = Field(default_factory=dict)
 
+    def differs(self, other: Rules) -> frozenset[str] | None:
+        """The collections whose grants are others there; None: it may be any."""
+        mine, theirs = self.collections, other.collections
+        found = frozenset(name for name in (*mine, *theirs) if mine.get(name) != theirs.get(name))
+        return None if EVERY in found else found
+
     def grants(self, principal: Principal, collection: str) -> tuple[Grant, ...]:
         """Those of the principal's roles, in the order of their names; those that let nothing are left out.
 
