@@ -89,10 +89,17 @@ RULES: list[tuple[str, str, str, str, str]] = [
         f"{OF_VISION}::test_what_overlaps_with_a_hidden_path_is_nothing_to_ask_by",
     ),
     (
-        "rules: sorting tells an array with hidden values from an empty one",
+        "rules: sorting tells of elements that are hidden",
         CUT,
         "return self.shows(path) and (",
         "return self.shows(path) or (",
+        f"{OF_VISION}::test_where_few_fields_are_shown_one_asks_by_those",
+    ),
+    (
+        "rules: an element's number counts what is hidden",
+        CUT,
+        'return any(path == shown or path.startswith(f"{shown}.") for shown in self.show)',
+        'return any(stem(path) == shown or stem(path).startswith(f"{shown}.") for shown in self.show)',
         f"{OF_VISION}::test_where_few_fields_are_shown_one_asks_by_those",
     ),
     (

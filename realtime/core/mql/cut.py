@@ -57,7 +57,7 @@ class Cut:
     def sorts(self, path: str) -> bool:
         """Whether documents may be sorted by it. Not by a part of a field of which only parts are shown.
 
-        An empty array sorts before one of values that are no objects, and the cut leaves both empty.
+        An element of an array that is no object sorts as null, before what the others have; and the cut lets it go.
         """
         return self.shows(path) and (self.show is None or _reach(path).split(".")[0] in {KEY, *self.show})
 

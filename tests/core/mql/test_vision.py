@@ -11,6 +11,7 @@ import pytest
 from realtime.core.mql.dialect import NEWEST
 from realtime.core.mql.expressions.timezones import UTC
 from realtime.core.mql.filters import compile_filter
+from realtime.core.mql.ordering import parse_sort
 from realtime.core.mql.projection import compile_projection
 from realtime.core.mql.vision import EVERYTHING, NOTHING, Cut, Share, Vision, withheld
 from realtime.errors import ForbiddenError, InvalidDocumentError, InvalidRequestError, ServiceError
@@ -106,6 +107,14 @@ def test_what_overlaps_with_a_hidden_path_is_nothing_to_ask_by(path: str, asks: 
 )
 def test_where_few_fields_are_shown_one_asks_by_those(path: str, asks: bool, sorts: bool) -> None:
     assert (SHOWN.shows(path), SHOWN.sorts(path)) == (asks, sorts)
+
+
+def test_sorting_by_a_part_would_tell_of_elements_that_are_cut() -> None:
+    documents = [{"_id": 1, "a": [{"c": 5}]}, {"_id": 2, "a": [{"c": 5}, 7]}]
+    one, other = map(SHOWN.apply, documents)
+    assert one["a"] == other["a"]
+    place = parse_sort([["a.c", 1]]).place
+    assert place(documents[1]) < place(documents[0])
 
 
 def test_by_a_path_that_is_shown_a_document_and_its_cut_are_found_alike() -> None:
