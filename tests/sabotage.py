@@ -40,6 +40,7 @@ from tests.js.sabotages import BROWSER
 from tests.mongo.sabotages import FILTERS, LARGE
 from tests.mongo.sabotages_events import EVENTS
 from tests.mongo.sabotages_expressions import EXPRESSIONS
+from tests.mongo.sabotages_ruled import RULED_WRITES
 from tests.mongo.sabotages_schemas import SCHEMAS
 from tests.sabotaged import CollectError, Result, Runs, Sabotage, alone, copied, sabotaged, short, unfit, untouched
 from tests.web.sabotages import HTTP
@@ -53,7 +54,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 ROWS = (
     *(WALLS_ROWS, OPERATIONS, EXACT, CLIENTS, BROWSER, HTTP, FILTERS, DOORS, EXPRESSIONS, SCHEMAS, EVENTS),
-    *(SUCCESSION, RULES, CHANGED),
+    *(SUCCESSION, RULES, CHANGED, RULED_WRITES),
     *(
         LARGE,
         WINDOWS,

@@ -18,7 +18,6 @@ from pymongo.errors import WriteError
 
 from realtime.core.access.principal import Principal
 from realtime.core.access.rules.model import Rules
-from realtime.core.access.rules.policy import Policy
 from realtime.core.access.rules.writing import Ruling
 from realtime.core.bson import stored
 from realtime.core.bson.values import MISSING, order
@@ -73,8 +72,8 @@ ORDERS = {
 }
 
 
-def rules(orders: Mapping[str, Any] = ORDERS) -> Policy:
-    return Policy(Rules.model_validate({"collections": {"orders": orders}}))
+def rules(orders: Mapping[str, Any] = ORDERS) -> Rules:
+    return Rules.model_validate({"collections": {"orders": orders}})
 
 
 class Task(BaseModel):
@@ -103,7 +102,7 @@ async def writers(replica_set: ReplicaSet, database: Documents, commands: Comman
     client, motors = clients.open_database(replica_set.uri, database.name)
     reader = MongoReader(client, motors, Gate(10))
 
-    def writers(policy: Policy | None = None, collections: Collections | None = None) -> As:
+    def writers(policy: Rules | None = None, collections: Collections | None = None) -> As:
         plain = CheckedWriter(client, motors, Gate(10), collections or Collections())
 
         def by(sub: str, *roles: str) -> RuledWriter:
@@ -200,9 +199,7 @@ async def test_a_key_that_is_taken_is_told_without_a_word_whichever_index_has_it
     assert database.orders.count_documents({}) == 1
 
 
-async def test_a_stamp_of_mongodbs_own_is_judged_as_it_is_stored(
-    writers: Callable[..., As], database: Documents
-) -> None:
+async def test_a_stamp_of_mongodbs_is_judged_as_it_is_stored(writers: Callable[..., As], database: Documents) -> None:
     by = writers(rules({"*": {"read": True, "insert": {"at": Timestamp(0, 0)}, "update": {"at": Timestamp(0, 0)}}}))
     await refused(ForbiddenError, by("ann").insert("orders", {"at": Timestamp(0, 0)}))
     await refused(ForbiddenError, by("ann").insert_many("orders", [{"at": Timestamp(0, 0)}]))

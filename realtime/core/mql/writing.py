@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NoReturn
 
 from realtime.core.bson import stored
@@ -56,7 +57,7 @@ class Update:
     tells: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class WriteRule:
     """The leaves to write, and what may be read, of one collection."""
 
@@ -67,7 +68,7 @@ class WriteRule:
 
     # ------------------------------------------------------------------------------------------------------ dialect
 
-    @property
+    @cached_property
     def zones(self) -> Named:
         """Time zones whose offsets it needs to know, and the path at which each is named."""
         permits = (*self.insert, *self.update, *self.delete)
@@ -252,7 +253,7 @@ class WriteRule:
         """Whether what is wrong at a path may be told; the empty one is the whole document."""
         return not self.vision.cuts or (path != "" and self.vision.shows(path))
 
-    @property
+    @cached_property
     def _shown(self) -> list[FieldSet]:
         return [shown_by(share.cut) for share in self.vision.shares]
 

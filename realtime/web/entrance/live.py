@@ -17,7 +17,7 @@ from realtime.access.access import Access
 from realtime.access.audit import What
 from realtime.core.access.principal import Principal
 from realtime.core.access.rules.policy import Policy
-from realtime.core.access.rules.writing import Ruling
+from realtime.core.access.rules.writing import Ruling, Rulings
 from realtime.core.connection.session import Limits
 from realtime.core.mql.vision import EVERYTHING, Vision
 from realtime.core.upstream.health import Standing
@@ -76,6 +76,7 @@ class Live:
     access: Access
     ruled: Callable[[Ruling], Writer] | None = None
     """Makes a writer under rules."""
+    rulings: Rulings = field(default_factory=Rulings)
     doorkeeper: Doorkeeper = field(default_factory=lambda: Doorkeeper(Starting()))
     tickets: Tickets | None = None
     connections: set[Connected] = field(default_factory=set)
@@ -92,7 +93,7 @@ class Live:
         """What a principal writes by."""
         if self.policy is None or self.ruled is None:
             return self.writer
-        return self.ruled(Ruling(self.policy, principal, self.hub.groups.dialects.now))
+        return self.ruled(self.rulings.of(self.policy, principal, self.hub.groups.dialects.now))
 
     said_open: bool = False
     """Whether the log has it that everybody may come who reaches the service."""

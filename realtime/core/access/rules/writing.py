@@ -22,6 +22,8 @@ from realtime.core.mql.paths import leaves
 from realtime.core.mql.vision import NEVER
 from realtime.core.mql.writing import Permit, WriteRule, shown_by
 
+MOST_KEPT = 1000
+"""Principals, and collections of each."""
 _KINDS: tuple[Operation, ...] = ("insert", "update", "delete")
 
 
@@ -67,14 +69,15 @@ class Members:
 
 
 class Ruling:
-    """What one principal may write, by the rules of now, as a server of this dialect means them."""
+    """What one principal may write, by these rules, as a server of this dialect means them."""
 
-    __slots__ = ("_dialect", "_principal", "_rules")
+    __slots__ = ("_dialect", "_known", "_principal", "_rules")
 
-    def __init__(self, policy: Policy, principal: Principal, dialect: Dialect = NEWEST) -> None:
-        self._rules = policy.rules
+    def __init__(self, rules: Rules, principal: Principal, dialect: Dialect = NEWEST) -> None:
+        self._rules = rules
         self._principal = principal
         self._dialect = dialect
+        self._known: dict[str, tuple[WriteRule, _Asked]] = {}
 
     def asks(self, collection: str) -> tuple[Members, ...]:
         """What the rule of a collection has to know first."""
@@ -90,11 +93,37 @@ class Ruling:
         return self._meant(collection, _Found(dict(zip(asked, found, strict=True))))
 
     def _looked_at(self, collection: str) -> tuple[WriteRule, _Asked]:
-        asked = _Asked()
-        return self._meant(collection, asked), asked
+        found = self._known.get(collection)
+        if found is None:
+            asked = _Asked()
+            found = self._meant(collection, asked), asked
+            if len(self._known) >= MOST_KEPT:
+                self._known.clear()
+            self._known[collection] = found
+        return found
 
     def _meant(self, collection: str, sets: Sets) -> WriteRule:
         return writing(self._rules, self._principal, collection, sets).spoken(self._dialect)
+
+
+class Rulings:
+    """Those of the principals who wrote last: what is placed and compiled for one write serves the next."""
+
+    __slots__ = ("_kept", "_of")
+
+    def __init__(self) -> None:
+        self._kept: dict[Principal, Ruling] = {}
+        self._of: tuple[Rules, Dialect] | None = None
+
+    def of(self, policy: Policy, principal: Principal, dialect: Dialect) -> Ruling:
+        """What the principal may write by the rules of now."""
+        if self._of is None or self._of[0] is not policy.rules or self._of[1] != dialect:
+            self._kept, self._of = {}, (policy.rules, dialect)
+        found = self._kept.pop(principal, None) or Ruling(policy.rules, principal, dialect)
+        if len(self._kept) >= MOST_KEPT:
+            del self._kept[next(iter(self._kept))]  # who has not written for the longest
+        self._kept[principal] = found
+        return found
 
 
 class _Asked:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -9,7 +10,8 @@ import pytest
 from realtime.core.access.principal import Principal
 from realtime.core.access.rules.model import Rules
 from realtime.core.access.rules.policy import Policy
-from realtime.core.access.rules.writing import Members, Ruling, writing
+from realtime.core.access.rules.writing import Members, Ruling, Rulings, writing
+from realtime.core.mql.dialect import NEWEST
 from realtime.core.mql.vision import NEVER
 from realtime.errors import ForbiddenError
 
@@ -32,7 +34,6 @@ RULES = Rules.model_validate(
         }
     }
 )
-POLICY = Policy(RULES)
 
 
 def anna(*roles: str) -> Principal:
@@ -63,14 +64,14 @@ def test_keys_are_made_where_the_grant_says_so() -> None:
 
 
 def test_a_rule_without_sets_asks_nothing() -> None:
-    ruling = Ruling(POLICY, anna("clerk"))
+    ruling = Ruling(RULES, anna("clerk"))
     assert ruling.asks("orders") == ()
     assert len(ruling.rule("orders").update) == 2
     assert ruling.rule("others").update == ()
 
 
 def test_a_set_is_asked_once_with_the_principals_claims_in_it() -> None:
-    ruling = Ruling(POLICY, anna("member"))
+    ruling = Ruling(RULES, anna("member"))
     assert ruling.asks("orders") == (
         Members("teams", {"user": {"$eq": "anna"}}, "team.id", 1000),
         Members("boards", NEVER, "id", 1000),
@@ -80,12 +81,38 @@ def test_a_set_is_asked_once_with_the_principals_claims_in_it() -> None:
     assert ruling.placed("orders", [["red"], None]).insert[0].filter.source == NEVER
 
 
-def test_rules_that_are_exchanged_are_those_of_the_next_request() -> None:
-    policy = Policy(RULES)
-    before = Ruling(policy, anna("clerk"))
+def test_what_was_placed_for_one_write_serves_the_next_as_long_as_the_rules_hold() -> None:
+    policy, rulings = Policy(RULES), Rulings()
+    before = rulings.of(policy, anna("clerk"), NEWEST)
+    assert rulings.of(policy, anna("clerk"), NEWEST) is before
+    assert before.rule("orders") is before.rule("orders")
+    assert rulings.of(policy, anna(), NEWEST) is not before
     policy.rules = Rules()
-    assert before.rule("orders").update != ()
-    assert Ruling(policy, anna("clerk")).rule("orders").update == ()
+    assert rulings.of(policy, anna("clerk"), NEWEST).rule("orders").update == ()
+    assert len(before.rule("orders").update) == 2
+
+
+def test_another_dialect_or_another_claim_is_another_ruling() -> None:
+    policy, rulings = Policy(RULES), Rulings()
+    before = rulings.of(policy, anna("clerk"), NEWEST)
+    old = dataclasses.replace(NEWEST, any_decimal_has_bits=not NEWEST.any_decimal_has_bits)
+    assert rulings.of(policy, anna("clerk"), old) is not before
+    claimed = Principal("anna", frozenset({"clerk"}), {"none": 1})
+    assert rulings.of(policy, claimed, old) is not rulings.of(policy, anna("clerk"), old)
+
+
+def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("realtime.core.access.rules.writing.MOST_KEPT", 2)
+    policy, rulings = Policy(RULES), Rulings()
+    one, two, three = (Principal(name) for name in "abc")
+    first = rulings.of(policy, one, NEWEST)
+    rulings.of(policy, two, NEWEST)
+    assert rulings.of(policy, one, NEWEST) is first
+    rulings.of(policy, three, NEWEST)
+    assert rulings.of(policy, one, NEWEST) is first  # the second was last asked for before it
+    kept = [first.rule(name) for name in ("a", "b", "c")]
+    assert first.rule("c") is kept[2]
+    assert first.rule("a") is not kept[0]
 
 
 @pytest.mark.parametrize(
