@@ -27,9 +27,23 @@ RULED_WRITES: list[tuple[str, str, str, str, str]] = [
     (
         "ruled writes: an update of what the rule reads has it in its selector alone",
         WRITING,
-        "if any(one.filter.reads(touched) for one in permits):",
-        "if not touched:",
+        "if not rows.reads(touched):\n        return True",
+        "if touched:\n        return True",
         f"{HERE}::test_the_rule_holds_before_and_after",
+    ),
+    (
+        "ruled writes: what is set is not asked whether the rule holds of it",
+        WRITING,
+        "if not _lets(part, _nest(path, setting[path])):",
+        "if not part:",
+        f"{HERE}::test_a_write_goes_ahead_where_mongodb_finds_the_document_by_the_rule_before_and_after",
+    ),
+    (
+        "ruled writes: what is written around a path that is set is forgotten",
+        WRITING,
+        "if around != [path] or",
+        "if path not in around or",
+        f"{CORE}::test_what_is_set_decides_by_itself_whether_the_rule_holds_after_it",
     ),
     (
         "ruled writes: what is not seen is found",
@@ -69,8 +83,8 @@ RULED_WRITES: list[tuple[str, str, str, str, str]] = [
     (
         "ruled writes: an array that becomes longer is changed at one place",
         "realtime/core/mql/fieldsets.py",
-        "if not part.isdigit() or int(part) >= len(node):\n                break",
-        "if not part.isdigit() or int(part) >= len(node):\n                continue",
+        "if not part.isdigit() or int(part) >= len(node):",
+        "if not part.isdigit() or not node:",
         "tests/core/mql/test_fieldsets.py::test_the_place_of_a_path_is_told_by_the_document",
     ),
     (

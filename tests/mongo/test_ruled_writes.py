@@ -600,3 +600,67 @@ async def test_every_path_that_mongodb_changes_is_one_that_the_update_is_said_to
                 operators |= set(update)
     assert changed > 500
     assert len(operators) >= 13
+
+
+# ----------------------------------------------------------------------------------- rules against what MongoDB finds
+
+
+def condition(made: Updates) -> dict[str, Any]:
+    """A random rule over the fields of random documents."""
+    chance = made.random
+    if chance.random() < 0.2:
+        return {chance.choice(["$and", "$or", "$nor"]): [condition(made), condition(made)]}
+    operators: list[Any] = [
+        made.value(2),
+        {"$in": [made.value(2), 1, "x"]},
+        {"$ne": made.value(2)},
+        {"$exists": chance.random() < 0.5},
+        {"$gte": chance.choice([0, 1, 2])},
+        {"$type": chance.choice(["number", "string", "object", "array"])},
+        {"$elemMatch": {"$gte": 1}},
+        {"$size": 1},
+    ]
+    return {made.path(): chance.choice(operators) for _ in range(chance.choice([1, 1, 2]))}
+
+
+async def test_a_write_goes_ahead_where_mongodb_finds_the_document_by_the_rule_before_and_after(
+    writers: Callable[..., As], database: Documents
+) -> None:
+    seed = fresh_seed()
+    made = Updates(seed)
+    counted = {"done": 0, "forbidden": 0, "refused": 0, "one command": 0}
+    for _ in range(700):
+        document = {"_id": 1, **{name: made.value() for name in made.random.sample("abc", 2)}}
+        update, rule = made.update(), condition(made)
+        if made.random.random() < 0.5:
+            update = {"$set": {made.path(): made.value(1) for _ in range(2)}}
+        ann = writers(rules({"*": {"read": True, "update": rule}}))("ann")
+        database.orders.replace_one({"_id": 1}, document, upsert=True)
+        database.trial.replace_one({"_id": 1}, document, upsert=True)
+        before = database.trial.find_one({"$and": [{"_id": 1}, rule]})
+        try:
+            check_update(update)
+            database.trial.update_one({"_id": 1}, update)
+        except (ServiceError, WriteError):
+            with suppress(ServiceError):
+                check_update(update)
+                await refused(ServiceError, ann.update("orders", 1, update))
+                counted["refused"] += 1
+            continue
+        after = database.trial.find_one({"$and": [{"_id": 1}, rule]})
+        said = f"seed {seed}: {update} of {document} under {rule}"
+        if "$currentDate" in update:
+            continue
+        counted["one command"] += ann._ruling.rule("orders").updating(update).selector is not None
+        try:
+            await ann.update("orders", 1, update)
+        except ForbiddenError:
+            assert before is None or after is None, said
+            assert database.orders.find_one() == document, said
+            counted["forbidden"] += 1
+        else:
+            assert before is not None, said
+            assert after is not None, said
+            assert database.orders.find_one() == after, said
+            counted["done"] += 1
+    assert min(counted.values()) > 20, counted

@@ -18,7 +18,7 @@ from realtime.core.mql.cut import Cut
 from realtime.core.mql.dialect import Dialect
 from realtime.core.mql.expressions.timezones import Named, Zones
 from realtime.core.mql.fieldsets import EVERY_FIELD, KEY, FieldSet, place, places
-from realtime.core.mql.filters import Filter, compile_filter, may_fail
+from realtime.core.mql.filters import UNBOUNDED, Filter, compile_filter, may_fail, overlaps, stem
 from realtime.core.mql.merging import Merging
 from realtime.core.mql.paths import WHOLE
 from realtime.core.mql.vision import Vision
@@ -123,7 +123,7 @@ class WriteRule:
             permits = _some((it for it in permits if it.writable.may_hold(one.path)), _not_yours(one.path))
         if upsert:
             self._upserting([one.path for one in assigned])
-        selector = None if upsert else self._selector(permits, assigned)
+        selector = None if upsert else self._selector(permits, assigned, update)
         return Update(permits, assigned, selector, tells=shown)
 
     def _upserting(self, paths: Iterable[str]) -> tuple[Permit, ...]:
@@ -132,14 +132,18 @@ class WriteRule:
             permits = _some((one for one in permits if one.writable.may_hold(path)), _not_yours(path))
         return permits
 
-    def _selector(self, permits: Sequence[Permit], assigned: Sequence[Assignment]) -> dict[str, Any] | None:
+    def _selector(
+        self, permits: Sequence[Permit], assigned: Sequence[Assignment], update: Document
+    ) -> dict[str, Any] | None:
         touched = frozenset(one.path for one in assigned)
-        if any(one.filter.reads(touched) for one in permits):
+        after = [_holds_after(one.filter, touched, update.get("$set", {})) for one in permits]
+        lets = [one for one, holds in zip(permits, after, strict=True) if holds]
+        if None in after or not lets:
             return None
         exact = not any(map(_has_number, touched)) or all(
             fields.everything for fields in (*self._shown, *(one.writable for one in permits))
         )
-        return self._selecting(permits) if exact else None
+        return self._selecting(lets) if exact else None
 
     def _selecting(self, permits: Sequence[Permit]) -> dict[str, Any] | None:
         """As a filter: a document that is seen, and that one of the permits lets."""
@@ -305,6 +309,30 @@ def _not_yours(path: str) -> str:
 
 def _refuse(what: str) -> NoReturn:
     raise ForbiddenError(f"no rule lets you {what} this collection")
+
+
+def _holds_after(rows: Filter, touched: frozenset[str], setting: Document) -> bool | None:
+    """Whether a document that matches still does when these paths were written to; None: it depends on the document.
+
+    What is set to a value decides the conditions on that path, as long as nothing else is written around it.
+    """
+    if not rows.reads(touched):
+        return True
+    for path, condition in rows.source.items():
+        part = compile_filter({path: condition}, UNBOUNDED, rows.dialect, rows.tables)
+        if not part.reads(touched):
+            continue
+        around = [one for one in touched if overlaps(stem(one), stem(path))]
+        if around != [path] or path not in setting or _has_number(path):
+            return None
+        if not _lets(part, _nest(path, setting[path])):
+            return False
+    return True
+
+
+def _nest(path: str, value: Any) -> dict[str, Any]:
+    first, _, rest = path.partition(".")
+    return {first: _nest(rest, value) if rest else value}
 
 
 def _has_number(path: str) -> bool:
