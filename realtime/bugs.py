@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable
 
 from realtime import metrics
+from realtime.core.connection.outbox import Claim
 from realtime.errors import InternalError
 from realtime.ports import Sink
 
@@ -37,10 +38,10 @@ def act(action: Callable[[], None]) -> None:
         bug("action", error)
 
 
-def tell(sink: Sink, frame: bytes) -> None:
+def tell(sink: Sink, frame: bytes, claim: Claim | None = None) -> None:
     """Hand a frame to one connection; what goes wrong there ends that connection alone."""
     try:
-        sink.send(frame)
+        sink.send(frame, claim)
     except Exception as error:
         break_off(sink, error)
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from realtime.core.access.principal import Ended, Principal
 from realtime.core.access.tickets import Ticket
-from realtime.core.connection.outbox import Part
+from realtime.core.connection.outbox import Claim, Part
 from realtime.core.live.events import Batch
 from realtime.core.mql.expressions.timezones import Named, Zones
 from realtime.core.mql.writing import WriteRule
@@ -245,8 +245,8 @@ class Sink(Protocol):
     @property
     def crowded(self) -> bool: ...
 
-    def send(self, frame: bytes, part: Part | None = None) -> None:
-        """Hand over one text frame (UTF-8 JSON); `part` says which channel's moment it belongs to."""
+    def send(self, frame: bytes, part: Part | Claim | None = None) -> None:
+        """Hand over one text frame (UTF-8 JSON); `part`: which channel's moment it belongs to, or what it claims."""
 
     def send_run(self, frames: Iterator[bytes]) -> None:
         """Hand over frames that are made as the transport takes them."""

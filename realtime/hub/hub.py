@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 
 from realtime import metrics
 from realtime.bugs import tell
+from realtime.core.connection.outbox import Claim
 from realtime.core.live.events import Batch
 from realtime.core.live.journal import Entry
 from realtime.core.live.query import GroupBounds, Query
@@ -126,7 +127,7 @@ class Hub:
             other = [one.id for one in mine if one.lapsed or not one.at(self.time)]
             frame = protocol.Heartbeat(position=self.position, behind=other).encode() if other else plain
             if owner.sink.max_frame is None or len(frame) <= owner.sink.max_frame:
-                tell(owner.sink, frame)
+                tell(owner.sink, frame, Claim())
 
     def fence(self, owner: Owner, time: int, done: Callable[[], None]) -> Callable[[], None]:
         """Call `done` once the owner's live subscriptions are at or after `time`; returns how to give up."""

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from realtime import logs
 from realtime.core.bson import ejson
-from realtime.core.connection.outbox import Part
+from realtime.core.connection.outbox import Claim, Part
 from realtime.core.live.query import Query
 from realtime.core.mql.filters import compile_filter
 from realtime.core.mql.projection import compile_projection
@@ -134,7 +134,7 @@ class _Ear:
         self._hear = hear
         self._failed = failed
 
-    def send(self, frame: bytes, _part: Part | None = None) -> None:
+    def send(self, frame: bytes, _part: Part | Claim | None = None) -> None:
         """Take one frame in."""
         self._hear(frame)
 

@@ -155,7 +155,7 @@ async def beside(url: str, birds: list[Timed], filters: list[dict[str, Any]]) ->
     try:
         await asyncio.gather(*(bird.fly() for bird in asking))
         refused = [frame for one in asking for frame in one.frames if frame["type"] == "error"]
-        assert refused == []
+        assert refused == [], refused
         await asyncio.sleep(max(0.0, 3 - sum(len(bird.ways) for bird in birds) / SMALL_A_SECOND / BIRDS))
         read = _p99(birds)
         for one in asking:

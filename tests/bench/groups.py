@@ -20,7 +20,7 @@ import orjson
 from prometheus_client import REGISTRY
 
 from realtime.core.bson.keys import identity
-from realtime.core.connection.outbox import Part
+from realtime.core.connection.outbox import Claim, Part
 from realtime.core.connection.session import Limits, OpenSubscription, Session
 from realtime.core.live.events import Batch, ChangeEvent
 from realtime.core.live.journal import Journal
@@ -87,7 +87,7 @@ class Everyone:
     def sink(self, sink: Any) -> None:
         raise AttributeError("its own sink")
 
-    def send(self, frame: bytes, part: Part | None = None) -> None:
+    def send(self, frame: bytes, part: Part | Claim | None = None) -> None:
         self.frames += 1
 
     def send_run(self, frames: Iterator[bytes]) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from realtime.core.bson.keys import identity
-from realtime.core.connection.outbox import Part
+from realtime.core.connection.outbox import Claim, Part
 from realtime.core.live.events import Batch, ChangeEvent
 from realtime.core.live.journal import Journal
 from realtime.core.live.query import GroupBounds
@@ -351,7 +351,7 @@ class Peer:
         self._sent = list(made)
         return made
 
-    def send(self, frame: bytes, part: Part | None = None) -> None:
+    def send(self, frame: bytes, part: Part | Claim | None = None) -> None:
         self._sent.append(frame)
 
     def send_run(self, frames: Iterator[bytes]) -> None:

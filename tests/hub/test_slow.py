@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from realtime.core.connection.outbox import Outbox, Part
+from realtime.core.connection.outbox import Claim, Outbox, Part
+from realtime.core.live.events import parse_position
 from realtime.core.live.query import Query
 from realtime.hub import slow
 from realtime.hub.hub import Hub
 from realtime.hub.roster import Subscription
-from tests.core.examples import query
+from tests.core.examples import EPOCH, query
 from tests.hub.fakes import Peer, Service, until
 from tests.hub.view import View, check_exact
 
@@ -31,7 +32,7 @@ class Slow(Peer):
         self.closed: list[tuple[int, str]] = []
         self.outbox = Outbox(LIMIT, lambda channel: hub.slow.lapsed(self, channel))
 
-    def send(self, frame: bytes, part: Part | None = None) -> None:
+    def send(self, frame: bytes, part: Part | Claim | None = None) -> None:
         waits = bool(self.outbox)
         self.outbox.put(frame, part)
         if not waits:  # else whoever drains comes to it
@@ -133,6 +134,47 @@ async def test_two_subscriptions_of_one_channel_are_both_made_good_and_hear_it_o
         assert view["a"].events == view["b"].events
         assert (len(view["a"].events) == 6) is (mode == "events")
         service.hub.drop(peer)
+
+
+async def test_no_heartbeat_says_that_it_is_where_what_was_dropped_would_have_brought_it(service: Service) -> None:
+    peer = Slow(service.hub)
+    await service.subscribed(Subscription("s", peer, query()))
+    await write(service, 0, 1)
+    told = View(peer.frames)["s"].time
+    peer.stopped = True
+    service.hub.heartbeat([peer])
+    await write(service, 10, 1)
+    service.hub.heartbeat([peer])
+    await write(service, 20, 5)
+    peer.go_on()
+    frames = [json.loads(frame) for frame in peer.frames]
+    assert [parse_position(one["position"], EPOCH) for one in frames if one["type"] == "heartbeat"] == [told]
+    assert View(peer.frames)["s"].resyncs == ["slow_consumer"]
+
+
+async def test_what_waits_to_be_told_of_is_asked_again_where_it_is_dropped(service: Service) -> None:
+    peer, passed = Slow(service.hub), list[str]()
+
+    def ask() -> None:
+        service.hub.fence(peer, service.hub.time, answer)
+
+    def answer() -> None:
+        passed.append("yes")
+        peer.send(b'{"type":"pong","id":"p"}', Claim(ask))
+
+    await service.subscribed(Subscription("s", peer, query()))
+    peer.stopped = True
+    await write(service, 10, 1)
+    ask()
+    assert passed == ["yes"]
+    await write(service, 20, 5)
+    assert passed == ["yes"], "nobody is there as long as it lapsed"
+    peer.go_on()
+    await write(service, 30, 1)
+    kinds = [json.loads(frame)["type"] for frame in peer.frames]
+    assert passed == ["yes", "yes"]
+    assert kinds.count("pong") == 1
+    assert kinds.index("pong") > kinds.index("resync")
 
 
 async def test_its_neighbours_hear_everything_at_once(service: Service) -> None:

@@ -14,7 +14,7 @@ import orjson
 import pytest
 from prometheus_client import REGISTRY
 
-from realtime.core.connection.outbox import Part
+from realtime.core.connection.outbox import Claim, Part
 from realtime.core.live.events import format_position, parse_position
 from realtime.core.live.query import Query
 from realtime.core.live.window import SPARES
@@ -67,7 +67,7 @@ class Bell(Peer):
         self.times: list[float] = []
         self.rang = asyncio.Event()
 
-    def send(self, frame: bytes, part: Part | None = None) -> None:
+    def send(self, frame: bytes, part: Part | Claim | None = None) -> None:
         super().send(frame, part)
         if frame.startswith(b'{"type":"changes"'):
             self.times.append(asyncio.get_running_loop().time())

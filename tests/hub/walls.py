@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from realtime.core.connection.outbox import Part
+from realtime.core.connection.outbox import Claim, Part
 from realtime.core.live.query import Query, QueryGroup
 from tests.core.examples import query
 from tests.hub.fakes import Peer, Service, Store
@@ -35,7 +35,7 @@ class Broken(Peer):
         self.broken = False
         self.closed: list[int] = []
 
-    def send(self, frame: bytes, part: Part | None = None) -> None:
+    def send(self, frame: bytes, part: Part | Claim | None = None) -> None:
         if self.broken:
             raise OurBugError("this frame cannot be sent")
         super().send(frame, part)

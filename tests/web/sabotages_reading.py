@@ -21,6 +21,34 @@ JS = "tests/js/test_client.py::test_the_client_does_as_its_tests_say[reading.tes
 
 READERS: list[tuple[str, str, str, str, str]] = [
     (
+        "reader: what was said stays though what it was said of is dropped",
+        OUTBOX,
+        "if behind and isinstance(entry, _Claimed):",
+        "if False and isinstance(entry, _Claimed):",
+        f"{BOXES}::test_what_says_how_far_it_is_goes_with_what_was_dropped_before_it",
+    ),
+    (
+        "reader: what was said before is withdrawn too",
+        OUTBOX,
+        "        behind = False\n",
+        "        behind = True\n",
+        f"{BOXES}::test_what_says_how_far_it_is_goes_with_what_was_dropped_before_it",
+    ),
+    (
+        "reader: a heartbeat says that it is where it is not",
+        "realtime/hub/hub.py",
+        "tell(owner.sink, frame, Claim())",
+        "tell(owner.sink, frame)",
+        "tests/hub/test_slow.py::test_no_heartbeat_says_that_it_is_where_what_was_dropped_would_have_brought_it",
+    ),
+    (
+        "reader: who waits is forgotten with what was dropped",
+        OUTBOX,
+        "            claim.again()\n",
+        "            pass\n",
+        "tests/hub/test_slow.py::test_what_waits_to_be_told_of_is_asked_again_where_it_is_dropped",
+    ),
+    (
         "reader: answers have no bound",
         OUTBOX,
         "if weight > ANSWER_BYTES:",

@@ -4,6 +4,9 @@ Moments of channels are bounded. Over their bound the heaviest channel *lapses*:
 nothing of it is taken until the rest has been pulled. Then `take_lapsed` says from which cluster time on each channel
 was not told. Answers, the frames of no channel, are never dropped and have room of their own: where that is full the
 outbox is `crowded`, and nothing more that has to be answered should be taken from its peer.
+
+What says how far a connection is holds only with everything that was queued before it. Where a moment is dropped, such
+frames behind it are withdrawn.
 """
 
 from __future__ import annotations
@@ -30,6 +33,22 @@ class Part:
     channel: int
     after: int
     first: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Of a frame that says how far the connection is: it holds if nothing that waits before it is dropped.
+
+    `again` is called in place of the frame where something was.
+    """
+
+    again: Callable[[], None] = lambda: None
+
+
+@dataclass(frozen=True, slots=True)
+class _Claimed:
+    frame: bytes
+    claim: Claim
 
 
 @dataclass(slots=True)
@@ -62,7 +81,7 @@ class Outbox:
         self._moments = 0
         self._on_lapse = on_lapse
         self._lapsed: dict[int, int] = {}
-        self._entries: deque[bytes | Iterator[bytes] | _Moment] = deque()
+        self._entries: deque[bytes | _Claimed | Iterator[bytes] | _Moment] = deque()
 
     def __bool__(self) -> bool:
         return bool(self._entries)
@@ -74,15 +93,13 @@ class Outbox:
 
     # ------------------------------------------------------------------------------------------------------------- in
 
-    def put(self, frame: bytes, part: Part | None = None) -> None:
+    def put(self, frame: bytes, part: Part | Claim | None = None) -> None:
         """Queue a frame, `part` of a channel or an answer."""
-        if part is not None:
+        if isinstance(part, Part):
             self._put_part(frame, part)
             return
-        self._entries.append(frame)
-        self.size += len(frame)
-        self._answers += len(frame)
-        self._weigh()
+        self._entries.append(frame if part is None else _Claimed(frame, part))
+        self._answered(len(frame))
 
     def put_run(self, frames: Iterator[bytes]) -> None:
         """Queue frames that are made as the transport drains."""
@@ -91,6 +108,11 @@ class Outbox:
     def owe(self, answers: int) -> None:
         """So many more answers (fewer, where negative) are to come when what they wait for has happened."""
         self._owed += answers * OWED_BYTES
+        self._weigh()
+
+    def _answered(self, size: int) -> None:
+        self.size += size
+        self._answers += size
         self._weigh()
 
     def _weigh(self) -> None:
@@ -153,9 +175,28 @@ class Outbox:
         return dropped[0].part.after if dropped else told
 
     def _lapse(self, channel: int, after: int = 0) -> None:
+        withdrawn = self._withdraw(channel)
         dropped = self._drop(channel)
         self._lapsed[channel] = dropped[0].part.after if dropped else after
         self._on_lapse(channel)
+        for claim in withdrawn:
+            claim.again()
+
+    def _withdraw(self, channel: int) -> list[Claim]:
+        """What says more than is true without the moments of a channel that have not begun; it is no longer here."""
+        dropped = {id(moment) for moment in self._droppable() if moment.part.channel == channel}
+        kept: deque[bytes | _Claimed | Iterator[bytes] | _Moment] = deque()
+        withdrawn: list[Claim] = []
+        behind = False
+        for entry in self._entries:
+            behind = behind or id(entry) in dropped
+            if behind and isinstance(entry, _Claimed):
+                withdrawn.append(entry.claim)
+                self._answered(-len(entry.frame))
+            else:
+                kept.append(entry)
+        self._entries = kept
+        return withdrawn
 
     def _drop(self, channel: int) -> list[_Moment]:
         """The moments of a channel that have not begun, which are no longer here."""
@@ -173,17 +214,16 @@ class Outbox:
         """The next frame, or None when there is none."""
         while self._entries:
             entry = self._entries[0]
-            if isinstance(entry, bytes):
+            if isinstance(entry, bytes | _Claimed):
                 self._entries.popleft()
-                self.size -= len(entry)
-                self._answers -= len(entry)
-                self._weigh()
-                return entry
+                frame = entry if isinstance(entry, bytes) else entry.frame
+                self._answered(-len(frame))
+                return frame
             if isinstance(entry, _Moment):
                 return self._pull_part(entry)
-            frame = next(entry, None)
-            if frame is not None:
-                return frame
+            made = next(entry, None)
+            if made is not None:
+                return made
             if self._entries and self._entries[0] is entry:  # making a frame may have cleared everything
                 self._entries.popleft()
         return None

@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from realtime.core.connection.outbox import Outbox, Part
+from realtime.core.connection.outbox import Claim, Outbox, Part
 from realtime.core.wire.closing import AT_ONCE, OVER, announced
 from realtime.core.wire.protocol import Closing
 from realtime.ports import Listener
@@ -57,7 +57,7 @@ class WaitingSink:
         """Until there is room for more answers, or none will be sent any more."""
         await self._room.wait()
 
-    def send(self, frame: bytes, part: Part | None = None) -> None:
+    def send(self, frame: bytes, part: Part | Claim | None = None) -> None:
         """Let the frame wait for its turn; over the bound a channel lapses."""
         if self._closing is None:
             self._outbox.put(frame, part)

@@ -30,7 +30,7 @@ from realtime import metrics
 from realtime.core.access.principal import Principal
 from realtime.core.access.tickets import stream_of
 from realtime.core.bson import ejson
-from realtime.core.connection.outbox import Part
+from realtime.core.connection.outbox import Claim, Part
 from realtime.core.connection.session import OpenSubscription, Revoke, Session, Succeed
 from realtime.core.wire.protocol import ErrorFrame, Subscribe, invalid_request
 from realtime.errors import ForbiddenError, InternalError, ServiceError, UnauthenticatedError
@@ -91,7 +91,7 @@ class EventSink(WaitingSink):
         self.output: Write | None = None
         self._live = False
 
-    def send(self, frame: bytes, part: Part | None = None) -> None:
+    def send(self, frame: bytes, part: Part | Claim | None = None) -> None:
         """As for any sink."""
         if not self.first.done():
             self.first.set_result(frame)

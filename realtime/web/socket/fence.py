@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from realtime.bugs import tell
+from realtime.core.connection import session
 from realtime.core.wire import protocol
 from realtime.errors import TimedOutError
 from realtime.ports import Sink
@@ -22,18 +23,18 @@ class Waits(Protocol):
     def paid(self, fence: Fence) -> None:
         """It is answered now, or told why not."""
 
-    def pong(self, request_id: str) -> None:
+    def pong(self, asked: session.Fence) -> None:
         """Answer the ping."""
 
 
 class Fence:
     """A ping that is answered when the connection's subscriptions are at its position, or after `FENCE_SECONDS`."""
 
-    __slots__ = ("_connection", "_give_up", "_id", "_timer", "over")
+    __slots__ = ("_asked", "_connection", "_give_up", "_timer", "over")
 
-    def __init__(self, connection: Waits, request_id: str) -> None:
+    def __init__(self, connection: Waits, asked: session.Fence) -> None:
         self._connection = connection
-        self._id = request_id
+        self._asked = asked
         self._timer: asyncio.TimerHandle | None = None
         self._give_up: Callable[[], None] | None = None
         self.over = False
@@ -47,7 +48,7 @@ class Fence:
         """Every subscription is there."""
         self.forget()
         self._connection.paid(self)
-        self._connection.pong(self._id)
+        self._connection.pong(self._asked)
 
     def _expired(self) -> None:
         give_up = self._give_up
@@ -56,7 +57,7 @@ class Fence:
             give_up()
         self._connection.paid(self)
         error = TimedOutError(f"no subscription reached the position within {FENCE_SECONDS:g} s")
-        tell(self._connection.sink, protocol.ErrorFrame.of(error, self._id).encode())
+        tell(self._connection.sink, protocol.ErrorFrame.of(error, self._asked.id).encode())
 
     def forget(self) -> None:
         """Nobody waits any more."""

@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from collections import deque
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, WebSocket
@@ -19,7 +20,7 @@ from realtime.core.access.limits import over_frames
 from realtime.core.access.principal import ANONYMOUS, Principal
 from realtime.core.connection import cutting, session
 from realtime.core.connection.admission import Ending, ending
-from realtime.core.connection.outbox import ALL_ROOM
+from realtime.core.connection.outbox import ALL_ROOM, Claim
 from realtime.core.wire import legible, protocol
 from realtime.core.wire.closing import CLOSE_PROTOCOL_VIOLATION
 from realtime.errors import InvalidRequestError, MalformedFrameError, ServiceError
@@ -331,7 +332,7 @@ class Connection:
             self._take(text)
 
     def _fence(self, effect: session.Fence) -> None:
-        waiting = Fence(self, effect.id)
+        waiting = Fence(self, effect)
         give_up = self._live.hub.fence(self, effect.time, waiting.passed)
         if not waiting.over:
             waiting.begin(give_up)
@@ -351,9 +352,10 @@ class Connection:
             self._own.owe(-1)
         self._fences = self._fences or None
 
-    def pong(self, request_id: str) -> None:
-        """Answer a ping."""
-        tell(self.sink, protocol.Pong(id=request_id, position=self._live.hub.position).encode())
+    def pong(self, asked: session.Fence) -> None:
+        """Answer a ping; once more where something that it waited for is dropped behind its back."""
+        frame = protocol.Pong(id=asked.id, position=self._live.hub.position).encode()
+        tell(self.sink, frame, Claim(partial(self._fence, asked)) if asked.time else None)
 
     def _note(self, what: What, collection: str | None = None, **said: Any) -> None:
         who = self._session.principal

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from realtime import metrics
 from realtime.bugs import break_off
 from realtime.core.connection.frames import text_frame
-from realtime.core.connection.outbox import Outbox, Part
+from realtime.core.connection.outbox import Claim, Outbox, Part
 from realtime.core.wire.closing import AT_ONCE, CLOSE_SLOW_CONSUMER, OVER, announced
 from realtime.core.wire.protocol import Closing
 from realtime.ports import Listener
@@ -79,7 +79,7 @@ class TransportSink:
         """Whether nothing more is to be taken from the peer until it has taken answers."""
         return self._outbox is not None and self._outbox.crowded
 
-    def send(self, frame: bytes, part: Part | None = None) -> None:
+    def send(self, frame: bytes, part: Part | Claim | None = None) -> None:
         """Write the frame, or let it wait; over the bound a channel lapses."""
         if not self._open:
             return

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from realtime.core.connection.outbox import ANSWER_BYTES, OWED_BYTES, Outbox, Part
+from realtime.core.connection.outbox import ANSWER_BYTES, OWED_BYTES, Claim, Outbox, Part
 
 
 def drained(outbox: Outbox) -> list[bytes]:
@@ -146,6 +146,52 @@ def test_the_heaviest_channel_lapses_as_a_whole_and_the_others_keep_what_they_ha
     assert drained(outbox) == [b"22", b"2222"]
     assert outbox.take_lapsed() == {1: 100}
     assert outbox.take_lapsed() == {}
+
+
+def test_what_says_how_far_it_is_goes_with_what_was_dropped_before_it() -> None:
+    again: list[str] = []
+    outbox, told = lapsing(10)
+
+    def claim(name: bytes) -> None:
+        outbox.put(name, Claim(lambda: again.append(name.decode())))
+
+    claim(b"first")
+    moment(outbox, 1, 100, b"1111")
+    claim(b"second")
+    outbox.put(b"answer")
+    outbox.put_run(iter([b"run"]))
+    moment(outbox, 2, 100, b"22")
+    outbox.put(b"heartbeat", Claim())
+    size = outbox.size
+    moment(outbox, 1, 110, b"11111")
+    assert (told, again) == ([1], ["second"])
+    assert outbox.size == size - len(b"1111secondheartbeat")
+    assert drained(outbox) == [b"first", b"answer", b"run", b"22"]
+    assert outbox.size == 0
+
+
+def test_what_says_how_far_it_is_stays_where_nothing_before_it_is_dropped() -> None:
+    again: list[str] = []
+    outbox, told = lapsing(10)
+    outbox.put(b"claim", Claim(lambda: again.append("claim")))
+    moment(outbox, 2, 100, b"2")
+    outbox.put(b"other", Claim(lambda: again.append("other")))
+    moment(outbox, 1, 100, b"1" * 12)
+    assert told == [1]
+    assert outbox.forget(2) == 100
+    assert drained(outbox) == [b"claim", b"other"]
+    assert again == []
+
+
+def test_room_for_answers_is_free_again_when_they_are_withdrawn() -> None:
+    outbox, _ = lapsing(10)
+    moment(outbox, 1, 100, b"1" * 8)
+    for _ in range(3):
+        outbox.put(b"x" * (ANSWER_BYTES // 2), Claim())
+    assert outbox.crowded
+    outbox.lapse(1, 90)
+    assert not outbox.crowded
+    assert outbox.take_lapsed() == {1: 90}
 
 
 def test_a_channel_that_is_itself_the_heaviest_lapses_with_the_moment_that_came() -> None:
