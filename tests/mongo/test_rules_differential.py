@@ -29,7 +29,9 @@ from realtime.errors import ForbiddenError, InvalidRequestError, ServiceError
 from realtime.mongo import ruled
 from tests.chance import fresh_seed
 from tests.mongo.differential import Documents, dialect_of, raw_of, read, store
+from tests.mongo.expressions import FIELDS, OPERANDS, Expressions
 from tests.mongo.grammar import NAMES, SHARES, Grammar, pairs
+from tests.mongo.schemas import Schemas
 from tests.replica_set import ReplicaSet
 
 DOCUMENTS, TURNS = 40, 40
@@ -190,3 +192,58 @@ def test_a_rule_and_a_filter_find_what_find_finds_with_the_fields_cut(
         assert run.count[what] >= least * wanted, f"seed {chosen}: {what}: {dict(run.count)}"
     for what in ("sorted", "grouped"):
         assert run.count[what] >= wanted / 2, f"seed {chosen}: {dict(run.count)}"
+
+
+def outcome(asked: Filter, document: dict[str, Any]) -> Any:
+    """What a filter that computes comes to: an answer, or the kind of its end without one."""
+    try:
+        return asked.matches(document)
+    except ServiceError as error:
+        return error.code, (error.details or {}).get("operator")
+
+
+def computing(chance: random.Random) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[str]]:
+    """Documents, filters that compute, and the names that the documents have."""
+    if chance.random() < 0.5:
+        grammar = Grammar(chance)
+        schemas = Schemas(grammar)
+        documents = [schemas.document(key) for key in range(12)]
+        return documents, [schemas.filter() for _ in range(30)], [name for name in NAMES if not name.isdigit()]
+    made = Expressions(chance)
+    names = list(OPERANDS)
+    filters = [{"$expr": made.of(chance.choice(names), broken=chance.choice([0.0, 0.1]))} for _ in range(30)]
+    return [made.document(key) for key in range(12)], filters, list(FIELDS.values())
+
+
+@pytest.mark.timeout(600)
+@SHARES
+def test_what_is_computed_of_a_document_is_what_is_computed_of_its_cut(share: float) -> None:
+    """Expressions and schemas that may be asked: their answer, or how they fail, tells nothing of what is hidden."""
+    seed, count, told = fresh_seed(), Counter[str](), list[str]()
+    chance, wanted = random.Random(seed), round(PAIRS * share)
+    while count["allowed"] < wanted:
+        documents, filters, names = computing(chance)
+        for source in filters:
+            some = chance.sample(names, min(len(names), chance.randrange(1, 4)))
+            hidden = [chance.choice([name, f"{name}.a", f"{name}.b"]) for name in some]
+            few = [name for name in names if name not in some] if chance.random() < 0.7 else some
+            cut = Cut(hidden) if chance.random() < 0.5 else Cut(show=few)
+            try:
+                asked = compile_filter(source)
+                Vision.of([Share(compile_filter({}), cut)]).check(asked, ALL)
+            except ForbiddenError:
+                count["forbidden"] += 1
+                continue
+            except ServiceError:
+                continue  # what the language does not have, or what is wrong in it
+            count["allowed"] += 1
+            for document in documents:
+                count["differ"] += cut.apply(document) != document
+                ours, theirs = outcome(asked, document), outcome(asked, cut.apply(document))
+                count[str(type(ours))] += 1
+                if ours != theirs:
+                    told.append(f"{ours} and {theirs}: {source}\n  {cut}\n  {document}")
+        assert not told, f"seed {seed}\n" + "\n".join(told[:3])
+    print(f"\nseed {seed}: {dict(count)}")  # noqa: T201 - the figures are shown with the test
+    assert count["forbidden"] >= wanted / 5, count
+    assert count["differ"] >= wanted, count
