@@ -3,6 +3,9 @@
 A person's run takes a new one each time, and finds what the last one did not. CI takes one that the source makes: new
 with every change of `realtime/`, and the same for everybody who runs that change, so that what was green here is not
 judged by other inputs there. REALTIME_TEST_SEED goes before both.
+
+How much chance a test takes is another number: a person's run of `tests/core` draws a part of the cases, `make
+cover-core` and CI (REALTIME_TEST_WHOLE=1) all of them.
 """
 
 from __future__ import annotations
@@ -22,6 +25,11 @@ def fresh_seed(environment: Mapping[str, str] = os.environ) -> int:
     if given := environment.get("REALTIME_TEST_SEED"):
         return int(given)
     return _of_the_source() if environment.get("CI") else random.SystemRandom().randrange(2**32)
+
+
+def share(whole: int, environment: Mapping[str, str] = os.environ) -> int:
+    """How many cases a random test draws: all of them where the whole is asked for, a fifth in a person's run."""
+    return whole if environment.get("REALTIME_TEST_WHOLE") else -(-whole // 5)
 
 
 @cache

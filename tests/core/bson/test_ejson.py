@@ -38,6 +38,7 @@ from realtime.core.bson.stored import (
     Repeated,
     Symbol,
 )
+from tests.chance import share
 
 HEX = "507f1f77bcf86cd799439011"
 UUID = "c8edabc3-f738-4ca3-b68d-ab92a91478a3"
@@ -290,7 +291,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=50, deadline=None, derandomize=True)
+@settings(max_examples=share(50), deadline=None, derandomize=True)
 @given(st.dictionaries(NAMES, VALUES, max_size=3))
 def test_any_document_is_the_same_bson_after_going_out_and_coming_in(document: dict[str, Any]) -> None:
     text = ejson.encode(document)

@@ -25,13 +25,14 @@ from realtime.core.live.events import (
     to_timestamp,
     whole,
 )
+from tests.chance import share
 from tests.core.examples import EPOCH
 
 TIMES = st.integers(0, 2**64 - 1)
 WALL = dt.datetime(2026, 1, 2, tzinfo=dt.UTC)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=share(60), deadline=None, derandomize=True)
 @given(TIMES, TIMES)
 def test_positions_are_25_characters_and_compare_as_strings_like_their_times(one: int, other: int) -> None:
     first, second = format_position(EPOCH, one), format_position(EPOCH, other)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from realtime.core.live.events import Batch, ChangeEvent
 from realtime.core.live.moments import MomentAssembler, cut, settle
 from realtime.core.live.stepping import mark
+from tests.chance import share
 from tests.core.examples import delete, insert, replace, settled, update
 
 LARGE = 1 << 30
@@ -60,7 +61,7 @@ def check_whole(batches: list[Batch], events: list[ChangeEvent], start: int) -> 
     assert [event for batch in batches for event in batch.events] == events
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=share(100), deadline=None, derandomize=True)
 @given(streams())
 def test_any_split_into_replies_gives_the_same_whole_moments(stream: tuple[list[ChangeEvent], list[int]]) -> None:
     events, cuts = stream
@@ -74,7 +75,7 @@ def test_any_split_into_replies_gives_the_same_whole_moments(stream: tuple[list[
     assert not assembler.holding
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=share(100), deadline=None, derandomize=True)
 @given(streams(), st.integers(0, 8), st.booleans())
 def test_a_stream_that_is_opened_again_repeats_nothing_and_misses_nothing(
     stream: tuple[list[ChangeEvent], list[int]],

@@ -20,6 +20,7 @@ from realtime.core.live.events import format_position
 from realtime.core.wire import protocol
 from realtime.core.wire.protocol import RefusedFrame, ServerFrame
 from realtime.errors import NotFoundError, UnavailableError
+from tests.chance import share
 from tests.core.examples import EPOCH
 
 OID = ObjectId("5" * 24)
@@ -314,7 +315,7 @@ def target_fields(target: int | str) -> dict[str, Any]:
     return {"channel": target} if isinstance(target, int) else {"id": target}
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=share(60), deadline=None, derandomize=True)
 @given(st.sampled_from(["enter", "update", "leave"]), KEYS, DOCUMENTS)
 def test_change_entry_is_what_the_encoder_makes_of_the_change(op: str, key: Any, document: dict[str, Any]) -> None:
     fields: dict[str, Any] = {"op": op, "key": key}
@@ -332,7 +333,7 @@ def model_of_moment(kind: Kind, target: int | str, entries: list[Any], *, last: 
     return model.encode()
 
 
-@settings(max_examples=50, deadline=None, derandomize=True)
+@settings(max_examples=share(50), deadline=None, derandomize=True)
 @given(st.sampled_from(["changes", "events"]), TARGETS, st.lists(DOCUMENTS, max_size=6), st.integers(1, 120))
 def test_moment_frames_are_the_models_bytes_and_lose_no_entry(
     kind: Kind, target: int | str, documents: list[dict[str, Any]], frame_bytes: int
@@ -348,7 +349,7 @@ def test_moment_frames_are_the_models_bytes_and_lose_no_entry(
         assert sent == model_of_moment(kind, target, chosen, last=index == len(frames) - 1)
 
 
-@settings(max_examples=50, deadline=None, derandomize=True)
+@settings(max_examples=share(50), deadline=None, derandomize=True)
 @given(IDS, st.lists(DOCUMENTS, max_size=6), st.integers(1, 120))
 def test_snapshot_frames_are_the_models_bytes(
     subscription: str, documents: list[dict[str, Any]], frame_bytes: int
@@ -379,7 +380,7 @@ def test_an_empty_snapshot_is_one_frame_that_is_first_and_last() -> None:
     }
 
 
-@settings(max_examples=50, deadline=None, derandomize=True)
+@settings(max_examples=share(50), deadline=None, derandomize=True)
 @given(st.lists(st.binary(min_size=100, max_size=300), max_size=12), st.integers(1, 500))
 def test_split_keeps_runs_within_the_bound_but_for_one_that_is_larger_alone(entries: list[bytes], bound: int) -> None:
     runs = list(protocol.split(entries, bound + protocol.ENVELOPE_BYTES * 2))
