@@ -291,14 +291,14 @@ CLOSED: list[tuple[str, str, str, str, str]] = [
         "realtime/core/connection/session.py",
         "roles=None if who is None else sorted(who.roles) or None,",
         "roles=None,",
-        "tests/core/connection/test_session.py::test_nobody_is_told_to_send_a_token_and_not_how_far_the_database_is",
+        "tests/core/connection/test_session_principal.py::test_nobody_is_told_to_send_a_token_and_not_how_far_the_database_is",
     ),
     (
         "closed: who renews is not told their roles",
         "realtime/core/connection/session.py",
         "roles=sorted(outcome.roles) or None,",
         "roles=None,",
-        "tests/core/connection/test_session.py::test_an_auth_admits_and_is_answered_with_who_and_until_when",
+        "tests/core/connection/test_session_principal.py::test_an_auth_admits_and_is_answered_with_who_and_until_when",
     ),
     (
         "closed: the client keeps the roles from before",
