@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import tempfile
 import time
 from pathlib import Path
 
@@ -121,10 +123,16 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.long("runs a table whose rows hang, five times")
 @pytest.mark.timeout(300)
-def test_every_row_gets_its_result_and_leaves_no_process(tree: Path) -> None:
+def test_every_row_gets_its_result_and_leaves_no_process(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """All of them in one run, two at a time; what is not red says why."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # so that its copies are told from those of other runs
     runs = Runs(Patience(test=5, marked=5, grace=5, run=120))
-    results = {one.name: result for one, result in sabotage.results(ROWS, tree, runs, jobs=2)}
+    results, seen = {}, 0
+    for one, result in sabotage.results(ROWS, tree, runs, jobs=2):
+        results[one.name] = result
+        seen += len(_of_runs_in(tmp_path))
     expected = {name: (verdict, reason) for name, (_, verdict, reason) in CASES.items()}
     wrong = {
         name: (str(result), expected[name])
@@ -133,14 +141,18 @@ def test_every_row_gets_its_result_and_leaves_no_process(tree: Path) -> None:
     }
     assert wrong == {}
     assert results.keys() == CASES.keys()
-    assert [process for process in psutil.process_iter() if _sleeps_for_a_run(process)] == []
+    assert seen, "the runs' processes are found while they run"
+    assert _of_runs_in(tmp_path) == []
 
 
-def _sleeps_for_a_run(process: psutil.Process) -> bool:
-    try:
-        return MARK in process.environ() and process.name() == "sleep"
-    except psutil.Error:
-        return False
+def _of_runs_in(directory: Path) -> list[psutil.Process]:
+    """The processes of runs in copies below it, whatever else is sabotaged on this machine."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if Path(process.environ().get(MARK, "/")).is_relative_to(directory.resolve()):
+                found.append(process)
+    return found
 
 
 def test_many_tests_that_are_slow_are_no_hang(tree: Path) -> None:
