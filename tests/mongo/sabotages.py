@@ -372,7 +372,7 @@ LARGE: list[Row] = [
         REPLIES,
         '        stages.append({"$match": _SHORT_KEYS})',
         "        pass",
-        f"{NO_TOKEN}[6.0.27]",
+        f"{AFTER_MARK}[6.0.27]",
     ),
     (
         "unsendable: what is passed is not told as lost",
@@ -414,6 +414,6 @@ LARGE: list[Row] = [
         FEED,
         "            self._down_since = self._replied_at = now\n",
         "",
-        f"{AFTER_MARK}[mongod]",
+        f"{UNSENDABLE}::test_the_steps_past_one_event_are_no_silence",
     ),
 ]

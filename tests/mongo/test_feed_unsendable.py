@@ -18,6 +18,7 @@ import pytest
 from realtime.core.live.stepping import UNSENT
 from realtime.errors import HistoryLostError
 from realtime.mongo import client as clients
+from realtime.mongo import feed as feeds
 from realtime.mongo.oplog import OplogReader
 from realtime.ports import Past
 from tests import second_mongod
@@ -204,6 +205,22 @@ async def test_two_such_events_after_one_that_can_be_marked_are_passed(database:
         await got.has("after")
     assert [batch.lost for batch in got.batches].count(True) == 1
     assert is_up(got)
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_the_steps_past_one_event_are_no_silence(
+    own: Documents, own_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MongoDB answers each of them. How long they take together is for nobody to hear of, were it longer than this."""
+    monkeypatch.setattr(feeds, "DEGRADED_AFTER_SECONDS", 1e-6)
+    async with reading(own, own_uri) as got:
+        await got.idle()
+        with failing(own, "getMore", "aggregate", times=2, errorCode=10334, appName=FEED) as fault:
+            await asyncio.to_thread(fault.struck, 2)
+            own.small.insert_one({"_id": "after"})
+            await got.has("after")
+    assert fault.hits == 2
+    assert got.statuses == []
 
 
 # ------------------------------------------------------------------------------------------------------- read back

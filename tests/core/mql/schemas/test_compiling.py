@@ -210,11 +210,11 @@ def test_a_schema_counts_in_the_conditions_of_its_filter(schema: Any, nodes: int
 def test_unique_items_do_not_take_the_square_of_their_number() -> None:
     """Values that all have one hash: 2**61 - 1 is what Python's hashes of numbers go by."""
     made = [(2**61 - 1) * number for number in range(1, 5)] + [2.0 ** (61 * power) for power in range(-15, 16)]
-    decimals = [Decimal128(str((2**61 - 1) * number + 1)) for number in range(10**6, 10**6 + 20_000)]
+    decimals = [Decimal128(str((2**61 - 1) * number + 1)) for number in range(10**6, 10**6 + 12_000)]
     assert len({hash(value.to_decimal()) for value in decimals}) == 1
     began = time.thread_time()
     assert matches({"properties": {"a": {"uniqueItems": True}}}, {"a": [*made, *decimals]})
-    assert time.thread_time() - began < 2
+    assert time.thread_time() - began < 1.2
 
 
 # -------------------------------------------------------------------------------------------------------- where it is
