@@ -53,10 +53,10 @@ test-quick: $(STAMP) tools ## what a change usually breaks: core, hub, web (five
 	$(BIN)/python -m tests.parts tests/core tests/hub tests/web $(ARGS)
 
 test-core: $(STAMP) ## the pure tests, in half a minute: no MongoDB, no event loop
-	$(BIN)/python -m pytest tests/core -q -p no:asyncio $(ARGS)
+	$(BIN)/python -m pytest tests/core -q -p no:asyncio -n 2 $(ARGS)
 
 cover-core: $(STAMP) ## the pure tests, and that they take every branch of the core
-	$(BIN)/python -m coverage run --source=realtime/core -m pytest tests/core -q -p no:asyncio $(ARGS)
+	REALTIME_TEST_WHOLE=1 $(BIN)/python -m coverage run --source=realtime/core -m pytest tests/core -q -p no:asyncio $(ARGS)
 	$(BIN)/python -m coverage report --fail-under=100
 
 # What may differ between servers, on one that is newer than the extra's: a tenth of the usual pairs.

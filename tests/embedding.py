@@ -134,7 +134,10 @@ async def hosting(replica_set: ReplicaSet, shape: Shape = by_router, **settings:
     rt, app = shape(chosen, **options)
     try:
         hooks = {"response": [told_in(app)]}
-        async with listening(app) as url, httpx.AsyncClient(base_url=url, timeout=30, event_hooks=hooks) as http:
+        async with (
+            listening(app) as url,
+            httpx.AsyncClient(base_url=url, timeout=30, verify=False, event_hooks=hooks) as http,
+        ):
             yield Service(f"{url}{PREFIX}", rt, app, client[name], http, PREFIX)
     finally:
         client.drop_database(name)

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -80,9 +81,10 @@ async def serving(replica_set: ReplicaSet, **settings: Any) -> AsyncIterator[Ser
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
     try:
         described = {"response": [told_in(app)]}
+        # Nothing here is asked over TLS; to read the machine's certificates takes longer than the service to start.
         async with (
             app.state.realtime.started(),
-            httpx.AsyncClient(base_url=url, timeout=30, event_hooks=described) as http,
+            httpx.AsyncClient(base_url=url, timeout=30, verify=False, event_hooks=described) as http,
         ):
             started = asyncio.Event()
             server = make_server(app, chosen, _setter(started))
@@ -104,8 +106,12 @@ async def serving(replica_set: ReplicaSet, **settings: Any) -> AsyncIterator[Ser
 
 def told_in(app: FastAPI) -> Callable[[httpx.Response], Awaitable[None]]:
     """A check of every answer in every test: a problem that the application's description does not have fails it."""
-    described = app.openapi()["paths"]
-    patterns = {path: re.compile(re.sub(r"\\{(\w+)\\}", _component, re.escape(path))) for path in described}
+
+    @cache
+    def described() -> tuple[dict[str, Any], dict[str, re.Pattern[str]]]:
+        """Made for the first problem: most tests see none, and it takes longer than to start the service."""
+        paths = app.openapi()["paths"]
+        return paths, {path: re.compile(re.sub(r"\\{(\w+)\\}", _component, re.escape(path))) for path in paths}
 
     async def check(response: httpx.Response) -> None:
         told_nothing = response.request.method == "HEAD"
@@ -113,10 +119,11 @@ def told_in(app: FastAPI) -> Callable[[httpx.Response], Awaitable[None]]:
             return
         await response.aread()
         told, method = response.json(), response.request.method.lower()
+        paths, patterns = described()
         # The plain path first: one with a name in it would match it as well.
         for path in sorted(patterns, key=lambda path: "{collection}" in path):
-            if method in described[path] and patterns[path].fullmatch(response.request.url.path):
-                answers = described[path][method]["responses"].get(str(told["status"]), {})
+            if method in paths[path] and patterns[path].fullmatch(response.request.url.path):
+                answers = paths[path][method]["responses"].get(str(told["status"]), {})
                 codes = answers.get("content", {}).get("application/problem+json", {}).get("examples", {})
                 assert told["code"] in codes, f"{method} {path} answered {told}, and its description has {list(codes)}"
                 return

@@ -8,6 +8,7 @@ import random
 import pytest
 
 from realtime.core.bson import ejson
+from tests.chance import share
 from tests.wrappers import NEAR_MISSES, WRAPPERS, near
 
 SEED = 20
@@ -35,9 +36,9 @@ def test_what_is_no_wrapper_is_a_document_that_is_read_and_refused_by_its_place_
 
 
 def test_of_random_near_misses_what_is_read_as_a_value_is_written_and_nothing_else() -> None:
-    chance = random.Random(SEED)
+    chance, tries = random.Random(SEED), share(5000)
     values = refused = 0
-    for _ in range(5000):
+    for _ in range(tries):
         text = json.dumps(near(chance))
         read = ejson.decode_frame(text)
         try:
@@ -48,5 +49,5 @@ def test_of_random_near_misses_what_is_read_as_a_value_is_written_and_nothing_el
             continue
         assert ejson.encode(written) == ejson.encode(read), text
         values += not isinstance(read, dict)
-    assert values > 500
-    assert refused > 1000
+    assert values > tries / 10
+    assert refused > tries / 5

@@ -10,6 +10,7 @@ import pytest
 
 from realtime.core.bson.values import NULL, NUMBER, Order, order
 from realtime.core.live.index import CROWDED, Interval, Intervals, Needs, PredicateIndex
+from tests.chance import share
 
 
 def probe(document: Mapping[str, Any], path: str) -> Iterable[Order]:
@@ -179,7 +180,7 @@ def test_an_empty_in_went_with_another_ones_path_and_could_not_be_taken_out() ->
 
 def test_whatever_comes_and_goes_in_any_order_is_found_while_it_is_there_and_leaves_nothing() -> None:
     dice = random.Random(7)
-    for _ in range(300):
+    for _ in range(share(300)):
         index: PredicateIndex[int] = PredicateIndex(probe)
         there: dict[int, Needs] = {}
         for number in range(40):
