@@ -28,8 +28,10 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Only the tests of the part that was asked for, the longest first; without `--part` all, as they stand."""
     if part := config.getoption("--part"):
-        kept = [item for item in items if parts.part_of(item) == part]
-        config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
+        kept, left = list[pytest.Item](), list[pytest.Item]()
+        for item in items:
+            (kept if parts.part_of(item) == part else left).append(item)
+        config.hook.pytest_deselected(items=left)
         items[:] = kept
         parts.in_order(items)
 

@@ -43,7 +43,10 @@ async def newer_replica_set() -> AsyncIterator[ReplicaSet]:
             yield ReplicaSet(mongo.uri, "embedded", can_fail_commands=True, pid=mongo.pid)
 
 
-@pytest.fixture(params=["replica_set", "newer_replica_set"], ids=["shared", "6.0.27"])
+NEWER = pytest.param("newer_replica_set", marks=pytest.mark.long("documents of 16 MB again, on another version"))
+
+
+@pytest.fixture(params=["replica_set", NEWER], ids=["shared", "6.0.27"])
 def either_replica_set(request: pytest.FixtureRequest) -> ReplicaSet:
     """The one that the tests share, and one of 6.0.27."""
     found: ReplicaSet = request.getfixturevalue(request.param)

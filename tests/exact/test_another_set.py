@@ -57,6 +57,7 @@ async def before(home: Path) -> Before:
         return Before(f"{EPOCH}-{ledger.last:016X}", str(ear.of("subscribed")[0]["query"]))
 
 
+@pytest.mark.long("starts several mongods")
 @pytest.mark.parametrize("journal_bytes", [0, 1 << 20])
 async def test_a_position_from_before_the_first_entry_of_the_oplog_is_never_recovered(
     tmp_path: Path, journal_bytes: int
@@ -108,6 +109,7 @@ async def over_server_sent_events(service: Service, kept: Before) -> None:
     assert query.of("subscribed")[0].frame["recovered"] is False
 
 
+@pytest.mark.long("starts several mongods")
 async def test_a_service_whose_mongodb_is_exchanged_for_an_empty_one_says_that_history_is_lost(tmp_path: Path) -> None:
     """At the same address, while it runs: its stream went on, and its views kept four documents that are gone."""
     async with AsyncExitStack() as stack:

@@ -114,6 +114,7 @@ async def test_positions_older_than_the_oplog_are_answered_and_the_client_goes_o
     assert figures["enter"] == 1
 
 
+@pytest.mark.long("a service that is frozen until the oplog has rolled")
 @BATCHES
 async def test_a_frozen_service_that_lost_the_oplog_says_so_once(
     own_replica_set: ReplicaSet, tmp_path: Path, batch_size: int, say: Say

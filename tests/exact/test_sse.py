@@ -141,6 +141,7 @@ async def shown(page: Page, expression: str) -> None:
             await asyncio.sleep(0.02)
 
 
+@pytest.mark.long("a service is killed and started again")
 async def test_a_browsers_own_reconnect_resumes_after_kill_9(
     browser: Browser, replica_set: ReplicaSet, tmp_path: Path
 ) -> None:

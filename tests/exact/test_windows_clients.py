@@ -168,6 +168,7 @@ def judged(shown: Shown, truth: Truth, chance: random.Random) -> tuple[Counter[s
     return compared, different
 
 
+@pytest.mark.long("two clients over lines that are cut, for a long time")
 async def test_both_clients_show_the_true_window_and_the_true_rows_over_cut_connections(
     replica_set: ReplicaSet, workshop: Path, say: Say
 ) -> None:

@@ -173,6 +173,7 @@ async def stranger(port: int, *, silent_until: asyncio.Event | None = None) -> A
         yield
 
 
+@pytest.mark.long("starts several mongods")
 async def test_it_moves_to_another_port_when_its_own_is_taken_and_stays_there(
     directory: Path, binary: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -192,6 +193,7 @@ async def test_it_moves_to_another_port_when_its_own_is_taken_and_stays_there(
         assert values(third.uri) == [1, 2]
 
 
+@pytest.mark.long("starts several mongods")
 async def test_a_silent_program_on_its_port_is_given_more_time_to_answer(
     directory: Path, binary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,6 +226,7 @@ async def test_a_spoilt_port_file_costs_nothing_but_the_port(directory: Path, bi
         assert f":{(directory / 'port').read_text().strip()}/" in mongo.uri
 
 
+@pytest.mark.long("starts several mongods")
 async def test_a_stranger_that_wins_the_race_for_the_port_is_left_alone(
     directory: Path, tmp_path: Path, binary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -247,6 +250,7 @@ async def test_a_stranger_that_wins_the_race_for_the_port_is_left_alone(
     assert len(chosen) == 2
 
 
+@pytest.mark.long("starts several mongods")
 async def test_a_port_lost_to_another_program_at_the_last_moment_is_replaced(
     directory: Path, binary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -321,6 +325,7 @@ async def test_a_start_while_the_last_mongod_is_still_ending_waits_and_says_so(
     assert "waiting for the embedded MongoDB of" in caplog.text
 
 
+@pytest.mark.long("starts several mongods")
 async def test_a_start_while_the_last_service_is_stopping_waits_for_it(directory: Path, binary: Path) -> None:
     first = await embedded.start(directory, binary)
     insert(first.uri, 1)

@@ -15,6 +15,7 @@ from realtime.mongo.oplog import OplogReader
 from tests.mongo.commands import Documents, failing, now, until
 from tests.mongo.reading import FEED, reading
 
+pytestmark = pytest.mark.long("600,000 documents of others are written for each")
 OTHERS = 600_000
 PATIENCE_MS = 250
 """Of the feed: far less than MongoDB needs to look through what others wrote, far more than for a step."""

@@ -46,7 +46,10 @@ def newer(newer_uri: str) -> Iterator[Documents]:
         yield found
 
 
-@pytest.fixture(params=["own_uri", "newer_uri"], ids=["mongod", "6.0.27"])
+NEWER = pytest.param("newer_uri", marks=pytest.mark.long("the same on another version"))
+
+
+@pytest.fixture(params=["own_uri", NEWER], ids=["mongod", "6.0.27"])
 def either_uri(request: pytest.FixtureRequest) -> str:
     uri: str = request.getfixturevalue(request.param)
     return uri

@@ -86,6 +86,7 @@ async def test_the_epoch_is_the_same_every_time_and_differs_by_database(replica_
     assert len(set(epochs)) == 3
 
 
+@pytest.mark.long("starts two mongods")
 async def test_the_epoch_outlives_a_restart_and_is_another_one_for_another_replica_set(directory: Path) -> None:
     epochs = []
     for name in ("a", "a", "b"):
