@@ -27,6 +27,7 @@ QUERIES, CHANGES = 4, 60
 WITHIN_SECONDS, MOST_READS = 2.0, 10
 
 
+@pytest.mark.long("a crowd that comes back to a service of its own")
 async def test_a_crowd_of_few_queries_resumes_at_once_and_reads_next_to_nothing(
     replica_set: ReplicaSet, tmp_path: Path, scale: Scale, say: Say
 ) -> None:

@@ -212,6 +212,7 @@ async def stopped_under_load(service: Process, load: Load, scale: Scale, stack: 
     return Stop(crowd, service.output, code, took, answers, answered, first, last)
 
 
+@pytest.mark.long("a whole service under load is ended")
 async def test_sigterm_under_load_sends_everybody_away_in_time(
     replica_set: ReplicaSet, tmp_path: Path, scale: Scale, say: Say
 ) -> None:
@@ -264,6 +265,7 @@ def assert_in_time(stop: Stop) -> None:
     assert stop.took <= GRACE + DRAIN + BEYOND
 
 
+@pytest.mark.long("a whole service under load is ended")
 async def test_a_second_signal_ends_it_at_once(tmp_path: Path, scale: Scale, say: Say) -> None:
     loop = asyncio.get_running_loop()
     slow = {"REALTIME_GRACE_SECONDS": "60", "REALTIME_DRAIN_SECONDS": "60"}

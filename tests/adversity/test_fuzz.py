@@ -93,6 +93,7 @@ class Line:
         return passed
 
 
+@pytest.mark.long("thousands of frames")
 async def test_fuzzed_frames_get_an_answer_each_and_nobody_else_notices(
     replica_set: ReplicaSet, tmp_path: Path, scale: Scale, say: Say
 ) -> None:

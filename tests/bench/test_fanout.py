@@ -9,6 +9,7 @@ from tests.bench.fanout import measure
 pytestmark = pytest.mark.alone("measures processor time")
 
 
+@pytest.mark.long("writes to hundreds of sockets, twice")
 async def test_a_delivery_costs_little_beside_the_write_and_in_bulk_a_tenth() -> None:
     costs = [await measure(connections=200, moments=60) for _ in range(2)]
     assert min(cost.alone / cost.least for cost in costs) <= 2.5, costs

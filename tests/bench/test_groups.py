@@ -44,6 +44,7 @@ async def test_100_000_equality_queries_cost_an_event_what_1_000_do() -> None:
     assert min(ratios) <= 1.5, ratios
 
 
+@pytest.mark.long("thousands of queries are made and held")
 async def test_2_000_range_queries_cost_an_event_at_most_three_times_what_200_do() -> None:
     ratios = []
     for _ in range(TRIES):
@@ -53,6 +54,7 @@ async def test_2_000_range_queries_cost_an_event_at_most_three_times_what_200_do
     assert min(ratios) <= 3, ratios
 
 
+@pytest.mark.long("thousands of queries are made and held")
 @pytest.mark.parametrize("queries", [5_000])
 async def test_an_idle_query_of_its_own_takes_at_most_3_kb(queries: int) -> None:
     stage = Stage()

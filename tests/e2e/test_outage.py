@@ -70,6 +70,7 @@ async def test_a_frozen_mongodb_is_503_within_6_seconds_and_heals_by_itself(own_
         assert shown == stored
 
 
+@pytest.mark.long("what it waits for takes its time")
 @pytest.mark.alone("measures time")
 async def test_sigterm_ends_within_10_seconds_although_mongodb_is_frozen_and_requests_wait(
     own_set: ReplicaSet, tmp_path: Path

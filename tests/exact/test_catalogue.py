@@ -174,6 +174,7 @@ async def carry_out(step: Step, load: Load, ear: Ear) -> float:
     return took
 
 
+@pytest.mark.long("a load of its own")
 @pytest.mark.alone("measures time")
 @BATCHES
 async def test_catalogue_changes_under_load_are_told_and_followed(

@@ -68,6 +68,7 @@ def reads(client: Client) -> dict[str, int]:
     }
 
 
+@pytest.mark.long("2,000 clients of a service that is killed")
 @pytest.mark.parametrize("batch_size", [1000, pytest.param(7, marks=AGAIN)])
 async def test_2000_clients_of_20_queries_return_within_2_s(
     own_replica_set: ReplicaSet, tmp_path: Path, batch_size: int, say: Say

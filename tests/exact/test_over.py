@@ -94,6 +94,7 @@ def writing(ledger: Ledger, until: float) -> int:
     return number
 
 
+@pytest.mark.long("tokens end in seconds, under load")
 @pytest.mark.alone("tokens that end in seconds, and an upper bound in seconds after that")
 @pytest.mark.timeout(180)
 async def test_renewed_sockets_miss_nothing_and_others_are_told_nothing_after_their_end(
@@ -140,6 +141,7 @@ async def test_renewed_sockets_miss_nothing_and_others_are_told_nothing_after_th
             judge(again.frames, [Asked("q", ("orders",), after=positions[-1], held=held)], truth, read=read).accept()
 
 
+@pytest.mark.long("tokens end in seconds, under load")
 @pytest.mark.alone("an upper bound in seconds, under load")
 @pytest.mark.timeout(180)
 async def test_a_revocation_ends_every_socket_of_a_user_within_a_second_under_load(

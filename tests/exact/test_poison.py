@@ -104,6 +104,7 @@ async def test_poison_events_amid_a_thousand_stop_nothing(
     assert not ear.of("status")
 
 
+@pytest.mark.long("documents of 16 MB, and a restart")
 async def test_an_event_over_16_mb_reaches_its_subscribers_whole_live_and_after_a_restart(
     newer_replica_set: ReplicaSet, say: Say
 ) -> None:
