@@ -192,7 +192,13 @@ def test_ctrl_c_when_a_command_is_over_has_no_traceback(more: str, code: int) ->
     assert "Usage" in ended.stdout
 
 
-@pytest.mark.parametrize("command", ["serve", "serve --workers 2", "demo", "doctor", "tail"])
+BY_OTHERS = pytest.mark.long("the same by another command")
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["serve", *(pytest.param(more, marks=BY_OTHERS) for more in ("serve --workers 2", "demo", "doctor")), "tail"],
+)
 @pytest.mark.parametrize("signals", [1, 2], ids=["once", "twice"])
 async def test_ctrl_c_while_it_waits_for_another_has_no_traceback(command: str, signals: int, tmp_path: Path) -> None:
     """It waits for a MongoDB, or a service, that takes connections and says nothing."""

@@ -205,6 +205,7 @@ async def test_a_page_that_asks_at_a_wrong_path_is_told_so_and_asks_no_more(brow
             await page.close()
 
 
+@pytest.mark.long("a service is killed and started again")
 async def test_a_killed_and_restarted_service_is_healed_from(
     browser: Browser, tmp_path: Path, replica_set: ReplicaSet
 ) -> None:
@@ -241,6 +242,7 @@ async def offline(devtools: CDPSession, *, on: bool) -> None:
     await devtools.send("Network.emulateNetworkConditions", conditions)
 
 
+@pytest.mark.long("what it waits for takes its time; a page that slept is in make test")
 @AWAY
 async def test_a_page_that_was_offline_is_healed(browser: Browser, service: Service, seconds: float) -> None:
     orders = service.database.orders
@@ -343,6 +345,7 @@ async def heap(devtools: CDPSession) -> int:
     return int(used["usedSize"])
 
 
+@pytest.mark.long("thousands of changes, one by one")
 @pytest.mark.parametrize("count", [10_000, pytest.param(50_000, marks=MANY)])
 async def test_thousands_of_changes_leave_the_heap_flat(browser: Browser, service: Service, count: int) -> None:
     orders = service.database.orders

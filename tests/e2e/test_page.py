@@ -150,6 +150,7 @@ async def same_as_mongodb(page: Page, database: Any, name: str, seen: set[str]) 
     return list(rows)
 
 
+@pytest.mark.long("the whole demo")
 async def test_the_shops_leaderboard_and_sales_are_what_mongodb_has_at_their_position(
     browser: Browser, tmp_path: Path
 ) -> None:
@@ -257,6 +258,7 @@ async def test_a_refused_filter_is_told_at_the_field_and_the_view_stays(browser:
     assert complaints == []
 
 
+@pytest.mark.long("a service is ended and started again")
 async def test_the_page_says_that_the_server_is_away_and_heals(
     browser: Browser, tmp_path: Path, replica_set: ReplicaSet
 ) -> None:

@@ -75,6 +75,7 @@ async def test_kill_9_leaves_no_mongod_and_the_next_start_works_ten_times_in_a_r
     await gone(data)
 
 
+@pytest.mark.long("what it waits for takes its time")
 async def test_a_mongod_that_is_killed_comes_back_and_subscribers_miss_nothing(tmp_path: Path) -> None:
     data = tmp_path / "data"
     options = ("--port", "0", "--data-dir", str(data))
@@ -115,6 +116,7 @@ async def test_sigterm_ends_with_0_and_leaves_nothing(tmp_path: Path) -> None:
     await gone(data)
 
 
+@pytest.mark.long("what it waits for takes its time")
 @pytest.mark.parametrize("drain", [0.0, 1.0])
 async def test_who_waits_for_a_write_that_outlasts_the_end_is_sent_away_all_the_same(
     tmp_path: Path, drain: float
@@ -182,7 +184,7 @@ def test_what_cannot_work_is_one_line_and_exit_2(
     assert "Traceback" not in ended.stderr
 
 
-@pytest.mark.parametrize("count", ["1", "2"])
+@pytest.mark.parametrize("count", ["1", pytest.param("2", marks=pytest.mark.long("the same by two workers"))])
 async def test_a_variable_that_is_no_setting_is_one_warning_and_what_kubernetes_sets_is_none(
     tmp_path: Path, replica_set: ReplicaSet, count: str
 ) -> None:

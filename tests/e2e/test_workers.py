@@ -64,6 +64,7 @@ async def crowd(stack: AsyncExitStack, service: Process) -> dict[int, list[Wire]
     return by
 
 
+@pytest.mark.long("several whole services, which are killed")
 async def test_two_workers_share_port_positions_and_figures_and_one_that_dies_comes_back(tmp_path: Path) -> None:
     data = tmp_path / "data"
     options = ("--port", "0", "--workers", str(WORKERS), "--data-dir", str(data))
@@ -118,6 +119,7 @@ async def until_figures(url: str, name: str, before: dict[str, float], grown: fl
             await asyncio.sleep(0.05)
 
 
+@pytest.mark.long("several whole services, which are killed")
 async def test_kill_9_of_the_parent_takes_workers_and_mongod_along(tmp_path: Path) -> None:
     data = tmp_path / "data"
     options = ("--port", "0", "--workers", str(WORKERS), "--data-dir", str(data))
@@ -160,6 +162,7 @@ def test_a_worker_by_hand_says_how_it_is_started(tmp_path: Path) -> None:
     assert "worker" not in run("--help", home=tmp_path).stdout
 
 
+@pytest.mark.long("several whole services, which are killed")
 async def test_one_killed_while_the_parent_stops_does_not_come_back(tmp_path: Path) -> None:
     options = ("--port", "0", "--workers", str(WORKERS), "--data-dir", str(tmp_path / "data"))
     slow = {"REALTIME_GRACE_SECONDS": "1"}

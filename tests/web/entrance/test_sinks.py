@@ -63,7 +63,7 @@ async def until_lapsed(service: Service, before: float, then: Callable[[int], Aw
 
 
 @pytest.mark.alone("on a busy machine it takes too little a second time, and is told so a second time")
-@pytest.mark.parametrize("plain", LANES)
+@pytest.mark.parametrize("plain", PLAIN_LATER)
 async def test_a_slow_consumer_gets_one_resync_when_it_reads_again_and_nobody_else_notices(
     replica_set: ReplicaSet, *, plain: bool
 ) -> None:
@@ -136,7 +136,7 @@ async def test_a_bug_while_a_connection_drains_closes_it_and_nobody_else_notices
         assert not good.of("resync")
 
 
-@pytest.mark.parametrize("plain", LANES)
+@pytest.mark.parametrize("plain", PLAIN_LATER)
 async def test_a_slow_consumer_of_events_goes_on_from_the_journal_without_gap_or_repeat(
     replica_set: ReplicaSet, *, plain: bool
 ) -> None:
@@ -190,7 +190,7 @@ async def test_events_that_the_journal_no_longer_has_end_and_are_resumed_from_th
     assert counted(metrics.SLOW_CONSUMERS) == closed
 
 
-@pytest.mark.parametrize("plain", LANES)
+@pytest.mark.parametrize("plain", PLAIN_LATER)
 async def test_a_snapshot_far_larger_than_the_outbox_reaches_a_client_that_reads(
     replica_set: ReplicaSet, *, plain: bool
 ) -> None:
@@ -206,7 +206,7 @@ async def test_a_snapshot_far_larger_than_the_outbox_reaches_a_client_that_reads
     assert not wire.of("closing")
 
 
-@pytest.mark.parametrize("plain", LANES)
+@pytest.mark.parametrize("plain", PLAIN_LATER)
 async def test_frames_keep_their_order_whatever_path_they_take(replica_set: ReplicaSet, *, plain: bool) -> None:
     async with serving(replica_set, feed_await_ms=100, plain_uvicorn=plain) as service, wired(service.url) as wire:
         view = await wire.subscribe("orders")

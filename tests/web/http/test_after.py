@@ -221,6 +221,7 @@ COSTS: list[tuple[str, Index, Index | None, int]] = [
 ]
 
 
+@pytest.mark.long("ten thousand pages deep")
 async def test_a_page_10_000_deep_examines_at_most_limit_and_one_key(
     replica_set: ReplicaSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -58,7 +58,9 @@ async def found(service: Service, locations: dict[int, str]) -> dict[int, Any]:
     return dict(await asyncio.gather(*(get(place, path) for place, path in locations.items())))
 
 
-@pytest.mark.parametrize("many", [400, pytest.param(2000, marks=pytest.mark.long("five times as many"))])
+@pytest.mark.parametrize(
+    "many", [100, *(pytest.param(more, marks=pytest.mark.long("many more")) for more in (400, 2000))]
+)
 async def test_keys_by_chance_and_the_hard_ones_there_and_back(service: Service, many: int) -> None:
     """A tenth of them by `POST`, whose `Location` is the path that all others are given here."""
     chance = random.Random(SEED)

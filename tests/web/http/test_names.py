@@ -65,6 +65,7 @@ async def outcomes(service: Service, wire: Wire, name: str, number: int) -> dict
     return found
 
 
+@pytest.mark.long("every name by every way")
 async def test_every_name_is_served_by_every_way(service: Service) -> None:
     async with wired(service.url) as wire:
         refused = {}

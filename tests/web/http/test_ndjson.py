@@ -218,6 +218,7 @@ async def test_a_reader_that_is_gone_takes_its_cursor_along_at_once(service: Ser
     assert (await service.http.get(service.documents, params={"limit": "1"})).status_code == 200
 
 
+@pytest.mark.long("two dozen readers of 200,000 documents")
 @pytest.mark.alone("compares waits, which a busy machine makes longer")
 async def test_slow_readers_take_no_turn_of_other_requests(service: Service) -> None:
     fill(service.database, 200_000, "x" * 100)

@@ -92,6 +92,7 @@ class Maker:
         return text
 
 
+@pytest.mark.long("hundreds of frames, each answered")
 @pytest.mark.timeout(600)
 async def test_each_of_many_odd_auth_frames_is_answered_and_none_is_a_bug(replica_set: ReplicaSet) -> None:
     told: Counter[str] = Counter()

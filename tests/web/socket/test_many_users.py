@@ -23,6 +23,7 @@ def value(instrument: Any) -> float:
     return float(instrument._value.get())
 
 
+@pytest.mark.long("a thousand users")
 @pytest.mark.timeout(300)
 async def test_a_thousand_users_with_one_query_are_one_group_and_one_read(replica_set: ReplicaSet) -> None:
     asks: dict[str, Any] = {"auth": "jwt", "jwt_secret": SECRET, "jwt_audience": AUDIENCE}

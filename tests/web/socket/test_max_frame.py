@@ -15,7 +15,7 @@ from realtime import errors
 from realtime.client import connect as client
 from tests.replica_set import ReplicaSet
 from tests.serving import Service, serving
-from tests.web.entrance.test_sinks import LANES
+from tests.web.entrance.test_sinks import PLAIN_LATER
 from tests.wire import Wire
 
 USUAL = 1 << 20
@@ -52,7 +52,7 @@ def of_all_sizes(count: int, first: int = 0) -> list[dict[str, Any]]:
     return [{"_id": first + n, "text": "x" * chance.randrange(100, 3000)} for n in range(count)]
 
 
-@pytest.mark.parametrize("plain", LANES)
+@pytest.mark.parametrize("plain", PLAIN_LATER)
 @pytest.mark.parametrize("most", [4096, 50_000, USUAL, 8 * USUAL])
 async def test_snapshot_moments_and_events_come_in_frames_of_that_size(
     replica_set: ReplicaSet, most: int, *, plain: bool
@@ -129,7 +129,7 @@ async def test_a_result_over_it_is_an_error_that_says_the_write_was_done(service
         assert (await wire.ask(type="ping"))["type"] == "pong"
 
 
-@pytest.mark.parametrize("plain", LANES)
+@pytest.mark.parametrize("plain", PLAIN_LATER)
 @pytest.mark.parametrize("given", ["4095", "", "1MiB", "-5000", "5e6", "5000&max_frame=6000"])
 async def test_what_is_no_size_is_refused_by_an_error_of_the_protocol_and_not_to_be_tried_again(
     replica_set: ReplicaSet, given: str, *, plain: bool

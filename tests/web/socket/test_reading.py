@@ -201,15 +201,18 @@ async def test_a_transaction_of_3000_documents_of_8_kb_and_then_a_ping_with_its_
     assert view.resyncs == 0
 
 
+FRAMES = pytest.mark.long("the same by other frames")
+
+
 @pytest.mark.parametrize("plain", PLAIN_LATER)
 @pytest.mark.parametrize(
     "asks",
     [
-        pings,
+        pytest.param(pings, marks=FRAMES),
         pytest.param(many_pings, marks=pytest.mark.long("three times as many")),
-        refused,
+        pytest.param(refused, marks=FRAMES),
         binary,
-        comings_and_goings,
+        pytest.param(comings_and_goings, marks=FRAMES),
     ],
 )
 async def test_what_a_peer_that_reads_nothing_asks_leaves_the_memory_flat_and_is_answered_when_it_reads(
