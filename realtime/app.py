@@ -30,7 +30,7 @@ from realtime.core.mql.filters import Bounds
 from realtime.core.upstream.health import FeedStatus
 from realtime.core.wire.closing import CLOSE_DRAINING
 from realtime.core.wire.collections import Collection, Collections
-from realtime.errors import ConfigurationError, ServiceError, UnavailableError
+from realtime.errors import ConfigurationError, ServiceError, UnauthenticatedError, UnavailableError
 from realtime.hub.history import History
 from realtime.hub.hub import Hub
 from realtime.hub.pipe import Pipe
@@ -52,7 +52,7 @@ from realtime.web import pages as page_routes
 from realtime.web.descriptions import descriptions
 from realtime.web.entrance import changes, shared, slashes
 from realtime.web.entrance.application import Application
-from realtime.web.entrance.doorkeeper import Doorkeeper
+from realtime.web.entrance.doorkeeper import Doorkeeper, address_of
 from realtime.web.entrance.live import Entrance, Live
 from realtime.web.entrance.own import Dependency
 from realtime.web.entrance.problems import answer_unknown_paths, answer_unknown_sockets
@@ -162,12 +162,15 @@ class Realtime:
 
     async def principal(self, connection: HTTPConnection) -> Principal:
         """For `Depends`, in routes of the application's own: who asks; `HTTPException` where that is nobody."""
+        doorkeeper = self.live().doorkeeper
         try:
-            found = await self.live().doorkeeper.who(connection)
+            found = await doorkeeper.who(connection)
+            if found is None:
+                raise UnauthenticatedError("who asks? Send Authorization: Bearer and a token")
         except ServiceError as error:
-            raise HTTPException(error.status, error.message) from None
-        if found is None:
-            raise HTTPException(401, "who asks? Send Authorization: Bearer and a token", {"WWW-Authenticate": "Bearer"})
+            doorkeeper.refused(error, address_of(connection))
+            headers = {"WWW-Authenticate": "Bearer"} if isinstance(error, UnauthenticatedError) else None
+            raise HTTPException(error.status, error.message, headers) from None
         return found
 
     async def database(self) -> Any:

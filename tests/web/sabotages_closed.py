@@ -9,6 +9,10 @@ OF_TICKETS, OF_CLAIMS = "tests/web/http/test_tickets.py", "tests/core/access/tes
 OF_OWN = "tests/web/entrance/test_own.py"
 OF_SESSIONS = "tests/web/test_sessions.py"
 OF_EMBEDDED, OF_ENTRANCE = "tests/web/entrance/test_embedded.py", "tests/web/entrance/test_entrance.py"
+ENDPOINT = (
+    "tests/web/entrance/test_over.py::"
+    "test_the_endpoint_of_a_socket_that_is_over_returns_though_its_server_never_says_that_the_peer_is_gone"
+)
 
 CLOSED: list[tuple[str, str, str, str, str]] = [
     (
@@ -70,17 +74,15 @@ CLOSED: list[tuple[str, str, str, str, str]] = [
     (
         "closed: a refused ticket is nowhere written down",
         SSE,
-        "self._live.doorkeeper.turned_away(request, error)",
+        "self._live.doorkeeper.refused(error, address_of(request))",
         "pass",
         f"{OF_TICKETS}::test_a_ticket_that_is_refused_is_in_the_audit_log_and_is_counted",
     ),
     (
         "closed: tickets are tried without end",
         "realtime/web/entrance/doorkeeper.py",
-        """            self._count_refused(connection)
-        self.refused""",
-        """            pass
-        self.refused""",
+        '            self._limiter.refused(network_of(address or ""), self._clock())',
+        "            pass",
         f"{OF_TICKETS}::test_a_ticket_that_is_refused_is_in_the_audit_log_and_is_counted",
     ),
     (
@@ -306,5 +308,26 @@ CLOSED: list[tuple[str, str, str, str, str]] = [
         "self.say(**who_asks(frame))",
         'self.say(**{**who_asks(frame), "roles": ()})',
         "tests/client/test_renewal.py::test_the_token_is_renewed_in_place_before_its_end_again_and_again",
+    ),
+    (
+        "closed: a stream by a ticket is no request",
+        SSE,
+        "                self._live.doorkeeper.requested(asking, address_of(request))",
+        "                pass",
+        f"{OF_TICKETS}::test_a_stream_by_a_ticket_is_a_request_to_the_limits",
+    ),
+    (
+        "closed: a socket that is over waits for its server",
+        "realtime/web/entrance/asgi_sink.py",
+        "if sink.over:",
+        "if False:",
+        ENDPOINT,
+    ),
+    (
+        "closed: a socket that was cut waits for its server",
+        "realtime/web/entrance/asgi_sink.py",
+        "        self.over = True\n        if self._running",
+        "        if self._running",
+        f"{ENDPOINT}[that takes nothing]",
     ),
 ]

@@ -123,8 +123,8 @@ DOORS: list[tuple[str, str, str, str, str]] = [
     (
         "doors: tokens are looked into without end",
         DOORKEEPER,
-        "self._count_refused(connection)\n            raise",
-        "raise",
+        '            self._limiter.refused(network_of(address or ""), self._clock())',
+        "            pass",
         f"{OF_GATE}::test_an_address_whose_tokens_were_refused_too_often_is_asked_no_more",
     ),
     (
@@ -147,5 +147,33 @@ DOORS: list[tuple[str, str, str, str, str]] = [
         "if self._head_bytes > LONGEST_HEAD and not self.transport.is_closing():",
         "if False:",
         f"{OF_GATE}::test_a_head_that_is_late_or_has_no_end_is_given_up",
+    ),
+    (
+        "doors: the cookie comes before the token of a subprotocol",
+        DOORKEEPER,
+        "ours = self._own is None or carries_ours(given, offered)",
+        "ours = self._own is None or carries_ours(given, ())",
+        f"{OF_DOORS}::test_the_applications_own_way_is_asked_where_no_token_is_shown",
+    ),
+    (
+        "doors: tokens in frames are looked into without end",
+        DOORKEEPER,
+        "        self._may_ask(address)\n        return await self._of(token)",
+        "        return await self._of(token)",
+        f"{OF_DOORS}::test_whoever_is_refused_counts_for_their_address_by_whatever_door_and_is_asked_no_more",
+    ),
+    (
+        "doors: nobody knows from where no token came",
+        DOORKEEPER,
+        "self.refused(error, address)",
+        "self.refused(error, None)",
+        f"{OF_DOORS}::test_who_shows_no_token_in_time_hears_of_it_and_who_does_stays",
+    ),
+    (
+        "doors: who finds no place is nowhere written down",
+        DOORKEEPER,
+        'self.note("refused", None, address, reason=over.limit)',
+        "pass",
+        f"{OF_DOORS}::test_who_finds_no_place_among_those_who_have_not_said_who_they_are_is_written_down",
     ),
 ]

@@ -19,6 +19,13 @@ MAX_HEADER = 16 * 1024
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 
 
+def carries_ours(authorization: Sequence[str], subprotocols: Sequence[str]) -> bool:
+    """Whether a request shows something that means to be a token, by either way; it may be several, or none in fact."""
+    return any(_scheme(value) == "bearer" for value in authorization) or any(
+        one.startswith(PREFIX) for one in subprotocols
+    )
+
+
 def token_of(authorization: Sequence[str], subprotocols: Sequence[str] = ()) -> str | None:
     """The one token that a request carries, or None. `UnauthenticatedError` where it cannot be told which, or what.
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+import contextlib
+from collections.abc import Coroutine, Iterator, Mapping
 from typing import Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -41,6 +42,8 @@ class WaitingSink:
         self._room = asyncio.Event()
         self._room.set()
         self._closing: tuple[int, str] | None = None
+        self.over = False
+        """Whether the end was handed to the server, or nobody waits for that any more: nothing else will come of it."""
         self._running: asyncio.Task[Any] | None = None
 
     @property
@@ -111,6 +114,7 @@ class WaitingSink:
 
     def _cut(self) -> None:
         """Who may have no more does not take what is on its way: it is not waited for."""
+        self.over = True
         if self._running is not None:
             self._running.cancel()
 
@@ -129,6 +133,7 @@ class WaitingSink:
                 await self.write(frame)
             if self._closing is not None:
                 await self.finish(*self._closing)
+                self.over = True
                 return
             if lapsed := self._outbox.take_lapsed():
                 self._listener.drained(lapsed)
@@ -170,3 +175,22 @@ class AsgiSink(WaitingSink):
             # The peer is gone; the connection's own loop hears of it and ends.
             self._outbox.clear()
             self._room.set()
+
+
+async def until_over(sink: AsgiSink, sender: asyncio.Task[None], receiving: Coroutine[Any, Any, None]) -> None:
+    """`receiving`, until the peer was sent away by the sink, which `sender` runs: a server notices that when the peer
+    answers the close, and of one that takes nothing never.
+    """
+
+    def ended(_: asyncio.Task[None]) -> None:
+        with contextlib.suppress(RuntimeError):  # the peer was gone in the same turn
+            if sink.over:
+                patience.reschedule(0.0)
+
+    try:
+        async with asyncio.timeout(None) as patience:
+            sender.add_done_callback(ended)
+            await receiving
+    except TimeoutError:
+        if not patience.expired():
+            raise

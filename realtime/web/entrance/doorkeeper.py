@@ -18,7 +18,7 @@ from starlette.requests import HTTPConnection
 from realtime import metrics
 from realtime.access.audit import AuditLog, Entry, What
 from realtime.bugs import bug
-from realtime.core.access.bearer import token_of
+from realtime.core.access.bearer import carries_ours, token_of
 from realtime.core.access.deadlines import Deadlines
 from realtime.core.access.limits import Limiter, Over, Rate, caller_of, network_of
 from realtime.core.access.principal import ANONYMOUS, Ended, Principal
@@ -87,7 +87,7 @@ class Doorkeeper:
         self._revocations = revocations
         self._limiter = limiter
         self._audit = audit
-        self._expected: dict[Guest, str] = {}
+        self._expected: dict[Guest, str | None] = {}
         self._patience = patience_seconds
         self.now = now
         self._visits: dict[Guest, _Visit] = {}
@@ -119,46 +119,46 @@ class Doorkeeper:
 
         `RateLimitedError` without a look at a token where too many of that address's were refused.
         """
-        if self._limiter is not None and self.asks:
-            check(self._limiter.ask(network_of(address_of(connection) or ""), self._clock()))
-        try:
-            return await self._found(connection)
-        except UnauthenticatedError:
-            self._count_refused(connection)
-            raise
+        if self.asks:
+            self._may_ask(address_of(connection))
+        return await self._found(connection)
 
-    def _count_refused(self, connection: HTTPConnection) -> None:
+    def _may_ask(self, address: str | None) -> None:
         if self._limiter is not None:
-            self._limiter.refused(network_of(address_of(connection) or ""), self._clock())
+            check(self._limiter.ask(network_of(address or ""), self._clock()))
 
     def refused(self, error: ServiceError, address: str | None, who: Principal | None = None) -> None:
-        """Somebody was not let in: written down, and but for limits counted, by the same word."""
+        """Somebody was not let in, by whatever door: written down, and but for limits counted, by the same word and for
+        their address. Whoever asks who somebody is says so here.
+        """
         word = error.reason if isinstance(error, UnauthenticatedError) else error.code
         if not isinstance(error, RateLimitedError):
             metrics.UNAUTHENTICATED.labels(word).inc()
+        if isinstance(error, UnauthenticatedError) and self._limiter is not None:
+            self._limiter.refused(network_of(address or ""), self._clock())
         self.note("refused", who, address, reason=word)
-
-    def turned_away(self, connection: HTTPConnection, error: ServiceError) -> None:
-        """Somebody was refused by what the entrance has not looked at, such as a ticket."""
-        if isinstance(error, UnauthenticatedError):
-            self._count_refused(connection)
-        self.refused(error, address_of(connection))
 
     async def _found(self, connection: HTTPConnection) -> Principal | None:
         if self._authenticator is not None:
             offered: Sequence[str] = connection.scope.get("subprotocols") or ()
             given = connection.headers.getlist("authorization")
             # An application of its own may know schemes that we do not.
-            token = None if self._own is not None and not _bearer(given) else token_of(given, offered)
+            ours = self._own is None or carries_ours(given, offered)
+            token = token_of(given, offered) if ours else None
             if token is not None:
-                return await self.whose(token)
+                return await self._of(token)
         if self._own is not None:
             connection.state.known_by_own = True
             return self._good(await self._own.who(connection))
         return None if self._authenticator is not None else ANONYMOUS
 
-    async def whose(self, token: str) -> Principal:
-        """Whose token this is. Raises `ServiceError`; what nobody expected is a bug of ours, told by its reference."""
+    async def whose(self, token: str, address: str | None = None) -> Principal:
+        """Whose token this is, that came from there. Raises `ServiceError`, as `who` does."""
+        self._may_ask(address)
+        return await self._of(token)
+
+    async def _of(self, token: str) -> Principal:
+        """What nobody expected is a bug of ours, told by its reference."""
         if self._authenticator is None:
             raise UnauthenticatedError("no tokens are taken here")
         try:
@@ -189,12 +189,12 @@ class Doorkeeper:
 
     def expect(self, guest: Guest, address: str | None = None) -> None:
         """A connection of nobody from there, which has to show a token in time."""
-        network = network_of(address or "")
-        over = None if self._limiter is None else self._limiter.await_token(network)
+        over = None if self._limiter is None else self._limiter.await_token(network_of(address or ""))
         if over is not None:
+            self.note("refused", None, address, reason=over.limit)
             guest.over(CLOSE_UNAVAILABLE, "rate_limited", limited(over))
             return
-        self._expected[guest] = network
+        self._expected[guest] = address
         self._deadlines.set(guest, self.now() + self._patience)
         self._arm()
 
@@ -231,9 +231,11 @@ class Doorkeeper:
         return True
 
     def _token_came(self, guest: Guest) -> None:
-        network = self._expected.pop(guest, None)
-        if network is not None and self._limiter is not None:
-            self._limiter.token_came(network)
+        if guest not in self._expected:
+            return
+        address = self._expected.pop(guest)
+        if self._limiter is not None:
+            self._limiter.token_came(network_of(address or ""))
 
     def knows(self, guest: Guest) -> bool:
         """Whether a connection is somebody's."""
@@ -348,9 +350,10 @@ class Doorkeeper:
             self.forget(guest, "expired")
             self._tell(guest, CLOSE_EXPIRED, "expired")
             return
+        address = self._expected.get(guest)
         self.forget(guest)
         error = UnauthenticatedError(f"no token came within {self._patience:g} s of connecting")
-        self.refused(error, None)
+        self.refused(error, address)
         self._tell(guest, CLOSE_UNAUTHENTICATED, "unauthenticated", error)
 
     async def _asked_again(self, guest: Guest) -> None:
@@ -393,7 +396,3 @@ def check(over: Over | None) -> None:
     """`RateLimitedError` over a limit."""
     if over is not None:
         raise limited(over)
-
-
-def _bearer(given: Sequence[str]) -> bool:
-    return any(value.partition(" ")[0].lower() == "bearer" for value in given)

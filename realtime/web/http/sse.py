@@ -159,8 +159,10 @@ class EventStream(Streaming):
         if asking is None:
             try:
                 asking = await self._by_ticket(request, ticket)
+                # As everybody else's request, which the entrance has counted.
+                self._live.doorkeeper.requested(asking, address_of(request))
             except ServiceError as error:
-                self._live.doorkeeper.turned_away(request, error)
+                self._live.doorkeeper.refused(error, address_of(request))
                 raise
         self._who, self._address = asking, address_of(request)
         self._live.doorkeeper.watch(self, asking, request)

@@ -23,10 +23,10 @@ from realtime.core.connection.admission import Ending, ending
 from realtime.core.connection.outbox import ALL_ROOM, Claim
 from realtime.core.wire import legible, protocol
 from realtime.core.wire.closing import CLOSE_PROTOCOL_VIOLATION
-from realtime.errors import InvalidRequestError, MalformedFrameError, ServiceError
+from realtime.errors import ForbiddenError, InvalidRequestError, MalformedFrameError, ServiceError
 from realtime.hub.roster import Subscription
 from realtime.ports import Sink
-from realtime.web.entrance.asgi_sink import AsgiSink
+from realtime.web.entrance.asgi_sink import AsgiSink, until_over
 from realtime.web.entrance.changes import change
 from realtime.web.entrance.doorkeeper import address_of, limited
 from realtime.web.entrance.live import Asking, Live, Perhaps, ruled
@@ -142,7 +142,7 @@ class Connection:
             sender = group.create_task(sink.run())
             self._begin(sink)
             try:
-                await self._receive(websocket, sink)
+                await until_over(sink, sender, self._receive(websocket, sink))
             except WebSocketDisconnect:
                 pass
             finally:
@@ -316,13 +316,18 @@ class Connection:
         """Find out whose token it is; then what waited for that is taken."""
         outcome: Principal | ServiceError
         try:
-            outcome = await self._live.doorkeeper.whose(token)
+            outcome = await self._live.doorkeeper.whose(token, self._address)
         except ServiceError as error:
             outcome = error
             self._live.doorkeeper.refused(error, self._address, self._session.principal)
         now, time = self._live.doorkeeper.now(), self._live.hub.time
         try:
-            for effect in self._session.authenticated(outcome, now=now, time=time):
+            effects = self._session.authenticated(outcome, now=now, time=time)
+            if effects and isinstance(outcome, Principal) and self._session.principal is not outcome:
+                # A good token, and not for this connection.
+                of_another = ForbiddenError("auth: the token is of somebody else")
+                self._live.doorkeeper.refused(of_another, self._address, self._session.principal)
+            for effect in effects:
                 self._carry_out(effect)
         except Exception as error:
             # It may have been let in, or not: nobody is to guess.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from realtime.core.access.bearer import MAX_HEADER, answered, token_of
+from realtime.core.access.bearer import MAX_HEADER, answered, carries_ours, token_of
 from realtime.errors import UnauthenticatedError
 
 TOKEN = "aaa.bbb-_.ccc"
@@ -68,3 +68,15 @@ def test_what_is_no_one_token_is_unauthenticated_and_says_why(
 def test_a_subprotocol_with_a_token_is_never_answered() -> None:
     assert answered([subprotocol(TOKEN), "realtime.v1"]) == "realtime.v1"
     assert answered([subprotocol(TOKEN)]) is None
+
+
+def test_a_request_carries_ours_where_either_way_means_to_be_a_token() -> None:
+    for authorization, subprotocols, ours in (
+        (["Bearer x"], [], True),
+        (["bearer"], ["realtime.v1"], True),
+        ([], ["realtime.v1", "bearer."], True),
+        (["Basic x"], [subprotocol(TOKEN)], True),
+        (["Basic x", "Negotiate"], ["realtime.v1", "bearer"], False),
+        ([], [], False),
+    ):
+        assert carries_ours(authorization, subprotocols) is ours

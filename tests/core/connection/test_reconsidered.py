@@ -12,7 +12,7 @@ from realtime.core.bson import ejson
 from realtime.core.connection.admission import Ending
 from realtime.core.connection.session import Admit, Revoke, Send, Session, Succeed
 from tests.core.connection.test_ruled import RULES
-from tests.core.connection.test_session import LIMITS
+from tests.core.connection.sessions import LIMITS
 from tests.core.examples import EPOCH
 
 

@@ -14,7 +14,7 @@ from realtime.core.access.rules.policy import Policy
 from realtime.core.bson import ejson
 from realtime.core.connection.session import Effect, OpenSubscription, Send, Session
 from realtime.core.live.query import Query
-from tests.core.connection.test_session import LIMITS
+from tests.core.connection.sessions import LIMITS
 from tests.core.examples import EPOCH
 
 RULES = Rules.model_validate(

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 from starlette.requests import HTTPConnection
 
+from realtime.access.audit import AuditLog, Entry
+from realtime.core.access.limits import Allowed, Limiter
 from realtime.core.access.principal import ANONYMOUS, Ended, Principal
-from realtime.errors import ServiceError, UnauthenticatedError, UnavailableError
+from realtime.errors import RateLimitedError, ServiceError, UnauthenticatedError, UnavailableError
 from realtime.web.entrance.application import Application
 from realtime.web.entrance.doorkeeper import Doorkeeper
 
@@ -68,9 +70,36 @@ class Revoked:
         self.tell = tell
 
 
-def connection(*headers: tuple[str, str], subprotocols: list[str] | None = None) -> HTTPConnection:
+class Audit(AuditLog):
+    """An audit log in memory."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.told: list[Entry] = []
+
+    def record(self, entry: Entry) -> None:
+        self.told.append(entry)
+
+
+ALLOWED = Allowed(
+    connections_per_principal=1,
+    connections_per_address=1,
+    connects_per_second=1,
+    unauthenticated_sockets=1,
+    unauthenticated_per_address=1,
+    frames_per_second=1,
+    writes_per_second=1,
+    requests_per_second=1,
+    in_flight_bytes=1,
+)
+
+
+def connection(
+    *headers: tuple[str, str], subprotocols: list[str] | None = None, address: str | None = None
+) -> HTTPConnection:
     raw = [(name.encode(), value.encode()) for name, value in headers]
-    return HTTPConnection({"type": "http", "headers": raw, "subprotocols": subprotocols or []})
+    client = None if address is None else (address, 1)
+    return HTTPConnection({"type": "http", "headers": raw, "subprotocols": subprotocols or [], "client": client})
 
 
 # -------------------------------------------------------------------------------------------------------- who it is
@@ -122,21 +151,63 @@ async def test_the_applications_own_way_is_asked_where_no_token_is_shown() -> No
     assert await keeper.who(connection(("cookie", "session=eve"))) == Principal("eve")
     assert await keeper.who(connection(("cookie", "session=eve"), ("authorization", "Bearer ann"))) == Principal("ann")
     assert await keeper.who(connection(("cookie", "session=eve"), ("authorization", "Basic x"))) == Principal("eve")
+    # A browser's page has no other way to show a token with a handshake; the cookie comes along all the same.
+    both = connection(("cookie", "session=eve"), subprotocols=["realtime.v1", "bearer.YW5u"])
+    assert await keeper.who(both) == Principal("ann")
     with pytest.raises(UnauthenticatedError, match="signed in"):
         await keeper.who(connection())
+
+
+async def test_whoever_is_refused_counts_for_their_address_by_whatever_door_and_is_asked_no_more() -> None:
+    """A token in a frame, none at all, and none in time were not counted: they could be tried without end."""
+    doors: dict[str, Callable[[Doorkeeper], Awaitable[object]]] = {
+        "a request": lambda keeper: keeper.who(connection(("authorization", "Bearer bad"), address="192.0.2.1")),
+        "a frame": lambda keeper: keeper.whose("bad", "192.0.2.1"),
+    }
+    for name, door in doors.items():
+        audit = Audit()
+        keeper = Doorkeeper(Tokens(), limiter=Limiter(ALLOWED), audit=audit)
+        for _ in range(10):
+            with pytest.raises(UnauthenticatedError) as refused:
+                await door(keeper)
+            keeper.refused(refused.value, "192.0.2.1")
+        for other in doors.values():
+            with pytest.raises(RateLimitedError, match="were refused"):
+                await other(keeper)
+        assert await keeper.whose("ann", "192.0.2.2") == Principal("ann"), name
+        assert [(one.what, one.address, one.reason) for one in audit.told] == [
+            ("refused", "192.0.2.1", "bad_signature")
+        ] * 10
 
 
 # --------------------------------------------------------------------------------------------------------- how long
 
 
 async def test_who_shows_no_token_in_time_hears_of_it_and_who_does_stays() -> None:
-    keeper, late, good = Doorkeeper(Tokens(), patience_seconds=SOON), Guest(), Guest()
-    keeper.expect(late)
+    audit = Audit()
+    keeper, late, good = Doorkeeper(Tokens(), patience_seconds=SOON, audit=audit), Guest(), Guest()
+    keeper.expect(late, "192.0.2.1")
     keeper.expect(good)
     keeper.watch(good, Principal("ann"))
     assert await late.until_over() == (4501, "unauthenticated")
     assert isinstance(late.error, UnauthenticatedError)
     assert good.ended == []
+    assert audit.told[1:] == [Entry("refused", None, "192.0.2.1", reason="no_token")]
+    keeper.close()
+
+
+async def test_who_finds_no_place_among_those_who_have_not_said_who_they_are_is_written_down() -> None:
+    audit = Audit()
+    keeper = Doorkeeper(Tokens(), limiter=Limiter(ALLOWED), audit=audit)
+    first, second = Guest(), Guest()
+    keeper.expect(first, "192.0.2.1")
+    keeper.expect(second, "192.0.2.1")
+    assert (first.ended, second.ended) == ([], [(4003, "rate_limited")])
+    assert audit.told == [Entry("refused", None, "192.0.2.1", reason="unauthenticated_per_address")]
+    keeper.forget(second)
+    keeper.forget(first)
+    keeper.expect(third := Guest(), "192.0.2.1")
+    assert third.ended == []
     keeper.close()
 
 

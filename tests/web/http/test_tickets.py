@@ -143,6 +143,26 @@ async def test_a_ticket_is_a_write_to_the_limits(replica_set: ReplicaSet) -> Non
         assert service.database.realtime_tickets.count_documents({"who": {"$exists": True}}) < 12
 
 
+async def test_a_stream_by_a_ticket_is_a_request_to_the_limits(replica_set: ReplicaSet, tmp_path: Path) -> None:
+    """By a token it was one, and by a ticket as many as anybody liked, each of which asks MongoDB twice."""
+    file = tmp_path / "audit.jsonl"
+    async with serving(replica_set, **ASKS, requests_per_second=1, audit_log=file) as service:
+        ticket = await a_ticket(service)
+        told = ""
+        for _ in range(12):
+            async with opened(service, EVENTS, ticket, **{"Last-Event-ID": "5FF2E727-6B03446900000002"}) as answer:
+                assert answer.status_code == 200
+                async for told in answer.aiter_lines():
+                    if told.startswith("data:"):
+                        break
+            await until_free(service)
+        fields = json.loads(told[5:])
+        assert (fields["code"], fields["details"]) == ("rate_limited", {"limit": "requests_per_second"})
+        async with asyncio.timeout(20):
+            while '"rate_limited"' not in file.read_text():
+                await asyncio.sleep(0.02)
+
+
 async def test_a_stream_by_a_ticket_ends_with_the_token_and_so_does_the_ticket(service: Service) -> None:
     end = time.time() + 1.5
     ticket = await a_ticket(service, exp=end)
