@@ -73,6 +73,16 @@ TABLE: dict[str, Row] = {
     "test_a_crowd_of_few_queries_resumes_at_once_and_reads_next_to_nothing": Row(
         short={"clients": 2000}, full={"clients": 2000}
     ),
+    "test_of_many_tokens_that_end_those_renewed_cost_nothing_and_the_others_end_all": Row(
+        short={"renewing": 40, "others": 20, "longest": 8, "more": 6},
+        full={"renewing": 500, "others": 100, "longest": 60, "more": 45},
+    ),
+    "test_a_revocation_reaches_every_worker_within_a_second_beside_a_thousand_events_a_second": Row(
+        short={"each": 4, "rounds": 3}, full={"each": 10, "rounds": 10}
+    ),
+    "test_while_mongodb_is_away_nobody_gets_in_by_any_door_of_any_worker": Row(
+        short={"tries": 30}, full={"tries": 200}
+    ),
     "test_under_random_faults_nothing_is_missed_and_nothing_grows": Row(
         short={"clients": 10, "lasts": 60, "every": 15, "seed": 19},
         full={"clients": 10, "lasts": 600, "every": 30, "seed": 19},
@@ -200,6 +210,17 @@ ROWS: dict[int, Shown] = {
 """The programme, by its numbers. A row may be shown by tests elsewhere, which have one size."""
 
 BESIDE = {
+    "who asks, under load": Shown(
+        "tokens renewed lose nothing, else nothing after; revoked ≤ 1 s on every worker; MongoDB away: nobody gets in",
+        (
+            f"{_HERE}/test_access.py::test_of_many_tokens_that_end_those_renewed_cost_nothing_and_the_others_end_all",
+            (
+                f"{_HERE}/test_access.py::"
+                "test_a_revocation_reaches_every_worker_within_a_second_beside_a_thousand_events_a_second"
+            ),
+            f"{_HERE}/test_access.py::test_while_mongodb_is_away_nobody_gets_in_by_any_door_of_any_worker",
+        ),
+    ),
     "a rolling restart behind nginx": Shown(
         "no client away longer than 5 s, MongoDB's reads flat",
         (f"{_HERE}/test_rolling.py::test_rolling_restart_of_three_replicas_behind_nginx",),

@@ -15,12 +15,16 @@ from tests.checker import Frame
 
 
 class Bird(asyncio.Protocol):
-    """Connects, sends one subscription as soon as it may, and collects text frames until `live` or an error."""
+    """Connects, sends one subscription as soon as it may, and collects text frames until `live` or an error.
 
-    def __init__(self, url: str, request: dict[str, Any]) -> None:
+    `token`: what it shows with its handshake.
+    """
+
+    def __init__(self, url: str, request: dict[str, Any], token: str | None = None) -> None:
         address = urlsplit(url)
         self.host, self.port = str(address.hostname), int(address.port or 80)
         self.request = orjson.dumps(request)
+        self._shown = "" if token is None else f"Authorization: Bearer {token}\r\n"
         self.frames: list[Frame] = []
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._transport: asyncio.Transport | None = None
@@ -39,7 +43,7 @@ class Bird(asyncio.Protocol):
         key = base64.b64encode(os.urandom(16)).decode()
         lines = (
             f"GET /v1/ws HTTP/1.1\r\nHost: {self.host}:{self.port}\r\nUpgrade: websocket\r\n"
-            f"Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n"
+            f"Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n{self._shown}\r\n"
         )
         transport.write(lines.encode())
         self.came_at = asyncio.get_running_loop().time()

@@ -176,4 +176,25 @@ DOORS: list[tuple[str, str, str, str, str]] = [
         "pass",
         f"{OF_DOORS}::test_who_finds_no_place_among_those_who_have_not_said_who_they_are_is_written_down",
     ),
+    (
+        "doors: somebody else's token is nowhere written down",
+        "realtime/web/socket/socket.py",
+        "self._live.doorkeeper.refused(of_another, self._address, self._session.principal)",
+        "pass",
+        f"{WHO}::test_a_token_of_somebody_else_is_refused_and_the_connection_goes_on",
+    ),
+    (
+        "doors: a bad token in a frame is nowhere written down",
+        "realtime/web/socket/socket.py",
+        "self._live.doorkeeper.refused(error, self._address, self._session.principal)",
+        "pass",
+        f"{WHO}::test_a_bad_token_is_accepted_and_closed_4501_by_every_way_of_a_socket[expired]",
+    ),
+    (
+        "doors: a bad token of a request is nowhere written down",
+        LIVE,
+        "            live.doorkeeper.refused(error, address_of(connection))",
+        "            pass",
+        f"{WHO}::test_a_bad_token_is_401_over_http_and_for_an_event_stream[expired]",
+    ),
 ]

@@ -9,7 +9,9 @@ import json
 import logging
 import socket
 import time
+import uuid
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from realtime.access.audit import Entry
 from tests.access.issuer import AUDIENCE, ISSUER, SECRET, Signer, signer
 from tests.replica_set import ReplicaSet
 from tests.serving import Service, serving
@@ -25,6 +28,18 @@ from tests.serving import Service, serving
 SIGNER = signer("RS256")
 LIST, EVENTS = "/v1/collections/orders/documents", "/v1/collections/orders/events"
 MALFORMED_HANDSHAKE = {400, 431}
+REASONS = {
+    "expired": "expired",
+    "not yet valid": "not_yet_valid",
+    "of another key": "bad_signature",
+    "for another audience": "wrong_audience",
+    "alg none": "algorithm",
+    "HS256 with the public key": "unknown_key",
+    "of an unknown kid": "bad_signature",
+    "no token at all": "malformed",
+    "100 KB": "too_large",
+}
+"""The audit log's word for each of `tokens`."""
 
 
 def _by_hand(header: dict[str, Any], claims: dict[str, Any]) -> str:
@@ -64,6 +79,7 @@ async def service(replica_set: ReplicaSet, tmp_path_factory: pytest.TempPathFact
     file = tmp_path_factory.mktemp("keys") / "public.pem"
     file.write_bytes(SIGNER.pem)
     asks: dict[str, Path | str] = {
+        "audit_log": file.with_name("audit.jsonl"),
         "auth": "jwt",
         "jwt_public_key": file,
         "jwt_audience": AUDIENCE,
@@ -79,6 +95,40 @@ def bearer(token: str) -> dict[str, str]:
 
 def subprotocols(token: str) -> list[Any]:
     return ["realtime.v1", "bearer." + base64.urlsafe_b64encode(token.encode()).decode().rstrip("=")]
+
+
+class Written:
+    """What the audit log has of a block."""
+
+    def __init__(self) -> None:
+        self.lines: list[dict[str, Any]] = []
+
+    def of(self, what: str) -> list[dict[str, Any]]:
+        return [one for one in self.lines if one["what"] == what]
+
+    @property
+    def reasons(self) -> list[str]:
+        """Of the refusals, each of which has from where it came, and nobody's name."""
+        for one in self.of("refused"):
+            assert (one["address"], "sub" in one) == ("127.0.0.1", False)
+        return [one["reason"] for one in self.of("refused")]
+
+
+@asynccontextmanager
+async def written(service: Service) -> AsyncIterator[Written]:
+    """What is written down in this block, found between two lines of the test's own."""
+    audit, file, found = service.realtime.live().access.audit, service.realtime.settings.audit_log, Written()
+    assert file is not None
+    begin, end = uuid.uuid4().hex, uuid.uuid4().hex
+    audit.record(Entry("read", operation=begin))
+    yield found
+    audit.record(Entry("read", operation=end))
+    async with asyncio.timeout(20):
+        while end not in (text := file.read_text()):
+            await asyncio.sleep(0.01)
+    lines = [json.loads(line) for line in text.splitlines()]
+    places = [place for place, one in enumerate(lines) if one.get("operation") in {begin, end}]
+    found.lines = lines[places[0] + 1 : places[1]]
 
 
 class Told:
@@ -113,22 +163,33 @@ async def until_closed(service: Service, *send: dict[str, Any], seconds: float =
 
 async def test_a_good_token_is_taken_by_every_way(service: Service) -> None:
     token, url = SIGNER.token(sub="ann"), service.url.replace("http", "ws") + "/v1/ws"
-    for options in ({"additional_headers": bearer(token)}, {"subprotocols": subprotocols(token)}):
-        async with connect(url, **options) as line:
+    async with written(service) as audit:
+        for options in ({"additional_headers": bearer(token)}, {"subprotocols": subprotocols(token)}):
+            async with connect(url, **options) as line:
+                welcome = json.loads(await line.recv())
+                assert (welcome["principal"], welcome["requires_auth"]) == ("ann", False)
+                assert "expires" in welcome
+                assert line.subprotocol == ("realtime.v1" if "subprotocols" in options else None)
+        async with connect(url) as line:
             welcome = json.loads(await line.recv())
-            assert (welcome["principal"], welcome["requires_auth"]) == ("ann", False)
-            assert "expires" in welcome
-            assert line.subprotocol == ("realtime.v1" if "subprotocols" in options else None)
-    async with connect(url) as line:
-        welcome = json.loads(await line.recv())
-        assert welcome["requires_auth"] is True
-        assert not {"position", "principal"} & welcome.keys()
-        await line.send(json.dumps({"type": "auth", "id": "a", "token": token}))
-        answer = json.loads(await line.recv())
-        assert (answer["type"], answer["id"], answer["principal"]) == ("authenticated", "a", "ann")
-        assert len(answer["position"]) == 25
-    assert (await service.http.get(LIST, headers=bearer(token))).status_code == 200
-    assert (await service.http.head(EVENTS, headers=bearer(token))).status_code == 200
+            assert welcome["requires_auth"] is True
+            assert not {"position", "principal"} & welcome.keys()
+            await line.send(json.dumps({"type": "auth", "id": "a", "token": token}))
+            answer = json.loads(await line.recv())
+            assert (answer["type"], answer["id"], answer["principal"]) == ("authenticated", "a", "ann")
+            assert len(answer["position"]) == 25
+        assert (await service.http.get(LIST, headers=bearer(token))).status_code == 200
+        assert (await service.http.head(EVENTS, headers=bearer(token))).status_code == 200
+        async with service.http.stream("GET", EVENTS, headers=bearer(token)) as stream:
+            assert stream.status_code == 200
+    assert audit.reasons == []
+    # By header, subprotocol and frame, a stream, and a request.
+    assert [one["what"] for one in audit.lines if one["what"] in {"connect", "list"}] == [
+        *["connect"] * 3,
+        "list",
+        "connect",
+    ]
+    assert all((one["sub"], one["address"]) == ("ann", "127.0.0.1") for one in audit.lines)
 
 
 async def test_no_token_is_in_any_log_however_much_is_logged(
@@ -166,11 +227,13 @@ async def test_no_token_is_in_any_log_however_much_is_logged(
 async def test_a_bad_token_is_accepted_and_closed_4501_by_every_way_of_a_socket(service: Service, what: str) -> None:
     token = tokens()[what]
     frame = {"type": "auth", "id": "a", "token": token}
-    by = {
-        "header": await until_closed(service, additional_headers=bearer(token)),
-        "subprotocol": await until_closed(service, subprotocols=subprotocols(token)),
-        "frame": await until_closed(service, frame),
-    }
+    async with written(service) as audit:
+        by = {
+            "header": await until_closed(service, additional_headers=bearer(token)),
+            "subprotocol": await until_closed(service, subprotocols=subprotocols(token)),
+            "frame": await until_closed(service, frame),
+        }
+    assert audit.reasons == [REASONS[what]] * 3
     for told in by.values():
         assert told.errors == ["unauthenticated"]
         assert told.close == (4501, "unauthenticated")
@@ -182,13 +245,15 @@ async def test_a_bad_token_is_accepted_and_closed_4501_by_every_way_of_a_socket(
 @pytest.mark.parametrize("what", list(tokens()))
 async def test_a_bad_token_is_401_over_http_and_for_an_event_stream(service: Service, what: str) -> None:
     token = tokens()[what]
-    asked = [
-        await service.http.get(LIST, headers=bearer(token)),
-        await service.http.get(EVENTS, headers=bearer(token)),
-        await service.http.get(LIST, headers={**bearer(token), "Accept": "text/event-stream"}),
-        await service.http.post(LIST, headers=bearer(token), json={"_id": "never"}),
-        await service.http.post("/v1/tickets", headers=bearer(token)),
-    ]
+    async with written(service) as audit:
+        asked = [
+            await service.http.get(LIST, headers=bearer(token)),
+            await service.http.get(EVENTS, headers=bearer(token)),
+            await service.http.get(LIST, headers={**bearer(token), "Accept": "text/event-stream"}),
+            await service.http.post(LIST, headers=bearer(token), json={"_id": "never"}),
+            await service.http.post("/v1/tickets", headers=bearer(token)),
+        ]
+    assert audit.reasons == [REASONS[what]] * len(asked)
     for answer in asked:
         assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
         assert answer.headers["www-authenticate"] == "Bearer"
@@ -199,8 +264,10 @@ async def test_a_bad_token_is_401_over_http_and_for_an_event_stream(service: Ser
 async def test_a_reconnect_that_is_refused_is_a_stream_of_one_error(service: Service) -> None:
     """A browser gives up for ever at any status but 200."""
     position = "5FF2E727-6B03446900000002"
-    for headers in ({}, bearer(tokens()["expired"])):
-        answer = await service.http.get(EVENTS, headers={**headers, "Last-Event-ID": position})
+    for what, headers in (("no_token", {}), *((REASONS[what], bearer(token)) for what, token in tokens().items())):
+        async with written(service) as audit:
+            answer = await service.http.get(EVENTS, headers={**headers, "Last-Event-ID": position})
+        assert audit.reasons == [what]
         assert answer.status_code == 200
         assert answer.headers["content-type"].startswith("text/event-stream")
         (data,) = [line for line in answer.text.splitlines() if line.startswith("data:")]
@@ -211,12 +278,17 @@ async def test_a_reconnect_that_is_refused_is_a_stream_of_one_error(service: Ser
 async def test_100_kb_of_token_is_refused_before_it_is_looked_at(service: Service) -> None:
     token = tokens()["100 KB"]
     for options in ({"additional_headers": bearer(token)}, {"subprotocols": subprotocols(token)}):
-        try:
-            told = await until_closed(service, **options)
-        except InvalidStatus as refused:
-            assert refused.response.status_code in MALFORMED_HANDSHAKE  # noqa: PT017 - either is an answer
-        else:
-            assert told.close == (4501, "unauthenticated")
+        async with written(service) as audit:
+            try:
+                told = await until_closed(service, **options)
+            except InvalidStatus as refused:
+                # By the server, which has read no further: there is nobody to be written down.
+                assert refused.response.status_code in MALFORMED_HANDSHAKE  # noqa: PT017 - either is an answer
+                wanted = []
+            else:
+                assert told.close == (4501, "unauthenticated")
+                wanted = ["too_large"]
+        assert audit.reasons == wanted
     async with connect(service.url.replace("http", "ws") + "/v1/ws") as line, asyncio.timeout(20):
         await line.recv()
         await line.send(json.dumps({"type": "auth", "id": "a", "token": token[:60_000]}))
@@ -230,12 +302,14 @@ async def test_100_kb_of_token_is_refused_before_it_is_looked_at(service: Servic
 
 async def test_no_token_is_401_and_on_a_socket_4501_after_ten_seconds(service: Service) -> None:
     asked = ((LIST, "*/*"), (EVENTS, "*/*"), (LIST, "application/x-ndjson"), (LIST, "text/event-stream"))
-    for path, accepted in asked:
-        answer = await service.http.get(path, headers={"Accept": accepted})
-        assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
-    began = time.monotonic()
-    told = await until_closed(service, {"type": "subscribe", "id": "s", "collection": "orders"}, seconds=30)
-    assert 9.5 < time.monotonic() - began < 20
+    async with written(service) as audit:
+        for path, accepted in asked:
+            answer = await service.http.get(path, headers={"Accept": accepted})
+            assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
+        began = time.monotonic()
+        told = await until_closed(service, {"type": "subscribe", "id": "s", "collection": "orders"}, seconds=30)
+        assert 9.5 < time.monotonic() - began < 20
+    assert audit.reasons == ["no_token"] * (len(asked) + 1)
     assert [frame["type"] for frame in told.frames] == ["welcome", "error", "error"]
     assert told.errors == ["unauthenticated", "unauthenticated"]
     assert told.close == (4501, "unauthenticated")
@@ -306,12 +380,15 @@ async def test_a_token_of_somebody_else_is_refused_and_the_connection_goes_on(se
     url = service.url.replace("http", "ws") + "/v1/ws"
     async with connect(url, additional_headers=bearer(SIGNER.token(sub="ann"))) as line:
         await line.recv()
-        for token, code in ((SIGNER.token(sub="bob"), "forbidden"), (tokens()["expired"], "unauthenticated")):
-            await line.send(json.dumps({"type": "auth", "id": "a", "token": token}))
-            # A machine that was paused is told of by a `status` in between.
-            while (answer := json.loads(await line.recv()))["type"] == "status":
-                continue
-            assert (answer["type"], answer["code"], answer["id"]) == ("error", code, "a")
+        async with written(service) as audit:
+            for token, code in ((SIGNER.token(sub="bob"), "forbidden"), (tokens()["expired"], "unauthenticated")):
+                await line.send(json.dumps({"type": "auth", "id": "a", "token": token}))
+                # A machine that was paused is told of by a `status` in between.
+                while (answer := json.loads(await line.recv()))["type"] == "status":
+                    continue
+                assert (answer["type"], answer["code"], answer["id"]) == ("error", code, "a")
+        refused = [(one["reason"], one["sub"], one["address"]) for one in audit.of("refused")]
+        assert refused == [("forbidden", "ann", "127.0.0.1"), ("expired", "ann", "127.0.0.1")]
         await line.send(json.dumps({"type": "ping", "id": "p"}))
         assert json.loads(await line.recv())["type"] == "pong"
 
