@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,8 @@ MAX_KEY_FILE_BYTES = 65536
 MAX_SET_KEYS = 64
 _PEM = "-----BEGIN"
 _PRIVATE_FIELD = "d"
-_SIGNED = jwt.PyJWS()
+_ALGORITHMS: dict[str, Any] = {name: jwt.get_algorithm_by_name(name) for name in ALGORITHMS}
+"""PyJWT's own. Its `decode` reads the token a second time, letter by letter, which takes as long as HS256 itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +42,23 @@ class VerifyingKey:
     kid: str | None = None
 
     def payload(self, token: str) -> bytes:
-        """What the token says, which is signed by this key; `UnauthenticatedError` else."""
+        """What a token of the right shape says, which is signed by this key; `UnauthenticatedError` else.
+
+        Its header has been read, and is believed in nothing: the algorithm is the key's.
+        """
+        signed, _, signature = token.rpartition(".")
         try:
-            payload: bytes = _SIGNED.decode_complete(token, self.material, algorithms=[self.algorithm])["payload"]
+            good = _ALGORITHMS[self.algorithm].verify(signed.encode(), self.material, _decoded(signature))
         except (jwt.PyJWTError, ValueError, TypeError):
-            raise refused("bad_signature", "the token is not signed by a key that is known here") from None
-        return payload
+            good = False
+        if not good:
+            raise refused("bad_signature", "the token is not signed by a key that is known here")
+        return _decoded(signed.partition(".")[2])
+
+
+def _decoded(part: str) -> bytes:
+    """`ValueError` for what is no base64url."""
+    return base64.b64decode(part + "=" * (-len(part) % 4), altchars=b"-_", validate=True)
 
 
 def of_secret(secret: str) -> VerifyingKey:

@@ -8,6 +8,8 @@ UPSTREAM, EJSON, OUTBOX = (
     "realtime/core/connection/outbox.py",
 )
 
+ACCESS, FLOODS = "tests/adversity/test_access.py", "tests/adversity/test_floods.py"
+
 FAULTS: list[tuple[str, str, str, str, str]] = [
     (
         "election: a broken connection is taken for lost history",
@@ -50,5 +52,47 @@ FAULTS: list[tuple[str, str, str, str, str]] = [
         "while self._moments + size > self.limit:",
         "while self._moments + size > self.limit * 1000:",
         "tests/adversity/test_deaf.py::test_one_in_ten_stops_reading_and_the_others_do_not_notice",
+    ),
+    (
+        "access under load: nobody expires",
+        "realtime/web/entrance/doorkeeper.py",
+        "        self._deadlines.set(guest, principal.expires)",
+        "        self._deadlines.set(guest, None)",
+        f"{ACCESS}::test_of_many_tokens_that_end_those_renewed_cost_nothing_and_the_others_end_all",
+    ),
+    (
+        "access under load: a renewal does not move the end",
+        "realtime/web/entrance/doorkeeper.py",
+        "        self._deadlines.set(guest, principal.expires)",
+        "        self._deadlines.set(guest, principal.expires if known is None else known.principal.issued)",
+        f"{ACCESS}::test_of_many_tokens_that_end_those_renewed_cost_nothing_and_the_others_end_all",
+    ),
+    (
+        "access under load: a revocation is for those who come alone",
+        "realtime/access/revocations.py",
+        "            self._say(lambda principal: any(one.ends(principal) for one in ending))",
+        "            pass",
+        f"{ACCESS}::test_a_revocation_reaches_every_worker_within_a_second_beside_a_thousand_events_a_second",
+    ),
+    (
+        "access under load: MongoDB away lets everybody in",
+        "realtime/access/revocations.py",
+        "if not (self._known and self._fresh()):",
+        "if not self._known:",
+        f"{ACCESS}::test_while_mongodb_is_away_nobody_gets_in_by_any_door_of_any_worker",
+    ),
+    (
+        "flood: connections over the limit are read",
+        "realtime/web/socket/gate.py",
+        "    if over is None:\n        _counted[connection]",
+        "    over = None\n    if over is None:\n        _counted[connection]",
+        f"{FLOODS}::test_a_flood_of_connections_over_their_limit_is_closed_unread_and_costs_little",
+    ),
+    (
+        "flood: bad tokens are let in",
+        "realtime/access/verifying.py",
+        "        if not good:",
+        "        if False:",
+        f"{FLOODS}::test_a_flood_of_bad_tokens_is_refused_by_every_door_and_the_others_do_not_notice",
     ),
 ]

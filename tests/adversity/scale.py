@@ -83,6 +83,12 @@ TABLE: dict[str, Row] = {
     "test_while_mongodb_is_away_nobody_gets_in_by_any_door_of_any_worker": Row(
         short={"tries": 30}, full={"tries": 200}
     ),
+    "test_a_flood_of_connections_over_their_limit_is_closed_unread_and_costs_little": Row(
+        short={"rounds": 3, "seconds": 3}, full={"rounds": 8, "seconds": 5}
+    ),
+    "test_a_flood_of_bad_tokens_is_refused_by_every_door_and_the_others_do_not_notice": Row(
+        short={"rounds": 3, "seconds": 3}, full={"rounds": 8, "seconds": 5}
+    ),
     "test_under_random_faults_nothing_is_missed_and_nothing_grows": Row(
         short={"clients": 10, "lasts": 60, "every": 15, "seed": 19},
         full={"clients": 10, "lasts": 600, "every": 30, "seed": 19},
@@ -219,6 +225,13 @@ BESIDE = {
                 "test_a_revocation_reaches_every_worker_within_a_second_beside_a_thousand_events_a_second"
             ),
             f"{_HERE}/test_access.py::test_while_mongodb_is_away_nobody_gets_in_by_any_door_of_any_worker",
+        ),
+    ),
+    "floods": Shown(
+        "5,000 connects/s over their addresses' limit: closed unread; 300 bad tokens/s: the others' p99 ≤ 2×",
+        (
+            (f"{_HERE}/test_floods.py::test_a_flood_of_connections_over_their_limit_is_closed_unread_and_costs_little"),
+            f"{_HERE}/test_floods.py::test_a_flood_of_bad_tokens_is_refused_by_every_door_and_the_others_do_not_notice",
         ),
     ),
     "a rolling restart behind nginx": Shown(

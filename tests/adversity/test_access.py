@@ -118,7 +118,9 @@ class Renewing:
         async with AsyncExitStack() as stack:
             following: View | Events
             async with ready:
-                rt = await stack.enter_async_context(connect(url, token=self.token, backoff=QUICK))
+                rt = await stack.enter_async_context(
+                    connect(url, token=self.token, backoff=QUICK, connect_timeout=PATIENCE)
+                )
                 rt.on_status(self.note)
                 if self.number % VIEWS == 0:
                     following = view = await stack.enter_async_context(rt.query("docs"))

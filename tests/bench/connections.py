@@ -158,6 +158,8 @@ class Server:
     path: str = "/v1/ws"
     subscribes: bool = True
     pauses: Path | None = None
+    shows: str = ""
+    """A line of the handshake's head, ended: a token."""
 
     def cpu(self) -> float:
         """Seconds of all its threads."""
@@ -191,7 +193,7 @@ class Peer(asyncio.Protocol):
         transport.write(
             f"GET {self._server.path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             f"Origin: http://{host}\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n"
-            f"{HEADERS}Cookie: {COOKIE}\r\n\r\n".encode()
+            f"{HEADERS}{self._server.shows}Cookie: {COOKIE}\r\n\r\n".encode()
         )
 
     def data_received(self, data: bytes) -> None:
@@ -332,18 +334,18 @@ async def storm(server: Server, count: int, uri: str, name: str, figures: Figure
 
 
 @asynccontextmanager
-async def serving(tree: Path, uri: str, name: str) -> AsyncIterator[Server]:
+async def serving(tree: Path, uri: str, name: str, **environment: str) -> AsyncIterator[Server]:
     """`realtime serve` of a tree."""
     options = ("--port", "0", "--mongodb-uri", uri, "--database", name)
     with tempfile.NamedTemporaryFile() as pauses:
-        async with _serving(WATCHED, pauses.name, "serve", *options, tree=tree) as server:
+        async with _serving(WATCHED, pauses.name, "serve", *options, tree=tree, **environment) as server:
             server.pauses = Path(pauses.name)
             yield server
 
 
 @asynccontextmanager
-async def _serving(script: str, *arguments: str, tree: Path) -> AsyncIterator[Server]:
-    async with _process("-c", script, *arguments, tree=tree) as child:
+async def _serving(script: str, *arguments: str, tree: Path, **environment: str) -> AsyncIterator[Server]:
+    async with _process("-c", script, *arguments, tree=tree, **environment) as child:
         assert child.stdout is not None
         async for line in child.stdout:
             if found := re.search(r"live at http://[^:]+:(\d+)", line.decode()):
@@ -369,14 +371,14 @@ async def plain(path: str) -> AsyncIterator[Server]:
 
 
 @asynccontextmanager
-async def _process(*arguments: str, tree: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+async def _process(*arguments: str, tree: Path, **environment: str) -> AsyncIterator[asyncio.subprocess.Process]:
     child = await asyncio.create_subprocess_exec(
         sys.executable,
         *arguments,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         cwd=tree,
-        env={**os.environ, **roomy_environment(), "PYTHONPATH": str(tree)},
+        env={**os.environ, **roomy_environment(), "PYTHONPATH": str(tree), **environment},
     )
     try:
         yield child

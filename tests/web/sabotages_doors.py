@@ -197,4 +197,11 @@ DOORS: list[tuple[str, str, str, str, str]] = [
         "            pass",
         f"{WHO}::test_a_bad_token_is_401_over_http_and_for_an_event_stream[expired]",
     ),
+    (
+        "doors: a cookie comes before a ticket",
+        DOORKEEPER,
+        "if self._own is not None and not by_ticket:",
+        "if self._own is not None:",
+        "tests/web/test_sessions.py::test_a_ticket_of_who_the_application_knows_opens_a_stream_and_comes_before_a_cookie",
+    ),
 ]

@@ -129,6 +129,28 @@ async def test_a_logout_ends_the_sockets_and_streams_of_a_user_and_of_nobody_els
         assert (await http.get(LIST, headers=shop.sign_in("ann"))).status_code == 200
 
 
+async def test_a_ticket_of_who_the_application_knows_opens_a_stream_and_comes_before_a_cookie(shop: Shop) -> None:
+    """The application was asked first, which knew nobody without a cookie: no such ticket ever opened anything."""
+    ann, bob = shop.sign_in("ann"), shop.sign_in("bob")
+    async with httpx.AsyncClient(base_url=shop.url, timeout=30) as http:
+        ticket = (await http.post("/live/v1/tickets", headers=ann)).json()["ticket"]
+        assert (await http.get(EVENTS, params={"ticket": "made-up"}, headers=bob)).status_code == 401
+        assert (await http.get(LIST, params={"ticket": ticket})).status_code == 401
+        async with http.stream("GET", EVENTS, params={"ticket": ticket}, headers=bob) as stream:
+            assert stream.status_code == 200
+            lines = stream.aiter_lines()
+            await anext(lines)
+            # It is hers and not his.
+            assert (await http.post("/logout", headers=bob)).status_code == 204
+            shop.database.orders.insert_one({"_id": "for ann"})
+            async with asyncio.timeout(20):
+                while '"for ann"' not in await anext(lines):
+                    pass
+                assert (await http.post("/logout", headers=ann)).status_code == 204
+                told = [json.loads(line[5:]) async for line in lines if line.startswith("data:")]
+        assert (told[-1]["type"], told[-1]["code"]) == ("closing", 4504)
+
+
 async def test_a_session_that_ended_by_itself_is_found_out(replica_set: ReplicaSet) -> None:
     async with open_shop(replica_set, recheck_seconds=1) as shop:
         cookie = shop.sign_in("ann")

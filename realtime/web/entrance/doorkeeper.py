@@ -114,14 +114,15 @@ class Doorkeeper:
 
     # -------------------------------------------------------------------------------------------------------- who it is
 
-    async def who(self, connection: HTTPConnection) -> Principal | None:
+    async def who(self, connection: HTTPConnection, *, by_ticket: bool = False) -> Principal | None:
         """Who asks by this request; None where it carries no token and one may still come. Raises `ServiceError`.
 
+        `by_ticket`: it shows a ticket, which says more than what a browser sends by itself, such as a cookie.
         `RateLimitedError` without a look at a token where too many of that address's were refused.
         """
         if self.asks:
             self._may_ask(address_of(connection))
-        return await self._found(connection)
+        return await self._found(connection, by_ticket)
 
     def _may_ask(self, address: str | None) -> None:
         if self._limiter is not None:
@@ -138,7 +139,7 @@ class Doorkeeper:
             self._limiter.refused(network_of(address or ""), self._clock())
         self.note("refused", who, address, reason=word)
 
-    async def _found(self, connection: HTTPConnection) -> Principal | None:
+    async def _found(self, connection: HTTPConnection, by_ticket: bool) -> Principal | None:
         if self._authenticator is not None:
             offered: Sequence[str] = connection.scope.get("subprotocols") or ()
             given = connection.headers.getlist("authorization")
@@ -147,10 +148,10 @@ class Doorkeeper:
             token = token_of(given, offered) if ours else None
             if token is not None:
                 return await self._of(token)
-        if self._own is not None:
+        if self._own is not None and not by_ticket:
             connection.state.known_by_own = True
             return self._good(await self._own.who(connection))
-        return None if self._authenticator is not None else ANONYMOUS
+        return None if self.asks else ANONYMOUS
 
     async def whose(self, token: str, address: str | None = None) -> Principal:
         """Whose token this is, that came from there. Raises `ServiceError`, as `who` does."""

@@ -176,9 +176,10 @@ class Entrance:
     async def _asked(self, connection: HTTPConnection, live: Live) -> Asking:
         if not self._asks:
             return None
-        told = isinstance(connection, WebSocket) or asks_for_stream(connection)
+        stream = asks_for_stream(connection)
+        told = stream or isinstance(connection, WebSocket)
         try:
-            principal = await live.doorkeeper.who(connection)
+            principal = await live.doorkeeper.who(connection, by_ticket=stream and "ticket" in connection.query_params)
             if principal is None and not told:
                 raise UnauthenticatedError("who asks? Send Authorization: Bearer and a token")
             if principal is not None and not isinstance(connection, WebSocket):
