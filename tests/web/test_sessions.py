@@ -134,7 +134,8 @@ async def test_a_ticket_of_who_the_application_knows_opens_a_stream_and_comes_be
     ann, bob = shop.sign_in("ann"), shop.sign_in("bob")
     async with httpx.AsyncClient(base_url=shop.url, timeout=30) as http:
         ticket = (await http.post("/live/v1/tickets", headers=ann)).json()["ticket"]
-        assert (await http.get(EVENTS, params={"ticket": "made-up"}, headers=bob)).status_code == 401
+        async with http.stream("GET", EVENTS, params={"ticket": "made-up"}, headers=bob) as refused:
+            assert refused.status_code == 401
         assert (await http.get(LIST, params={"ticket": ticket})).status_code == 401
         async with http.stream("GET", EVENTS, params={"ticket": ticket}, headers=bob) as stream:
             assert stream.status_code == 200
