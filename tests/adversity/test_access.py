@@ -198,9 +198,9 @@ async def test_of_many_tokens_that_end_those_renewed_cost_nothing_and_the_others
     beyond = [event["document"]["at"] - other.ends for other in others for event in documents(other)]
     say(
         f"{len(passes)} clients renewed {figures['renewed']} times, {figures['late']} of them too late once, told "
-        f"{figures['told']} of {figures['expected']} events and {figures['compared']} documents; {len(others)} did not: "
-        f"the last document was written "
-        f"{-max(beyond):.3f} s before its reader's end, the close came at most {max(late):.3f} s after it"
+        f"{figures['told']} of {figures['expected']} events and {figures['compared']} documents; {len(others)} did "
+        f"not: the last document was written {-max(beyond):.3f} s before its reader's end, the close came at most "
+        f"{max(late):.3f} s after it"
     )
     assert figures["told"] == figures["expected"] > len(passes)
     assert figures["compared"] > 0
