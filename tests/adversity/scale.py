@@ -74,8 +74,8 @@ TABLE: dict[str, Row] = {
         short={"clients": 2000}, full={"clients": 2000}
     ),
     "test_of_many_tokens_that_end_those_renewed_cost_nothing_and_the_others_end_all": Row(
-        short={"renewing": 40, "others": 20, "longest": 8, "more": 6},
-        full={"renewing": 500, "others": 100, "longest": 60, "more": 45},
+        short={"renewing": 40, "others": 20, "longest": 8, "more": 6, "pause": 0.25},
+        full={"renewing": 500, "others": 100, "longest": 60, "more": 45, "pause": 1.0},
     ),
     "test_a_revocation_reaches_every_worker_within_a_second_beside_a_thousand_events_a_second": Row(
         short={"each": 4, "rounds": 3}, full={"each": 10, "rounds": 10}

@@ -46,7 +46,6 @@ MOST_LATE = 10
 """One in so many."""
 VIEWS = 10
 """One client in so many follows a view, the others events."""
-WRITES_A_SECOND = 4.0
 LATE_SECONDS = 0.25
 """What a timer may be late by where others want the processor too."""
 GONE_SECONDS = 1.0
@@ -138,10 +137,10 @@ class Renewing:
         return witness, listener
 
 
-def writing(ledger: Ledger, stop: threading.Event) -> None:
+def writing(ledger: Ledger, pause: float, stop: threading.Event) -> None:
     """Documents that come, change and go; each says when it was written."""
     number = 0
-    while not stop.wait(1 / WRITES_A_SECOND):
+    while not stop.wait(pause):
         number += 1
         ledger.one(insert("docs", number, at=time.time()))
         ledger.one(update("docs", number, at=time.time()))
@@ -163,7 +162,7 @@ async def test_of_many_tokens_that_end_those_renewed_cost_nothing_and_the_others
             ready = asyncio.Semaphore(20)
             passes = [Renewing(number, longest) for number in range(scale["renewing"])]
             following = [asyncio.create_task(one.follow(service.url, ready, ends)) for one in passes]
-            writer = asyncio.create_task(asyncio.to_thread(writing, ledger, stop))
+            writer = asyncio.create_task(asyncio.to_thread(writing, ledger, scale.seconds("pause"), stop))
             request = {"type": "subscribe", "id": "e", "collection": "docs", "mode": "events"}
             others = [
                 Told(service.url, request, f"o{number}", longest * random.uniform(0.5, 1.0))
