@@ -14,7 +14,7 @@ import httpx
 import pytest
 from websockets.asyncio.client import connect
 
-from realtime.commands.collector import CONNECTIONS, Collector
+from realtime.commands.collector import CONNECTIONS, LOOKS, Collector
 from tests.replica_set import ReplicaSet
 from tests.serving import process
 
@@ -83,6 +83,34 @@ def test_a_number_that_goes_up_and_down_freezes_no_more(one: Collector, monkeypa
     assert looks == []
     one.look(5 * CONNECTIONS)
     assert looks == [1]
+
+
+def test_crowds_that_come_and_go_are_frozen_each_time_and_all_is_looked_through_once_an_hour(
+    one: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    for name in ("freeze", "unfreeze"):
+        monkeypatch.setattr(gc, name, lambda name=name: seen.append(name))
+    one.begin()
+    one.look(CONNECTIONS)
+    one.look(0)
+    assert seen == ["freeze", "freeze", "freeze", "unfreeze", "freeze"]
+    for _ in range(10):
+        seen.clear()
+        one.look(CONNECTIONS)
+        one.look(0)
+        assert seen == ["freeze", "freeze"]
+    one.look(CONNECTIONS)
+    seen.clear()
+    for _ in range(LOOKS):
+        one.look(CONNECTIONS)
+    # Not while a crowd is there.
+    assert seen == []
+    one.look(CONNECTIONS // 10)
+    assert seen.count("unfreeze") == 1
+    for _ in range(2 * LOOKS):
+        one.look(0)
+    assert seen.count("unfreeze") == 1
 
 
 async def test_the_service_tells_its_collector_how_many_there_are(replica_set: ReplicaSet, tmp_path: Path) -> None:
