@@ -15,6 +15,7 @@ from typing import Protocol
 
 import uvicorn
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from realtime.core.access.limits import Limiter
 from realtime.core.wire.closing import CLOSE_DRAINING
@@ -23,6 +24,7 @@ from realtime.ports import Sink
 from realtime.settings import Settings
 from realtime.web.entrance.live import Live
 from realtime.web.socket.accepting import Accepting
+from realtime.web.socket.direct import Direct
 from realtime.web.socket.doors import TwoDoors
 from realtime.web.socket.gate import Gate
 from realtime.web.socket.handshake import HEAD_SECONDS, FrameProtocol, HttpProtocol
@@ -228,7 +230,8 @@ def make_server(
         return None if live is None else live.access.limiter
 
     http = type("Gated", (HttpProtocol,), {"gate": Gate(limiter, settings.trusted_proxies)})
-    served = app if admin is None else TwoDoors(app, app.state.admin, admin.getsockname()[1])
+    public: ASGIApp = app if realtime is None else Direct(app, realtime.live)
+    served = public if admin is None else TwoDoors(public, app.state.admin, admin.getsockname()[1])
     config = uvicorn.Config(
         served,
         host=settings.host,

@@ -11,6 +11,20 @@ SORTED = f"{REFUSED}::test_what_cannot_be_sorted_has_one_answer_by_every_way_liv
 
 ANSWERS: list[tuple[str, str, str, str, str]] = [
     (
+        "mongo: all queries that are opened are read at once",
+        FAULTS,
+        'async with self._bounded("read"), self._snapshots:',
+        'async with self._bounded("read"):',
+        "tests/mongo/test_faults.py::test_of_queries_opened_together_few_are_read_at_once_in_their_order_and_images_pass_them",
+    ),
+    (
+        "mongo: queries that are opened pass by the gate",
+        "realtime/mongo/snapshot.py",
+        "async with self._gate.snapshot():",
+        "async with self._gate.read():",
+        "tests/mongo/test_snapshot.py::test_of_many_finds_that_come_together_few_are_with_mongodb_at_once",
+    ),
+    (
         "refused: what an index does not take is a bug of ours",
         FAULTS,
         "of_one = isinstance(error, WriteError) or",

@@ -21,6 +21,7 @@ LINES, WHOLE, PULSES = (
 )
 GATE = "tests/web/socket/test_gate.py"
 ACCEPTING = "tests/web/socket/test_accepting.py"
+DIRECT, DIRECTS = "realtime/web/socket/direct.py", "tests/web/socket/test_direct.py"
 COLLECTOR, COLLECTORS = "realtime/commands/collector.py", "tests/commands/test_collector.py"
 FREED = f"{WHOLE}::test_what_ends_is_freed_in_the_same_turn_without_the_collector"
 
@@ -220,6 +221,34 @@ SOCKETS: list[tuple[str, str, str, str, str]] = [
         "            gc.unfreeze()\n",
         "",
         f"{COLLECTORS}::test_what_became_garbage_is_freed_before_a_freeze_and_after_the_crowd_has_gone",
+    ),
+    (
+        "sockets: all is looked through whenever a crowd has gone",
+        COLLECTOR,
+        "if self._looks >= LOOKS and self._crowd and",
+        "if self._crowd and",
+        f"{COLLECTORS}::test_crowds_that_come_and_go_are_frozen_each_time_and_all_is_looked_through_once_an_hour",
+    ),
+    (
+        "sockets: every socket goes through the framework",
+        DIRECT,
+        "        if self._goes(scope):",
+        "        if False:",
+        f"{DIRECTS}::test_its_socket_is_routed_by_the_framework_only_where_somebody_added_to_it",
+    ),
+    (
+        "sockets: what somebody added to the application is passed by",
+        DIRECT,
+        "or self._app.user_middleware or self._app.dependency_overrides)",
+        ")",
+        f"{DIRECTS}::test_its_socket_is_routed_by_the_framework_only_where_somebody_added_to_it",
+    ),
+    (
+        "sockets: a refusal without the framework is a bug",
+        DIRECT,
+        "            await websocket.close(refused.code, refused.reason)\n            return\n",
+        "            raise\n",
+        f"{DIRECTS}::test_who_may_not_come_in_is_told_by_the_same_answer_as_by_the_framework",
     ),
     (
         "sockets: nobody tells the collector of a crowd",

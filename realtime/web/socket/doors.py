@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 
-class TwoDoors:
+class Door(ABC):
+    """Of ours, around an application: nobody's middleware."""
+
+    @abstractmethod
+    def chosen(self, scope: Scope) -> ASGIApp:
+        """Which application a request is for."""
+
+
+class TwoDoors(Door):
     """One server on two ports: what comes in by the operators' port goes to their application.
 
     The port is that of the socket which took the connection; no header has a say in it.

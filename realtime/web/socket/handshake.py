@@ -27,7 +27,7 @@ from websockets.server import ServerProtocol
 
 from realtime.web.entrance.problems import problem
 from realtime.web.entrance.streaming import ABORT
-from realtime.web.socket.doors import TwoDoors
+from realtime.web.socket.doors import Door
 from realtime.web.socket.gate import Gate, left, moved
 from realtime.web.socket.line import Line, Lines
 from realtime.web.socket.turns import HANDSHAKE_SECONDS
@@ -350,7 +350,7 @@ def keeps_task(websocket: WebSocket, application: Any) -> bool:
         return True
     while type(application).__module__.startswith("uvicorn.middleware."):
         application = application.app
-    if isinstance(application, TwoDoors):
+    while isinstance(application, Door):
         application = application.chosen(websocket.scope)
     here = websocket.scope.get("app")
     return application is not here or bool(cast(Starlette, here).user_middleware)

@@ -37,12 +37,13 @@ from realtime.web.socket.refused import refuse
 from realtime.web.socket.uvicorn_sink import TransportSink
 from realtime.web.socket.writing import carry_out, result
 
+PATH = "/v1/ws"
 _TOO_BIG = 1009
 
 router = APIRouter()
 
 
-@router.websocket("/v1/ws", name="socket")
+@router.websocket(PATH, name="socket")
 @ruled
 async def socket(websocket: WebSocket, live: Perhaps) -> None:
     """The wire protocol, version 1 (docs/protocol.md)."""

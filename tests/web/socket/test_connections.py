@@ -109,7 +109,7 @@ async def test_an_idle_subscribed_connection_has_no_task_and_few_objects_that_th
             assert len(held(service)) == PEERS + 5
             gc.collect()
             tracked = (len(gc.get_objects()) - before) / PEERS
-            assert len(asyncio.all_tasks()) == tasks
+            assert len(asyncio.all_tasks()) <= tasks
         await empty_but(service, 5)
         gc.collect()
         after = len(gc.get_objects()) - before
