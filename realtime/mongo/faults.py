@@ -37,7 +37,7 @@ Intent = Literal["read", "write"]
 RETRY_AFTER_SECONDS = 2
 PING_SECONDS = 1.0
 _RESERVED_WORKERS = 4
-"""Motor threads that requests never take: the feed's step, a read of images, snapshot reads."""
+"""Motor threads that requests never take: for a read of images, snapshot reads, the cluster's clock."""
 
 _TOO_LARGE = frozenset({10334, 17419, 17420})
 _TOO_LARGE_MESSAGE = "the document is larger than MongoDB takes (16 MiB)"
@@ -212,7 +212,8 @@ class Gate:
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        self._free = asyncio.Semaphore(max(1, WORKERS - _RESERVED_WORKERS))
+        places = max(1, WORKERS - _RESERVED_WORKERS)
+        self._free, self._snapshots = asyncio.Semaphore(places), asyncio.Semaphore(places)
 
     @asynccontextmanager
     async def request(self, intent: Intent) -> AsyncIterator[None]:
@@ -232,6 +233,16 @@ class Gate:
     async def read(self) -> AsyncIterator[None]:
         """A read of the hub's own, by raw commands: it finds a thread even when requests have taken all of theirs."""
         async with self._bounded("read"):
+            yield
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[None]:
+        """The same of a query that is opened, so many at once as requests, in the order in which they came.
+
+        A thousand that come together would be handed to threads in one turn of the loop, and each be read in front of
+        the images that the changes of everybody else wait for.
+        """
+        async with self._bounded("read"), self._snapshots:
             yield
 
     @asynccontextmanager

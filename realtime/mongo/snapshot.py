@@ -93,7 +93,7 @@ class MongoReader:
             options["projection"] = fields
         command = ruled.reading(collection, options | _only(None if facts is None else facts.uuid), rule)
         with ruled.withheld(rule):
-            async with self._gate.read():
+            async with self._gate.snapshot():
                 try:
                     snapshot = await self._with_new_times(command, concern)
                 except _NoCollectionError as nothing:

@@ -190,7 +190,7 @@ async def test_what_goes_wrong_inside_comes_out_as_ours_and_what_is_ours_stays()
         (KeyError("a bug"), KeyError),
     ]
     for raised, expected in cases:
-        for way in (gate.request("write"), gate.page(), gate.read()):
+        for way in (gate.request("write"), gate.page(), gate.read(), gate.snapshot()):
             with pytest.raises(expected):
                 async with way:
                     raise raised
@@ -261,6 +261,31 @@ async def test_requests_are_bounded_in_number_and_the_hubs_own_reads_pass_them()
     release.set()
     await asyncio.gather(*tasks)
     assert (most, inside) == (places, 0)
+
+
+async def test_of_queries_opened_together_few_are_read_at_once_in_their_order_and_images_pass_them() -> None:
+    gate = Gate(PATIENCE)
+    places = max(1, clients.WORKERS - 4)
+    order: list[int] = []
+    inside, most, release = 0, 0, asyncio.Event()
+
+    async def open_one(number: int) -> None:
+        nonlocal inside, most
+        async with gate.snapshot():
+            order.append(number)
+            inside += 1
+            most = max(most, inside)
+            await release.wait()
+            inside -= 1
+
+    tasks = [asyncio.create_task(open_one(number)) for number in range(1000)]
+    await until(lambda: inside == places)
+    async with asyncio.timeout(1), gate.read():
+        assert order == list(range(places))
+    release.set()
+    await asyncio.gather(*tasks)
+    assert (most, inside) == (places, 0)
+    assert order == list(range(1000))
 
 
 @pytest.mark.alone("measures time")

@@ -54,6 +54,29 @@ def by_key(documents: Any) -> list[Any]:
 # ----------------------------------------------------------------------------------------------------------------- find
 
 
+async def test_of_many_finds_that_come_together_few_are_with_mongodb_at_once(
+    database: Documents, reader: MongoReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is told whole all the same; how many are under way is counted where the command is sent."""
+    database.items.insert_many([{"_id": number} for number in range(100)])
+    under_way, most, send = 0, 0, reader._with_new_times
+
+    async def counted(*arguments: Any) -> Any:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        try:
+            return await send(*arguments)
+        finally:
+            under_way -= 1
+
+    monkeypatch.setattr(reader, "_with_new_times", counted)
+    after = now(database)
+    found = await asyncio.gather(*(reader.find("items", {"_id": n}, after=after, limit=1) for n in range(100)))
+    assert [one.documents[0]["_id"] for one in found] == list(range(100))
+    assert most == max(1, clients.WORKERS - 4)
+
+
 async def test_find_shows_what_was_there_at_its_own_time_while_others_write(
     database: Documents, reader: MongoReader
 ) -> None:

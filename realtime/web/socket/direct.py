@@ -41,8 +41,8 @@ class Direct(Door):
         )
 
     async def _serve(self, websocket: WebSocket) -> None:
-        # As the framework does: whoever asks which application this is gets an answer.
-        websocket.scope["app"] = self._app
+        # As the framework does: whoever asks which application this is, and which endpoint, gets an answer.
+        websocket.scope.update(app=self._app, endpoint=socket)
         try:
             await self._entrance(websocket)
         except WebSocketException as refused:
