@@ -218,7 +218,7 @@ class ServerFrame(BaseModel):
 
     def encode(self) -> bytes:
         """The frame's bytes, as they go out."""
-        return orjson.dumps({name: ejson.plain(value) for name, value in self if value is not None})
+        return orjson.dumps({name: ejson.plain(value) for name, value in self.__dict__.items() if value is not None})
 
 
 class Welcome(ServerFrame):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import logging
 from collections.abc import Callable
@@ -46,6 +47,8 @@ EVERY = "*"
 """In place of a collection's name: all that are served."""
 _OTHER_SITES = frozenset({"cross-site", "same-site"})
 _SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
+NAMES = 256
+"""Hosts and origins whose parts are remembered: all who come by one page name the same two."""
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -354,23 +357,26 @@ def of_another_site(connection: HTTPConnection) -> str | None:
 
 
 def _known_host(host: str, settings: Settings) -> bool:
+    name, is_address = _host(host)
+    here = {"localhost", settings.host.lower(), settings.admin_host.lower()}
+    return bool(name) and (is_address or name in here or name in {known.lower() for known in settings.allowed_hosts})
+
+
+@functools.lru_cache(NAMES)
+def _host(host: str) -> tuple[str | None, bool]:
+    """The name in a Host header, None where there is none, and whether it is an address."""
     try:
         name = urlsplit(f"//{host}").hostname
     except ValueError:
-        return False
-    if not name:
-        return False
-    if name in {"localhost", settings.host.lower(), settings.admin_host.lower()} or name in {
-        known.lower() for known in settings.allowed_hosts
-    }:
-        return True
+        return None, False
     try:
-        ipaddress.ip_address(name)
+        ipaddress.ip_address(name or "")
     except ValueError:
-        return False
-    return True
+        return name, False
+    return name, True
 
 
+@functools.lru_cache(NAMES)
 def _origin(text: str) -> tuple[str, str, int] | None:
     """Scheme, name and port of an origin, of a page or of a socket alike; None for what is none."""
     try:

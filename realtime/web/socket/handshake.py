@@ -43,6 +43,7 @@ EXTENSION = "realtime.transport"
 
 _MOST_HEADERS, _LONGEST_VALUE = 100, 8000
 _OF_A_BODY = frozenset({b"content-length", b"transfer-encoding"})
+_OF_A_HANDSHAKE = frozenset({b"connection", b"upgrade", b"origin"})
 
 _lines: WeakKeyDictionary[ServerState, Lines] = WeakKeyDictionary()
 
@@ -153,7 +154,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.connections.discard(self)
             protocol = FrameProtocol(config=self.config, server_state=self.server_state, app_state=self.app_state)
             protocol.connection_made(self.transport)
-            protocol.requested(request)
+            protocol.requested(request, self.headers)
             self.transport.set_protocol(protocol)
         self.parser = None  # type: ignore[assignment]  # reason: uvicorn's own end of a connection says the same
 
@@ -166,14 +167,18 @@ class HttpProtocol(HttpToolsProtocol):
         self.transport.close()
 
     def _request(self) -> Request | None:
-        """The request, where there is nothing in it that `websockets` might refuse to read."""
+        """The request, where there is nothing in it that `websockets` might refuse to read.
+
+        Of its headers it has those that `websockets` looks at: each costs it a dozen calls.
+        """
         if self.scope["method"] != "GET" or self.scope["http_version"] != "1.1" or len(self.headers) > _MOST_HEADERS:
             return None
         headers = Headers()
         for name, value in self.headers:
             if not value.isascii() or len(value) > _LONGEST_VALUE or name in _OF_A_BODY:
                 return None
-            headers[name.decode("ascii")] = value.decode("ascii")
+            if name in _OF_A_HANDSHAKE or name.startswith(b"sec-websocket-"):
+                headers[name.decode("ascii")] = value.decode("ascii")
         return Request(self.url.decode("ascii"), headers) if self.url.isascii() else None
 
 
@@ -231,15 +236,16 @@ class FrameProtocol(WebSocketsSansIOProtocol):
         self._asked = False
         self._early = b""
         self._unread: Request | None = None
+        self._headers: list[tuple[bytes, bytes]] | None = None
         self._lines = _shared(config, server_state, self.loop)
 
     def connection_lost(self, exc: Exception | None) -> None:
         left(self.transport)
         super().connection_lost(exc)
 
-    def requested(self, request: Request) -> None:
-        """The request was read already."""
-        self._unread = request
+    def requested(self, request: Request, headers: list[tuple[bytes, bytes]]) -> None:
+        """The request was read already; `headers`: all that it has."""
+        self._unread, self._headers = request, headers
         self.handle_connect(request)
 
     def handle_connect(self, event: Request) -> None:
@@ -258,6 +264,8 @@ class FrameProtocol(WebSocketsSansIOProtocol):
         scope: Any = getattr(self, "scope", None)
         if scope is not None:
             scope["extensions"][EXTENSION] = self
+            if self._headers is not None:
+                scope["headers"], self._headers = self._headers, None
 
     def data_received(self, data: bytes) -> None:
         if self._asked and not self.handshake_complete:
