@@ -356,3 +356,23 @@ def test_what_somebody_made_is_not_mended() -> None:
 def test_a_byte_that_is_no_utf8_is_no_reason_to_take_what_is_no_bson() -> None:
     with pytest.raises(TypeError):
         ejson.encode({"a": Broken("\udcff"), "b": {1, 2}})
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        dt.datetime(1969, 12, 31, 23, 59, 59, 999000, tzinfo=dt.UTC),
+        dt.datetime(1970, 1, 1, tzinfo=dt.UTC),
+        dt.datetime(2026, 2, 3, 4, 5, 6, tzinfo=dt.UTC),
+        dt.datetime(2026, 2, 3, 4, 5, 6, 7000, tzinfo=dt.UTC),
+        dt.datetime(2026, 2, 3, 4, 5, 6, 7890, tzinfo=dt.UTC),
+        dt.datetime(2026, 2, 3, 4, 5, 6, 789, tzinfo=dt.UTC),
+        dt.datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=dt.UTC),
+    ],
+)
+def test_a_date_has_the_same_text_whatever_zone_it_is_given_in(moment: dt.datetime) -> None:
+    if moment.year < 9999:
+        elsewhere = moment.astimezone(dt.timezone(dt.timedelta(hours=5, minutes=30)))
+        assert elsewhere.tzinfo is not dt.UTC
+        assert ejson.encode(elsewhere) == ejson.encode(moment)
+    assert ejson.encode(moment.replace(tzinfo=None)) == ejson.encode(moment)
