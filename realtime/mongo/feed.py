@@ -246,10 +246,9 @@ class ChangeFeed:
             self._opened_at = self._assembler.time + (self._assembler.time == self._beyond)
             start = {"startAtOperationTime": to_timestamp(self._opened_at)}
         command = opening(start, self._match, self._care, self._size)
-        step = self._ask(database, session, command)
-        reply = await answer(step, database, session, stops=self._looks_far or not self._patient)
+        step = self._ask(database, session, command, "firstBatch")
+        opened: Reply = await answer(step, database, session, stops=self._looks_far or not self._patient)
         self.replies += 1
-        opened = received(reply["cursor"], "firstBatch")
         try:
             await check_reach(database.client, self._opened_at or token_time(token or {}))
         except PyMongoError:
@@ -266,7 +265,7 @@ class ChangeFeed:
         # While the end of a moment is unknown, ask again at once: an empty reply is its end.
         wait = 1 if self._amid else self._await_ms
         again = self._again if self._careless and not self._amid else None
-        return self._ask(database, session, more(reply.cursor, self._size, wait), again)
+        return self._ask(database, session, more(reply.cursor, self._size, wait), "nextBatch", again)
 
     def _followed(self, step: Step) -> Step | None:
         """The step that is under way already, and may have one in its turn."""
@@ -276,15 +275,15 @@ class ChangeFeed:
         return step.ahead
 
     async def _more(self, database: Database, session: Any, step: Step) -> Reply:
-        reply = await answer(step, database, session, stops=self._looks_far or not self._patient)
+        reply: Reply = await answer(step, database, session, stops=self._looks_far or not self._patient)
         self.replies += 1
         # Only here: that a stream opens says nothing of whether it can be read.
         self._recovered()
-        return received(reply["cursor"], "nextBatch")
+        return reply
 
-    def _ask(self, database: Database, session: Any, command: dict[str, Any], again: Again | None = None) -> Step:
+    def _ask(self, database: Database, session: Any, asked: Any, batch: str, again: Again | None = None) -> Step:
         assert self._steps is not None  # reason: there is no stream but in `batches`
-        return self._steps.command(database, session, command, again)
+        return self._steps.command(database, session, asked, partial(received, batch), again)
 
     def _may_stop_splitting(self, reply: Reply) -> bool:
         """Whether the last large event is long past, or the stream has ended: at the time it ended it ends again."""

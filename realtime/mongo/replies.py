@@ -108,23 +108,22 @@ def more(cursor: int, size: int, wait_ms: int) -> dict[str, Any]:
     return {"getMore": cursor, "collection": "$cmd.aggregate", "batchSize": size, "maxTimeMS": wait_ms}
 
 
-def received(cursor: Any, batch: str) -> Reply:
-    """The reply of a command; `batch` is the name of its list of events."""
+def received(batch: str, reply: Any) -> Reply:
+    """The reply of a command, taken apart once; `batch` is the name of its list of events."""
+    cursor = reply["cursor"]
     documents = cursor[batch]
     size = sum(len(document.raw) for document in documents)
     return Reply(documents, cursor["id"], dict(cursor["postBatchResumeToken"]), size)
 
 
-def is_plain(reply: Any, size: int) -> bool:
+def is_plain(reply: Reply, size: int) -> bool:
     """Whether what comes next may be waited for before anybody has looked at the reply to a `getMore`.
 
     It is all that there was, and there is no transaction in it that the next one may go on with.
     """
-    cursor = reply["cursor"]
-    found = cursor["nextBatch"]
-    if not cursor["id"] or len(found) >= size:
+    if not reply.cursor or reply.is_full(size):
         return False
-    return sum(len(one.raw) for one in found) < FULL_BYTES and not any(_IN_A_TRANSACTION in one.raw for one in found)
+    return not any(_IN_A_TRANSACTION in one.raw for one in reply.documents)
 
 
 def token_time(token: dict[str, Any]) -> int:

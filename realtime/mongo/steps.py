@@ -78,12 +78,22 @@ class Steps:
         self._thread = threading.Thread(target=self._run, name="realtime-feed", daemon=True)
         self._thread.start()
 
-    def command(self, database: Database, session: Any, command: dict[str, Any], again: Again | None = None) -> Step:
-        """The reply to a command, its documents undecoded. Whoever stops waiting leaves the step to end by itself."""
+    def command(
+        self,
+        database: Database,
+        session: Any,
+        command: dict[str, Any],
+        read: Callable[[Any], Any],
+        again: Again | None = None,
+    ) -> Step:
+        """What `read` makes of the reply to a command, its documents undecoded.
+
+        Whoever stops waiting leaves the step to end by itself.
+        """
         below, session = database.delegate, session.delegate
 
         def send() -> Any:
-            return below.command({**command}, session=session, codec_options=RAW)
+            return read(below.command({**command}, session=session, codec_options=RAW))
 
         return self.take(partial(counted, next(iter(command)), send), again)
 
