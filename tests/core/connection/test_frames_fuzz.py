@@ -1,6 +1,7 @@
 """Bytes that are nearly frames: nothing is raised, and `websockets` says the same but for what is listed.
 
-`REALTIME_TEST_STREAMS` says how many (a million, once; 20,000 in CI), `REALTIME_TEST_SEED` repeats a run.
+`REALTIME_TEST_STREAMS` says how many (a million takes two minutes of a core: `--timeout 3000`), `REALTIME_TEST_SEED`
+repeats a run.
 """
 
 from __future__ import annotations
