@@ -11,8 +11,8 @@ from realtime.core.access.rules.policy import Policy
 from realtime.core.bson import ejson
 from realtime.core.connection.admission import Ending
 from realtime.core.connection.session import Admit, Revoke, Send, Session, Succeed
-from tests.core.connection.test_ruled import RULES
 from tests.core.connection.sessions import LIMITS
+from tests.core.connection.test_ruled import RULES
 from tests.core.examples import EPOCH
 
 
