@@ -185,6 +185,25 @@ async def test_a_subscription_that_was_not_live_yet_begins_under_the_new_rules(s
         assert not any("planted" in one for one in documents)
 
 
+async def test_events_go_on_under_other_rules_from_where_they_were_each_once(service: Service) -> None:
+    """Those of before by the old rules, those after by the new ones, and none twice, none missing."""
+    insert = service.database.orders.insert_one
+    async with connected(service, "ann", "customer") as wire:
+        await wire.subscribe("orders", id="e", mode="events")
+        for number in range(10, 40):
+            if number == 25:
+                await wire.until(lambda frame: any(one["key"] == 24 for one in frame.get("events", ())))
+                file_of(service).write_text(OTHERS)
+                await service.realtime.reload_rules()
+            await asyncio.to_thread(insert, {"_id": number, "owner": "ann", "planted": f"SECRET-{number}"})
+        await wire.until(lambda frame: any(one["key"] == 39 for one in frame.get("events", ())))
+        kinds = [frame["type"] for frame in wire.frames if frame["type"] in {"subscribed", "live"}]
+        told = [one for frame in wire.of("events") for one in frame["events"]]
+        assert kinds == ["subscribed", "live"] * 2
+        assert [one["key"] for one in told] == list(range(10, 40))
+        assert ["planted" in one["document"] for one in told] == [True] * 15 + [False] * 15
+
+
 async def events_of(service: Service, response: httpx.Response) -> AsyncIterator[tuple[str | None, Frame]]:
     last: str | None = None
     async for line in response.aiter_lines():
