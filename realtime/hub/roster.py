@@ -55,7 +55,9 @@ class Subscription:
 
     def at(self, time: int) -> bool:
         """Whether it is at `time`, that being what has been dispatched, as far as it is live at all."""
-        return not self.live or self.group is None or self.group.reached(time) == time
+        if not self.live:
+            return not self.successor  # its client takes it for what it was until it hears of it
+        return self.group is None or self.group.reached(time) == time
 
 
 @dataclass(slots=True)

@@ -126,11 +126,15 @@ class Subscriptions:
         group, owner, told = subscription.group, subscription.owner, subscription.after
         if group is not None and (subscription.live or subscription.lapsed):
             told = group.reached(self._progress.time)
+            # Whoever else of the connection hears the channel asked the same: they are next, and miss the same.
+            heard = [one for one in self._roster.of(owner) if one.group is group and (one.live or one.lapsed)]
+            for one in heard:
+                if (members := self._roster.members(group)) is not None:
+                    self._roster.mute(one, members)
+                one.lapsed = True  # what waited is not told: no heartbeat or pong may say that it was
             dropped = owner.sink.forget(group.channel)
-            # Whoever else of the connection hears the channel asked the same: they are next, and missed it too.
-            alike = [one for one in self._roster.of(owner) if one.group is group and one.told is None]
-            for one in alike if dropped is not None else ():
-                one.told = dropped
+            for one in heard if dropped is not None else ():
+                one.told = dropped if one.told is None else one.told
         told = told if subscription.told is None else subscription.told
         subscription.superseded = True
         if self._roster.find(owner, subscription.id) is subscription:

@@ -23,8 +23,8 @@ SUCCESSION: list[tuple[str, str, str, str, str]] = [
     (
         "succession: what waits of the old query is sent",
         "realtime/core/connection/outbox.py",
-        "        dropped = self._drop(channel)\n        return dropped[0]",
-        "        dropped: list[_Moment] = []\n        return dropped[0]",
+        "        dropped = self._drop(channel)\n        for one in withdrawn:",
+        "        dropped: list[_Moment] = []\n        for one in withdrawn:",
         f"{TESTS}::test_what_waits_of_the_old_query_is_not_sent",
     ),
     (
@@ -65,9 +65,16 @@ SUCCESSION: list[tuple[str, str, str, str, str]] = [
     (
         "succession: events that waited are lost for the second subscription",
         SUBSCRIPTIONS,
-        "                one.told = dropped",
+        "                one.told = dropped if one.told is None else one.told",
         "                pass",
         f"{TESTS}::test_events_that_waited_are_told_once_under_the_new_query[False]",
+    ),
+    (
+        "succession: a heartbeat says that what was dropped was told",
+        "realtime/hub/roster.py",
+        "            return not self.successor  #",
+        "            return True  #",
+        f"{TESTS}::test_no_heartbeat_says_that_events_were_told_which_are_still_to_come",
     ),
     (
         "succession: a replay that is cut off is taken for told",

@@ -220,6 +220,26 @@ async def test_events_that_waited_are_told_once_under_the_new_query(service: Ser
     assert keys_told(peer, RED_EVENTS) == []
 
 
+async def test_no_heartbeat_says_that_events_were_told_which_are_still_to_come(service: Service) -> None:
+    peer = Slow(service.hub)
+    old = await service.subscribed(watch(peer, RED_EVENTS))
+    peer.stopped = True
+    service.store.insert("items", {"_id": 10, "team": "red"})
+    await service.flow()
+    service.hub.heartbeat([peer])
+    service.store.hold("describe")
+    service.hub.succeed(old, BLUE_EVENTS)
+    service.hub.heartbeat([peer])
+    peer.go_on()
+    beats = [one for one in frames(peer) if one["type"] == "heartbeat"]
+    assert beats
+    assert all(one.get("behind") == ["s"] for one in beats), beats
+    service.store.let_go("describe")
+    await until(lambda: types(peer)[-1] == "live")
+    service.hub.heartbeat([peer])
+    assert "behind" not in frames(peer)[-1]
+
+
 async def test_a_replay_that_is_on_its_way_goes_on_under_the_new_query(service: Service) -> None:
     start = service.hub.time
     for number in range(10, 20):

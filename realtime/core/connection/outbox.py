@@ -171,7 +171,10 @@ class Outbox:
         Returns the cluster time up to which it was told, where it was not told everything.
         """
         told = self._lapsed.pop(channel, None)
+        withdrawn = self._withdraw(channel)
         dropped = self._drop(channel)
+        for one in withdrawn:
+            one.again()
         return dropped[0].part.after if dropped else told
 
     def _lapse(self, channel: int, after: int = 0) -> None:
