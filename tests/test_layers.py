@@ -61,7 +61,6 @@ LARGE = {
     "realtime.mongo.embedded": "a mongod's whole life: found, started, joined, watched, ended",
     "realtime.web.socket.socket": "one connection's shell: each effect of its session, carried out",
     "realtime.mongo.feed": "the stream's loop and what becomes of each of its errors",
-    "realtime.web.socket.socket": "one connection: all that its session decides is carried out here",
 }
 """Files over 400 lines, each with why it is one file."""
 
