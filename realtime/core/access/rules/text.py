@@ -75,9 +75,7 @@ def _line(lines: Mapping[Path, int], problem: Problem) -> int:
         own = len(path)
         below = [each for each in lines if each[:own] == path and len(each) > own]
         path = max((each for each in below if f"{inside}.".startswith(f"{_text(each[own:])}.")), key=len, default=path)
-    while path not in lines:
-        path = path[:-1]
-    return lines[path]
+    return next(lines[path[:end]] for end in range(len(path), -1, -1) if path[:end] in lines)
 
 
 def _text(path: Path) -> str:

@@ -38,6 +38,7 @@ def test_without_a_grant_nothing_is_seen() -> None:
         assert not none.granted
         assert none.shares == ()
     assert Policy(RULES).reading(None, "news") is NOTHING
+    assert not Policy(RULES).hearing(None, ["news"]).others_readable
 
 
 def test_rows_and_fields_are_those_of_the_grant() -> None:
