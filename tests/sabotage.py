@@ -28,6 +28,7 @@ from tests.adversity.sabotages import FAULTS
 from tests.adversity.sabotages_operations import OPERATIONS
 from tests.client.sabotages import CLIENTS
 from tests.client.sabotages_tokens import TOKENS
+from tests.core.sabotages_events import HEARD
 from tests.e2e.sabotages import NEWCOMERS
 from tests.exact.sabotages import SHOWN
 from tests.exact.sabotages_exact import EXACT
@@ -54,7 +55,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 ROWS = (
     *(WALLS_ROWS, OPERATIONS, EXACT, CLIENTS, BROWSER, HTTP, FILTERS, DOORS, EXPRESSIONS, SCHEMAS, EVENTS),
-    *(SUCCESSION, RULES, CHANGED, RULED_WRITES),
+    *(SUCCESSION, RULES, CHANGED, RULED_WRITES, HEARD),
     *(
         LARGE,
         WINDOWS,

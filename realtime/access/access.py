@@ -112,6 +112,11 @@ def demands_of(settings: Settings) -> Demands:
     return Demands(settings.jwt_issuer, settings.jwt_audience, settings.roles_claim)
 
 
+def tokens_of(settings: Settings) -> JwtAuthenticator:
+    """What verifies tokens as a service of these settings does, by itself. Revocations are not asked."""
+    return JwtAuthenticator(_keys(settings), demands_of(settings))
+
+
 def _keys(settings: Settings) -> Keys:
     key = key_of(settings)
     return OneKey(key) if key is not None else KeySet(settings.jwks_url or "", keep_seconds=settings.jwks_keep_seconds)

@@ -38,6 +38,10 @@ COMMANDS = {
         "realtime.commands.access:revoke",
         "End a user's connections, a token or a key on all nodes, now and from now on.",
     ),
+    "rules": (
+        "realtime.commands.rules:rules",
+        "Rules: check a file, and explain what they let somebody do.",
+    ),
     "worker": ("realtime.commands.service:work", ""),
 }
 """Where each command is, and what it is for; without that it is of our own use and not shown."""

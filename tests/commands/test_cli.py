@@ -104,7 +104,7 @@ def test_the_list_of_commands_says_what_each_says_of_itself(name: str) -> None:
 
 def test_every_command_is_listed_but_the_worker() -> None:
     listed = re.findall(r"^  (\w+)  +\S", ran(["--help"]).stdout.partition("Commands:")[2], re.MULTILINE)
-    assert listed == ["serve", "demo", "tail", "doctor", "images", "token", "key", "revoke"]
+    assert listed == ["serve", "demo", "tail", "doctor", "images", "token", "key", "revoke", "rules"]
     assert set(COMMANDS) - set(listed) == {"worker"}
 
 

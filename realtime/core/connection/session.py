@@ -430,7 +430,8 @@ class Session:
 
 
 def _concerns(about: frozenset[str] | None, request: protocol.Subscribe) -> bool:
-    collections = collections_of(request)
+    # Events tell names of other collections as well, in a rename.
+    collections = None if request.mode == "events" else collections_of(request)
     return about is None or collections is None or bool(about & collections)
 
 

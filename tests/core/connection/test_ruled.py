@@ -131,3 +131,14 @@ def test_a_path_that_is_shown_may_be_asked_by() -> None:
     opened("anna", "customer", filter={"a": 1}, sort=[["b", 1]])
     opened("anna", "customer", group={"by": ["a"], "sum": ["b"]})
     opened("anna", "customer", projection={"margin": 1})
+
+
+def test_events_are_asked_again_where_the_name_of_another_collection_may_be_told_no_more() -> None:
+    policy = Policy(Rules.model_validate({"collections": {name: {"*": {"read": True}} for name in ("a", "b")}}))
+    session = Session("session-1", dataclasses.replace(LIMITS, policy=policy), EPOCH, Principal("ann"))
+    asked = {"type": "subscribe", "id": "x", "collection": "a", "mode": "events"}
+    assert isinstance(session.receive(ejson.encode(asked))[0], OpenSubscription)
+    fewer = Rules.model_validate({"collections": {"a": {"*": {"read": True}}}})
+    about, policy.rules = policy.rules.differs(fewer), fewer
+    assert about == frozenset({"b"})
+    assert len(session.reconsider(about)) == 1

@@ -1,0 +1,76 @@
+"""`realtime rules`, as typed: what it finds wrong, and what it says somebody may do."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from realtime.core.access.rules.text import parse
+from tests.access.issuer import SECRET, signer
+from tests.commands.test_access import typed
+
+RULES = """
+orders:
+  customer: {read: {owner: $user.sub}, insert: {owner: $user.sub}, fields: {hide: [margin]}}
+  clerk: {read: {region: {$in: $user.claims.regions}}, delete: true}
+"""
+DOCS = Path(__file__).parents[2] / "docs" / "access.md"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    path = tmp_path / "rules.yaml"
+    path.write_text(RULES)
+    return str(path)
+
+
+def test_a_good_file_is_said_to_be_good_also_by_its_setting(file: str) -> None:
+    for done in (typed("rules", "check", file), typed("rules", "check", rules=file)):
+        assert (done.returncode, done.stdout) == (0, f"{file}: good, 2 grants\n")
+
+
+def test_what_is_wrong_is_told_with_its_line(tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text("orders:\n  customer:\n    read: {owner: {$nope: 1}}\n")
+    done = typed("rules", "check", str(wrong))
+    assert done.returncode == 2
+    assert re.match(rf"realtime: {re.escape(str(wrong))}:3: .*\$nope", done.stderr)
+    assert typed("rules", "check").returncode == 2
+
+
+def test_it_is_explained_what_the_bearer_of_a_token_may_do(file: str, tmp_path: Path) -> None:
+    token = signer("HS256").token(sub="ann", roles=["customer", "clerk"])
+    document = tmp_path / "order.json"
+    document.write_text('{"_id": 1, "owner": "ann", "margin": 5}')
+    asked = ("rules", "explain", file, "--as", token, "--collection", "orders", "--document", str(document))
+    done = typed(*asked, jwt_secret=SECRET, jwt_audience="shop")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        "ann, roles: clerk, customer, in orders:",
+        "read: no document",  # the claim is missing
+        'read: {"owner":{"$eq":"ann"}}; hidden: margin',
+        'insert: {"owner":{"$eq":"ann"}}',
+        "update: forbidden",
+        "delete: every document",
+        'document: {"_id":1,"owner":"ann"}',
+    ]
+    forged = typed(*asked, jwt_secret="another secret of thirty-two bytes", jwt_audience="shop")
+    assert (forged.returncode, forged.stdout) == (2, "")
+    assert "--as: " in forged.stderr
+
+
+def test_nobody_may_do_nothing_and_a_file_that_is_no_document_is_refused(file: str) -> None:
+    done = typed("rules", "explain", file, "--collection", "others")
+    assert done.stdout.splitlines()[1:] == [f"{name}: forbidden" for name in ("read", "insert", "update", "delete")]
+    refused = typed("rules", "explain", file, "--collection", "orders", "--document", file)
+    assert refused.returncode == 2
+    assert "Extended JSON" in refused.stderr
+
+
+def test_the_recipes_of_the_documents_are_good_rules() -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    assert len(blocks) >= 8
+    for block in blocks:
+        parse(block, "access.md")
