@@ -158,6 +158,14 @@ class Ledger:
         (last,) = [entry for entry in commands if "dropDatabase" in entry["o"]]
         return self.replaced("dropDatabase", "", to_int(last["ts"]))
 
+    def begun(self, collection: str, view: View) -> None:
+        """Note what a collection holds before anything is written to it."""
+        self._now[collection] = dict(view)
+
+    def noted(self, op: Op, time: int) -> int:
+        """Note a change that was made by other hands."""
+        return self._note([op], time, None)
+
     def made(self, collection: str, key: Any, document: Document, time: int) -> None:
         """Note an insert that was made by other hands."""
         self._note([Op("insert", collection, key, document)], time, None)

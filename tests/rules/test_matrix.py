@@ -1,0 +1,61 @@
+"""The matrix of issue 17: nobody receives what `find` under their rule would not return at that position.
+
+Sabotage: `make sabotage`, rows "rules".
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.chance import fresh_seed
+from tests.exact.conftest import Say, say
+from tests.replica_set import ReplicaSet
+from tests.rules.cells import CHANGES, CIRCUMSTANCES, WAYS, WHO, Cell, pairwise, product
+from tests.rules.matrix import run_cells
+
+__all__ = ["say"]
+
+WHOLE = "REALTIME_TEST_RULES_MATRIX"
+"""Set to `whole`: every cell, in portions; else every pair of two values."""
+A_PORTION = 88
+LEAST = 20
+
+
+def portions() -> list[list[Cell]]:
+    if os.environ.get(WHOLE) != "whole":
+        return [pairwise(product(), fresh_seed())]
+    cells = product()
+    return [cells[begin : begin + A_PORTION] for begin in range(0, len(cells), A_PORTION)]
+
+
+@pytest.mark.timeout(7200 if os.environ.get(WHOLE) else 180)
+async def test_nobody_is_told_what_find_under_their_rule_would_not_return(
+    replica_set: ReplicaSet, tmp_path: Path, say: Say
+) -> None:
+    seed = fresh_seed()
+    totals: Counter[str] = Counter()
+    few: list[str] = []
+    for number, cells in enumerate(portions()):
+        found, figures = await run_cells(replica_set, cells, seed + number, tmp_path)
+        assert not found, f"seed {seed + number}: {len(found)} violations:\n" + "\n".join(map(str, found[:12]))
+        totals += sum(figures.values(), Counter[str]())
+        totals["cells"] += len(figures)
+        few += [f"{name}: {one}" for name, one in figures.items() if min(one["shown"], one["withheld"]) < LEAST]
+    say(f"{dict(totals)}, seed {seed}")
+    assert not few, few
+    assert totals["recovered"] > 0
+    assert totals["resync"] > 0
+    assert totals["writes by the service"] > 0
+
+
+def test_every_pair_of_values_that_can_meet_does() -> None:
+    cells = pairwise(product(), 7)
+    assert len(cells) < 120
+    for values, of in ((WHO, "who"), (WAYS, "way"), (CIRCUMSTANCES, "circumstance"), (CHANGES, "change")):
+        assert {getattr(cell, of) for cell in cells} == set(values)
+    met = {(cell.way, cell.change) for cell in cells}
+    assert len(met) == len(WAYS) * len(CHANGES)
