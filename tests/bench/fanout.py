@@ -53,6 +53,9 @@ class Line(asyncio.Protocol):
         self.transport = transport
         self.write = transport.write
         TransportSink(cast(OurLine, self), 4 << 20, self)
+        self.subscribe()
+
+    def subscribe(self) -> None:
         self.stage.hub.attach(Subscription("s", self, query(collections=COLLECTION)))
 
     def roomy(self) -> None:

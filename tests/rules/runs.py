@@ -111,7 +111,7 @@ class Run:
         if self.reader is not None:
             answer = await self.reader.open(token(self.people[0]))
             assert answer["type"] == "live", (self.cell, answer)
-        await self._writes(A_ROUND)
+        await self._writes(A_ROUND * (2 if self.cell.way == "ws group" else 1))
         await self._poll(0)
         if self.cell.away and self.reader is not None:
             await self._reached()
@@ -411,12 +411,12 @@ class Run:
         )
 
     def _withheld(self, truth: Truth, follower: judge.Query) -> None:
-        """Changes that show nothing, and documents that stay unseen."""
+        """Changes of which something was kept from them, and documents that stay unseen."""
         end = time_of(follower.position) if follower.position else 0
         for at, name, _ in truth.touches(self.collection, 0, end):
-            states = [truth.state(self.collection, name, moment) for moment in (at - 1, at)]
-            before, after = (self._sight(truth, 0, at).shown(state) for state in states)
-            self.verdict.figures["withheld"] += before == after
+            state = truth.state(self.collection, name, at)
+            shown = self._sight(truth, 0, at).shown(state)
+            self.verdict.figures["withheld"] += judge.marks_in(state) > judge.marks_in(shown)
         view = truth.at(self.collection, end).values()
         self.verdict.figures["withheld"] += sum(not self._sight(truth, 1, end).sees(one) for one in view)
 

@@ -303,7 +303,7 @@ async def shared(replica_set: ReplicaSet, tmp_path_factory: pytest.TempPathFacto
     """One for the tests that change nothing."""
     async with ruling(replica_set, tmp_path_factory.mktemp("rules")) as running:
         documents = [
-            {"_id": "a1", **DOCUMENT, **HIDDEN, "pay": "zq00000003z", "lines": [{"sku": "s", "cost": "zq00000003z"}]},
+            {"_id": "a1", **DOCUMENT, **HIDDEN, "pay": "hers", "lines": [{"sku": "s", "cost": "zq00000003z"}]},
             {"_id": "z1", **DOCUMENT, **HIDDEN, "owner": "zed", "qty": 0, "title": "zq00000003z"},
         ]
         await put(running, *documents)
