@@ -19,6 +19,7 @@ import pytest
 from tests.chance import fresh_seed
 from tests.exact.conftest import Say, say
 from tests.replica_set import ReplicaSet
+from tests.rules.judge import marks_in
 from tests.rules.ruled import Person, Rules, matches, placed, sight
 from tests.rules.scene import Maker, bearer
 from tests.rules.test_advisories import known, ruling
@@ -124,17 +125,18 @@ def allowed(person: Person, kind: str, before: Document | None, after: Document 
 
 
 def asked(dice: random.Random, maker: Maker, key: str, person: Person) -> dict[str, Any]:
-    kind = dice.choice(["update"] * 6 + ["replace", "replace", "insert", "delete"])
+    kind = dice.choice(["update"] * 6 + ["replace", "replace", "insert", "insert", "delete", "delete"])
     frame: dict[str, Any] = {"type": kind, "collection": "orders", "key": key}
     document = {**maker.rows(person.sub), "title": maker.mark(), "pay": maker.mark(), "notes": {"open": maker.mark()}}
-    if dice.random() < 0.3:
+    if dice.random() < 0.5:
         document |= {"owner": person.sub, "status": "new"}
-    if dice.random() < 0.2:
+    if dice.random() < 0.1:
         document["margin"] = maker.mark()
     if kind in {"insert", "replace"}:
         frame["document"] = document
     if kind == "insert":
-        frame["document"] = {**document, "_id": frame.pop("key")}
+        frame["document"] = {**document, "_id": maker.key() if dice.random() < 0.5 else frame.pop("key")}
+        frame.pop("key", None)
     if kind == "update":
         frame["update"] = dice.choice(UPDATES + MORE + MORE)
     if kind in {"update", "replace"} and dice.random() < 0.3:
@@ -156,7 +158,7 @@ async def over_http(service: Service, person: Person, frame: dict[str, Any]) -> 
     if method != "POST":
         path = f"{path}/{frame['key']}"
     answer = await service.http.request(method, path, json=body, params=upsert, headers=bearer(person))
-    return {"type": "result" if answer.is_success else "error", "raw": answer.text, **answer.json()}
+    return {**answer.json(), "raw": answer.text, "type": "result" if answer.is_success else "error"}
 
 
 @pytest.mark.timeout(1200 if WRITES > 1000 else 180)
@@ -178,6 +180,9 @@ async def test_what_was_written_is_what_one_grant_lets(replica_set: ReplicaSet, 
         for _ in range(WRITES):
             person = dice.choice(PEOPLE)
             frame = asked(dice, maker, dice.choice(keys), person)
+            if frame["type"] == "delete" and dice.random() < 0.5:
+                hers = await asyncio.to_thread(orders.find_one, {"owner": person.sub, "status": "new"})
+                frame["key"] = frame["key"] if hers is None else hers["_id"]
             key = frame["key"] if "key" in frame else frame["document"]["_id"]
             before = await asyncio.to_thread(orders.find_one, {"_id": key})
             sent = json.dumps(frame)
@@ -194,7 +199,7 @@ async def test_what_was_written_is_what_one_grant_lets(replica_set: ReplicaSet, 
     say(f"{dict(figures)}, seed {seed}")
     assert raw
     for kind in ("insert", "update", "replace", "delete"):
-        assert figures[f"{kind} result"] >= WRITES / 100, figures
+        assert figures[f"{kind} result"] >= WRITES / 200, figures
         assert figures[f"{kind} error"] >= WRITES / 100, figures
 
 
@@ -219,12 +224,9 @@ def judge(
     said: tuple[int, str],
 ) -> None:
     figures[f"{frame['type']} {answer['type']}"] += 1
-    text = json.dumps(answer)
     seen = sight(RULES, person, "orders", sets_for)
-    mine = json.dumps([seen.shown(before), seen.shown(after), frame], default=str)
-    for path, value in [*leaves(before or {}), *leaves(after or {})]:
-        mark = str(value).strip('"')
-        assert not ("zq" in mark and mark in text and mark not in mine), (said, path, answer)
+    mine = marks_in([seen.shown(before), seen.shown(after), frame])
+    assert marks_in(answer) <= mine, (said, answer)
     assert answer.get("code") != "internal", (said, answer)
     if answer["type"] == "error":
         assert before == after, (said, answer, before, after)
@@ -240,9 +242,9 @@ async def restored(service: Service, maker: Maker, key: str, dice: random.Random
     """There is always about as much to write to as to make."""
     if dice.random() < 0.5:
         document = maker.document(key, dice.choice([*(person.sub for person in PEOPLE), "zed"]))
-        document["status"] = dice.choice(["new", "open", "closed"])
+        document["status"] = dice.choice(["new", "new", "open", "closed"])
         await asyncio.to_thread(service.database.orders.replace_one, {"_id": key}, document, upsert=True)
-    elif dice.random() < 0.1:
+    elif dice.random() < 0.4:
         await asyncio.to_thread(service.database.orders.delete_one, {"_id": key})
 
 
