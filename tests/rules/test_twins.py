@@ -15,24 +15,26 @@ from tests.chance import fresh_seed
 from tests.exact.conftest import Say, say
 from tests.replica_set import ReplicaSet
 from tests.rules.scene import RULED, written
-from tests.rules.twins import RULES, Twins
+from tests.rules.twins import SETUPS, Twins
 from tests.serving import serving
 
 __all__ = ["say"]
 
-STEPS = int(os.environ.get("REALTIME_TEST_RULES_TWINS", "250"))
+STEPS = int(os.environ.get("REALTIME_TEST_RULES_TWINS", "100"))
+"""Of each setup."""
 
 
 @pytest.mark.timeout(3600 if STEPS > 1000 else 180)
+@pytest.mark.parametrize("setup", SETUPS)
 async def test_two_databases_that_differ_in_what_is_hidden_answer_alike(
-    replica_set: ReplicaSet, tmp_path: Path, say: Say
+    replica_set: ReplicaSet, tmp_path: Path, say: Say, setup: str
 ) -> None:
     seed = fresh_seed()
-    file = written(tmp_path / "rules.yaml", RULES)
+    file = written(tmp_path / "rules.yaml", SETUPS[setup])
     async with AsyncExitStack() as stack:
         settings = {**RULED, "rules": str(file)}
         services = [await stack.enter_async_context(serving(replica_set, **settings)) for _ in range(2)]
-        twins = await Twins(seed).begin(services)
+        twins = await Twins(seed, named=setup == "show").begin(services)
         try:
             for _ in range(STEPS):
                 await twins.step()

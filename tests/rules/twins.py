@@ -22,17 +22,30 @@ from tests.rules.scene import bearer
 from tests.serving import Service
 from tests.wire import Wire, wired
 
-RULES: Rules = {
-    "orders": {
-        "customer": {
-            "read": {"owner": "$user.sub"},
-            "insert": {"owner": "$user.sub"},
-            "update": {"owner": "$user.sub", "status": {"$ne": "closed"}},
-            "delete": {"owner": "$user.sub"},
-            "fields": {"hide": ["margin", "notes.internal", "lines.cost"]},
-        },
-    }
+CUSTOMER: dict[str, Any] = {
+    "read": {"owner": "$user.sub"},
+    "insert": {"owner": "$user.sub"},
+    "update": {"owner": "$user.sub", "status": {"$ne": "closed"}},
+    "delete": {"owner": "$user.sub"},
+    "fields": {"hide": ["margin", "notes.internal", "lines.cost"]},
 }
+SHOW = ["owner", "status", "qty", "title", "tags", "notes.open", "lines.sku"]
+SETUPS: dict[str, Rules] = {
+    "hide": {"orders": {"customer": CUSTOMER}},
+    "show": {"orders": {"customer": {**CUSTOMER, "fields": {"show": SHOW}}}},
+    "write": {
+        "orders": {
+            "customer": {
+                **CUSTOMER,
+                "fields": {
+                    **CUSTOMER["fields"],
+                    "write": ["owner", "margin", "title", "qty", "notes", "lines", "tags"],
+                },
+            }
+        }
+    },
+}
+"""Three ways to hide the same; by the last what is hidden may be written."""
 ANN = Person("ann", ("customer",))
 KEYS = 24
 HIDDEN = ("margin", "notes.internal", "lines.cost")
@@ -81,8 +94,11 @@ def shown_part(dice: random.Random) -> dict[str, Any]:
     }
 
 
-def with_hidden(shown: Mapping[str, Any], world: World) -> dict[str, Any]:
-    """A document of ann's: what she sees of it is the same in both worlds."""
+def with_hidden(shown: Mapping[str, Any], world: World, *, named: bool) -> dict[str, Any]:
+    """A document of ann's: what she sees of it is the same in both worlds.
+
+    `named`: where she is shown what is named alone, beside fields and elements she knows nothing of.
+    """
     made = json.loads(json.dumps(shown))
     if world.random() < 0.8:
         made["margin"] = hidden_value(world)
@@ -90,6 +106,10 @@ def with_hidden(shown: Mapping[str, Any], world: World) -> dict[str, Any]:
         made["notes"]["internal"] = hidden_value(world)
     for line in made["lines"]:
         line["cost"] = hidden_value(world)
+    if named:
+        for _ in range(world.randrange(3)):
+            made["lines"].insert(world.randrange(len(made["lines"]) + 1), world.choice([5, "s", None]))
+        made[f"more{world.randrange(9)}"] = hidden_value(world)
     return {**made, "owner": "ann"}
 
 
@@ -299,7 +319,8 @@ class Twin:
 class Twins:
     """Both of them, in step."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, named: bool = False) -> None:
+        self.named = named
         self.dice = random.Random(seed)
         self.seed = seed
         self.both: list[Twin] = []
@@ -328,7 +349,7 @@ class Twins:
     def _raw_put(self, key: str, *, hers: bool) -> None:
         shown = shown_part(self.dice)
         for twin in self.both:
-            document = with_hidden(shown, twin.world) if hers else unseen(twin.world)
+            document = with_hidden(shown, twin.world, named=self.named) if hers else unseen(twin.world)
             twin.service.database.orders.replace_one({"_id": key}, document, upsert=True)
 
     async def step(self) -> None:
