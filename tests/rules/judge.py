@@ -8,7 +8,7 @@ what `find` under the person's rule would return there, and every event with bot
     event_of_unseen     an event of a document that the rule shows neither before nor after it
     before_of_unseen    an image of before that the rule does not show
     path_of_hidden      `updated` or `removed` names a path that the rule hides
-    told_of_hidden      an `update` that changes nothing of what is shown
+    told_of_hidden      an `update`, or an event, that changes nothing of what is shown
     leave_of_unseen     `leave` of a document that was never theirs
     lost                an event, or the end of a view, that was never told
     repeated            an event told twice
@@ -288,23 +288,10 @@ class Events:
         seen = self.sight(write)
         if after is None:
             return images.get(write.collection, False) and before is not None and seen.sees(before)
-        if write.op == "update" and not images.get(write.collection, False):
-            return self._stays_seen(write)
-        return seen.sees(after)
-
-    def _stays_seen(self, write: Write) -> bool:
-        """Where there is no image a later state of the document decides: whether any of them is seen."""
-        name, end = name_of(write.key), time_of(self.position)
-        times = [
-            write.time,
-            *(at for at, one, _ in self.truth.touches(write.collection, write.time, end) if one == name),
-        ]
-        states = [(self.truth.state(write.collection, name, at), at) for at in times]
-        return all(
-            state is not None and phase(write.collection, at).sees(state)
-            for state, at in states
-            for phase in self.phases
-        )
+        if write.op == "insert":
+            return seen.sees(after)
+        # Without images it is not certain that a rule's document was theirs, or that what they see has changed.
+        return images.get(write.collection, False) and seen.sees(after) and seen.shown(before) != seen.shown(after)
 
     def _one(self, phase: int, event: Frame, write: Write, images: Mapping[str, bool]) -> None:
         if write.op in CATALOGUE:
@@ -316,6 +303,8 @@ class Events:
         if not readable:
             self.verdict.say("event_of_unseen", event["op"], event)
             return
+        if write.op != "delete" and before is not None and seen.shown(before) == seen.shown(after):
+            self.verdict.say("told_of_hidden", event["op"], event)
         if "document" in event:
             states = self._states(event, write)
             if event["document"] not in [self._at(state, event, phase) for state in states if state is not None]:

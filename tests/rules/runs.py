@@ -200,7 +200,11 @@ class Run:
     async def _again(self, after: int) -> None:
         """Their effective query is another one: it is told anew, on a new channel."""
         assert self.reader is not None
-        await self.reader.until(lambda got: got["type"] == "subscribed" and got["id"] == NAME, after=after)
+        try:
+            await self.reader.until(lambda got: got["type"] == "subscribed" and got["id"] == NAME, after=after)
+        except TimeoutError:
+            self.verdict.say("lost", "never subscribed again", self.reader.frames[after:][:3])
+            return
         place = next(n for n, got in enumerate(self.reader.frames) if n >= after and got["type"] == "subscribed")
         answer = await self.reader.live(after=place)
         assert answer["type"] == "live", (str(self.cell), answer)

@@ -39,6 +39,7 @@ WRITES = [
     Write(11, "a", "insert", THEIRS, document(THEIRS, 0x11, "zed")),
     Write(20, "a", "update", MINE, document(MINE, 0x20, "ann")),
     Write(21, "a", "update", THEIRS, document(THEIRS, 0x21, "zed")),
+    Write(22, "a", "update", MINE, document(MINE, 0x20, "ann") | {"pay": "zq00000022z"}),
     Write(30, "a", "delete", MINE),
 ]
 RULES = {"a": {"customer": {"read": {"owner": "$user.sub"}, "fields": {"hide": ["pay"]}}}}
@@ -158,6 +159,13 @@ def told_of_theirs(frames: list[Frame]) -> None:
         ("path_of_hidden", EVENTS, lambda log: log[2]["events"][0]["updated"].append("pay")),
         ("lost", EVENTS, lambda log: log.pop(2)),
         ("repeated", EVENTS, lambda log: log[2]["events"].append(log[2]["events"][0])),
+        (
+            "told_of_hidden",
+            EVENTS,
+            lambda log: log[2]["events"].append(
+                {"op": "update", "collection": "a", "key": MINE, "document": cut(0x20), "position": at(22)}
+            ),
+        ),
         ("position_back", EVENTS, lambda log: log[3]["events"].append(log[2]["events"][0])),
         (
             "event_of_unseen",
