@@ -56,6 +56,8 @@ World = random.Random
 """Chance of one of the two databases alone: what is drawn from it is hidden."""
 
 _VOLATILE = re.compile(r'"(position|as_of|wall_time|session|oldest)":("[^"]*"|\{[^}]*\})')
+_NEXT = re.compile(r'"next":"([^"]+)"')
+_TAG = re.compile(r"'etag': '(\"[^']+\")'")
 _POSITION = re.compile(r"\b[0-9A-F]{8}-[0-9A-F]{16}\b")
 
 
@@ -329,6 +331,7 @@ class Twins:
         self.refused = self.taken = 0
         self._stack = AsyncExitStack()
         self._open: dict[str, str] = {}
+        self._tags: dict[str, str] = {}
         self._made = 0
 
     async def begin(self, services: list[Service]) -> Self:
@@ -433,11 +436,22 @@ class Twins:
             asked["limit"] = str(self.dice.randrange(1, 6))
         if self.dice.random() < 0.2:
             asked["skip"] = str(self.dice.randrange(1, 4))
-        return await self._request("GET", "/v1/collections/orders/documents", params=asked, headers=headers)
+        path = "/v1/collections/orders/documents"
+        said, answers = await self._request("GET", path, params=asked, headers=headers)
+        if (found := _NEXT.search(answers[0])) and self.dice.random() < 0.7:
+            self._compare(said, answers)
+            asked.pop("skip", None)
+            return await self._request("GET", path, params={**asked, "after": found[1]})
+        return said, answers
 
     async def _one(self) -> tuple[str, list[str]]:
         method = self.dice.choice(["GET", "GET", "HEAD"])
-        return await self._request(method, f"/v1/collections/orders/documents/{self._key()}")
+        key = self._key()
+        headers = {"If-None-Match": self._tags[key]} if key in self._tags and self.dice.random() < 0.5 else {}
+        said, answers = await self._request(method, f"/v1/collections/orders/documents/{key}", headers=headers)
+        if found := _TAG.search(answers[0]):
+            self._tags[key] = found[1]
+        return said, answers
 
     async def _subscribe(self) -> tuple[str, list[str]]:
         self._made += 1
@@ -492,7 +506,8 @@ class Twins:
     async def _http_write(self) -> tuple[str, list[str]]:
         frame = self._write()
         path = "/v1/collections/orders/documents"
-        headers = {"If-Match": '"0123456789abcdef"'} if self.dice.random() < 0.15 else {}
+        tag = self._tags.get(str(frame.get("key")), '"0123456789abcdef"')
+        headers = {"If-Match": self.dice.choice([tag, tag, "*"])} if self.dice.random() < 0.3 else {}
         upsert = {"upsert": "true"} if frame.get("upsert") else {}
         if frame["type"] == "insert":
             return await self._request("POST", path, json=frame["document"])
