@@ -71,7 +71,7 @@ def frame_of(dice: random.Random) -> Frame:
         frame |= {"where": selection} if kind != "insert" and dice.random() < 0.4 else {}
         frame |= {"upsert": True} if kind in {"update", "replace"} and dice.random() < 0.3 else {}
     for _ in range(dice.choice([0, 0, 1, 2])):
-        frame[dice.choice([*frame, "surplus"])] = dice.choice(ODD)
+        frame[dice.choice([name for name in (*frame, "surplus") if name != "type"])] = dice.choice(ODD)
     return frame
 
 
