@@ -29,7 +29,7 @@ async def patiently(ask: Callable[[], Awaitable[httpx.Response]]) -> httpx.Respo
     """Once more where the service cannot know yet who asks: its revocations are seconds old on a busy machine."""
     for _ in range(100):
         answer = await ask()
-        if answer.status_code != 503 or "revocations" not in answer.text:
+        if '"code":"unavailable"' not in answer.text or "revocations" not in answer.text:
             break
         await asyncio.sleep(0.1)
     return answer

@@ -328,7 +328,8 @@ class Run:
             assert told["count"] == len(documents)
         else:
             lines = [json.loads(line) for line in answer.text.splitlines()]
-            assert lines.pop() == {"end": True}, str(self.cell)
+            end = lines.pop()
+            assert end == {"end": True}, (str(self.cell), end)
             documents = lines
         self.polled.append(lambda truth: self._judge_poll(truth, phase, time_now, documents))
 
