@@ -15,10 +15,8 @@ WAYS = (*QUERIES, *EVENTS, *POLLS)
 AWAY = ("journal", "oplog", "restart")
 """The reader is not there while its access changes, and comes back by position."""
 CIRCUMSTANCES = ("fresh", *AWAY, "resync", "overflow")
-CHANGES = tuple(
-    f"{what} {direction}" for what in ("membership", "together", "token", "rule") for direction in ("gives", "takes")
-)
-"""`together`: a membership and documents in one transaction. The access of single documents changes in every cell."""
+CHANGES = tuple(f"{what} {direction}" for what in ("token", "rule") for direction in ("gives", "takes"))
+"""The access of single documents changes in every cell."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,9 +74,11 @@ class Query:
         phases: Sequence[Expected],
         *,
         ordered: bool = False,
+        heartbeats: bool = True,
         ever: Callable[[str, int, int], bool] | None = None,
     ) -> None:
         self.verdict, self.phases, self.ordered, self.ever = verdict, phases, ordered, ever
+        self.heartbeats = heartbeats
         self.view: list[Document] = []
         self.phase = 0
         self.position = ""
@@ -94,7 +96,12 @@ class Query:
             self.old_channels = set()
             self.channel = None
         elif kind in {"heartbeat", "pong"}:
-            if self.live and "s" not in frame.get("behind", ()) and frame.get("position", "") > self.position:
+            if (
+                self.heartbeats
+                and self.live
+                and "s" not in frame.get("behind", ())
+                and frame.get("position", "") > self.position
+            ):
                 self._reach(frame["position"], kind)
         elif frame.get("id") == "s" or ("channel" in frame and frame["channel"] == self.channel and self.live):
             getattr(self, f"_{kind}", lambda _: None)(frame)

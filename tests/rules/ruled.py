@@ -10,13 +10,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.truth import Document, Truth, View
+from tests.truth import Document
 
 Rules = Mapping[str, Mapping[str, Mapping[str, Any]]]
 """Grants by collection and role, as the file has them."""
-Membership = Mapping[str, Any]
-Sets = Callable[[Membership, "Person"], frozenset[Any]]
-"""The values of a `$from` for somebody, at the time that is meant."""
 
 _MISSING = object()
 
@@ -112,24 +109,24 @@ class _FalseRuleError(Exception):
     """A claim that is missing where its absence would widen the rule."""
 
 
-def placed(rule: Any, person: Person, sets: Sets) -> Any:
-    """A rule with somebody's values in place of `$user.…` and `$from`."""
+def placed(rule: Any, person: Person) -> Any:
+    """A rule with somebody's values in place of `$user.…`."""
     try:
-        return _placed(rule, person, sets)
+        return _placed(rule, person)
     except _FalseRuleError:
         return False
 
 
-def _placed(rule: Any, person: Person, sets: Sets) -> Any:
+def _placed(rule: Any, person: Person) -> Any:
     if isinstance(rule, bool):
         return rule
     made: dict[str, Any] = {}
     for name, wanted in rule.items():
         if name in {"$and", "$or"}:
-            made[name] = [_placed(one, person, sets) for one in wanted]
+            made[name] = [_placed(one, person) for one in wanted]
             continue
         operators = wanted if isinstance(wanted, dict) else {"$eq": wanted}
-        values = {operator: _value(operator, other, person, sets) for operator, other in operators.items()}
+        values = {operator: _value(operator, other, person) for operator, other in operators.items()}
         if any(value is _MISSING or isinstance(value, dict) for value in values.values()):
             if any(operator in _NEGATIVE for operator in values):
                 raise _FalseRuleError
@@ -138,14 +135,12 @@ def _placed(rule: Any, person: Person, sets: Sets) -> Any:
     return made
 
 
-def _value(operator: str, wanted: Any, person: Person, sets: Sets) -> Any:
+def _value(operator: str, wanted: Any, person: Person) -> Any:
     if isinstance(wanted, str) and wanted.startswith("$user."):
         value = person.value(wanted)
         if operator in {"$in", "$nin"}:
             return value if isinstance(value, list) and value else _MISSING
         return _MISSING if isinstance(value, list) else value
-    if isinstance(wanted, dict) and "$from" in wanted:
-        return sorted(sets(wanted["$from"], person), key=str)
     return wanted
 
 
@@ -207,7 +202,7 @@ def _cut(value: Any, prefix: str, shares: Sequence[Share]) -> Any:
     return kept
 
 
-def sight(rules: Rules, person: Person, collection: str, sets: Sets) -> Sight:
+def sight(rules: Rules, person: Person, collection: str) -> Sight:
     """What somebody sees of a collection."""
     grants = rules.get(collection, {})
     shares = []
@@ -215,31 +210,10 @@ def sight(rules: Rules, person: Person, collection: str, sets: Sets) -> Sight:
         grant = grants.get(role)
         if not grant or not grant.get("read"):
             continue
-        rows = placed(grant["read"], person, sets)
+        rows = placed(grant["read"], person)
         if rows is False:
             continue
         fields = grant.get("fields", {})
         show = frozenset(fields["show"]) if "show" in fields else None
         shares.append(Share(rows, frozenset(fields.get("hide", ())), show))
     return Sight(tuple(shares))
-
-
-def sets_of(state: Callable[[str], View]) -> Sets:
-    """The values of a `$from` by the documents of a collection, as `state` has them."""
-
-    def sets(asked: Membership, person: Person) -> frozenset[Any]:
-        where = placed(asked["where"], person, sets)
-        rows = [one for one in state(asked["collection"]).values() if matches(one, where)]
-        return frozenset(
-            value
-            for one in rows
-            for value in at(one, asked["values"])
-            if value is not _MISSING and not isinstance(value, list | dict)
-        )
-
-    return sets
-
-
-def sets_at(truth: Truth, time: int) -> Sets:
-    """The same by what was acknowledged up to a cluster time."""
-    return sets_of(lambda collection: truth.at(collection, time))

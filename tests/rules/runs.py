@@ -16,7 +16,7 @@ from tests.exact.ledger import Ledger, Op, delete, insert, update
 from tests.rules import judge
 from tests.rules.cells import Cell
 from tests.rules.readers import NAME, PATIENCE, Socket, Stream, patiently
-from tests.rules.ruled import Person, Rules, Sight, matches, sets_at, sight
+from tests.rules.ruled import Person, Rules, Sight, matches, sight
 from tests.rules.scene import NARROW, PEOPLE, ROOT, WIDE, Maker, bearer, ruled, token
 from tests.truth import Document, Truth, View, name_of, time_of
 
@@ -46,7 +46,7 @@ class Run:
 
     def __init__(self, number: int, cell: Cell, seed: int, database: Database[dict[str, Any]]) -> None:
         self.cell, self.number = cell, number
-        self.collection, self.sets = f"c{number}", f"m{number}"
+        self.collection = f"c{number}"
         self.maker = Maker(seed + number, tag=number + 1)
         self.dice = self.maker.dice
         self.database = database
@@ -75,14 +75,12 @@ class Run:
     def _people(self) -> tuple[Person, Person]:
         narrow, wide = PEOPLE[self.cell.who]
         what, gives = self._what
-        if what == "token":
-            return (narrow, wide) if gives else (wide, narrow)
-        if what in {"membership", "together"} and "member" not in narrow.roles:
-            narrow = Person(narrow.sub, (*narrow.roles, "member"), narrow.claims)
-        return narrow, narrow
+        if what != "token":
+            return narrow, narrow
+        return (narrow, wide) if gives else (wide, narrow)
 
     def _rules(self) -> tuple[Rules, Rules]:
-        narrow, wide = (ruled(one, self.collection, self.sets) for one in (NARROW, WIDE))
+        narrow, wide = (ruled(one, self.collection) for one in (NARROW, WIDE))
         what, gives = self._what
         if what != "rule":
             return narrow, narrow
@@ -93,15 +91,10 @@ class Run:
         options: dict[str, Any] = {"changeStreamPreAndPostImages": {"enabled": True}} if self.images else {}
         self.database.create_collection(self.collection, **options)
         documents = [self.maker.document(self.maker.key(), self.cell.who) for _ in range(SEEDED)]
-        what, gives = self._what
-        teams = ["t1", "t2"] if what in {"membership", "together"} and not gives else ["t1"]
-        members = [{"_id": f"{who}-{team}", "user": who, "team": team} for who in (self.cell.who,) for team in teams]
-        members.append({"_id": "zed-t3", "user": "zed", "team": "t3"})
-        for collection, rows in ((self.collection, documents), (self.sets, members)):
-            self.database[collection].insert_many([{**one} for one in rows])
-            view = {name_of(one["_id"]): one for one in rows}
-            self.initial[collection] = view
-            self.ledger.begun(collection, view)
+        self.database[self.collection].insert_many([{**one} for one in documents])
+        view = {name_of(one["_id"]): one for one in documents}
+        self.initial[self.collection] = view
+        self.ledger.begun(self.collection, view)
 
     # ------------------------------------------------------------------------------------------------------- stages
 
@@ -134,10 +127,7 @@ class Run:
             await self._token()
         if self.cell.circumstance == "overflow" and isinstance(self.reader, Socket):
             await self._overflow()
-        await self._writes(A_ROUND // 2)
-        if what in {"membership", "together"}:
-            await self._membership()
-        await self._writes(A_ROUND // 2)
+        await self._writes(A_ROUND)
         if self.cell.circumstance == "resync":
             await asyncio.to_thread(self.ledger.catalogue, "drop", self.collection)
             await self._writes(3, kinds=("insert",))
@@ -236,6 +226,7 @@ class Run:
             fields = {"notes": {"internal": self.maker.mark(), "open": self.maker.mark()}}
             await asyncio.to_thread(self.ledger.one, update(self.collection, key, **fields))
         self.reader.hear()
+        await self._reached()
 
     # ------------------------------------------------------------------------------------------------------- writes
 
@@ -292,17 +283,6 @@ class Run:
         if op.op in {"insert", "delete"} or told["modified"]:
             self.ledger.noted(op, time_of(told["position"]))
 
-    async def _membership(self) -> None:
-        what, gives = self._what
-        name = f"{self.cell.who}-t2"
-        row = insert(self.sets, name, user=self.cell.who, team="t2") if gives else delete(self.sets, name)
-        if what == "membership":
-            await asyncio.to_thread(self.ledger.one, row)
-            return
-        keys = self.dice.sample(self._keys(), 3)
-        moved = [update(self.collection, key, team="t2", title=self.maker.mark()) for key in keys]
-        await asyncio.to_thread(self.ledger.together, [*moved[:2], row, *moved[2:]])
-
     # -------------------------------------------------------------------------------------------------------- polls
 
     async def _poll(self, phase: int) -> None:
@@ -354,15 +334,15 @@ class Run:
 
     # -------------------------------------------------------------------------------------------------------- judge
 
-    def _sight(self, truth: Truth, phase: int, at: int) -> Sight:
-        return sight(self.rules[phase], self.people[phase], self.collection, sets_at(truth, at))
+    def _sight(self, phase: int) -> Sight:
+        return sight(self.rules[phase], self.people[phase], self.collection)
 
-    def _sight_of(self, truth: Truth, phase: int, _: str, at: int) -> Sight:
-        return self._sight(truth, phase, at)
+    def _sight_of(self, phase: int, _: str, __: int) -> Sight:
+        return self._sight(phase)
 
     def _expected(self, truth: Truth, phase: int, at: int) -> list[Document]:
         """What the reader's view is at a cluster time."""
-        seen = self._sight(truth, phase, at)
+        seen = self._sight(phase)
         shown = [seen.shown(one) for one in truth.at(self.collection, at).values()]
         documents = [one for one in shown if one is not None]
         way = self.cell.way
@@ -384,6 +364,8 @@ class Run:
                 self.verdict,
                 phases,
                 ordered=self.cell.way == "ws window",
+                # A heartbeat may be ahead of a throttled query that has lagged, with rules and without.
+                heartbeats=(self.cell.way, self.cell.circumstance) != ("ws throttle", "overflow"),
                 ever=partial(self._ever, truth),
             )
             for frame in self.reader.frames:
@@ -391,7 +373,7 @@ class Run:
             self._withheld(truth, follower)
             self._ended(follower)
         elif self.reader is not None:
-            sights = [partial(self._sight_of, truth, phase) for phase in (0, 1)]
+            sights = [partial(self._sight_of, phase) for phase in (0, 1)]
             events = judge.Events(self.verdict, truth, sights, [self.collection])
             for frame in self.reader.frames:
                 events.take(frame)
@@ -409,21 +391,18 @@ class Run:
 
     def _ever(self, truth: Truth, name: str, since: int, until: int) -> bool:
         times = [since, *(at for at, one, _ in truth.touches(self.collection, since, until) if one == name), until]
-        times += [at for at, _, _ in truth.touches(self.sets, since, until)]
-        states = [(truth.state(self.collection, name, at), at) for at in times]
-        return any(
-            state is not None and self._sight(truth, phase, at).sees(state) for state, at in states for phase in (0, 1)
-        )
+        states = [truth.state(self.collection, name, at) for at in times]
+        return any(state is not None and self._sight(phase).sees(state) for state in states for phase in (0, 1))
 
     def _withheld(self, truth: Truth, follower: judge.Query) -> None:
         """Changes of which something was kept from them, and documents that stay unseen."""
         end = time_of(follower.position) if follower.position else 0
         for at, name, _ in truth.touches(self.collection, 0, end):
             state = truth.state(self.collection, name, at)
-            shown = self._sight(truth, 0, at).shown(state)
+            shown = self._sight(0).shown(state)
             self.verdict.figures["withheld"] += judge.marks_in(state) > judge.marks_in(shown)
         view = truth.at(self.collection, end).values()
-        self.verdict.figures["withheld"] += sum(not self._sight(truth, 1, end).sees(one) for one in view)
+        self.verdict.figures["withheld"] += sum(not self._sight(1).sees(one) for one in view)
 
     def _allowed(self, truth: Truth) -> set[bytes]:
         """Marks of everything that was ever shown to this person: each state at its time, and what stood before it."""
@@ -431,12 +410,12 @@ class Run:
         every = {at: {name} for at, name, _ in truth.touches(self.collection, 0, 1 << 64)}
         for at, name, _ in truth.touches(self.collection, 0, 1 << 64):
             every[at].add(name)
-        turns = {0, self.changed_at, *(at for at, _, _ in truth.touches(self.sets, 0, 1 << 64))}
+        turns = {0, self.changed_at}
         for at in sorted({*every, *turns}):
             phases = {0} if at < self.changed_at else {1} if at > self.changed_at else {0, 1}
             names = truth.at(self.collection, at) if at in turns else every[at]
             for phase in phases:
-                seen = self._sight(truth, phase, at)
+                seen = self._sight(phase)
                 for name in names:
                     for moment in (at - 1, at):
                         allowed |= judge.marks_in(seen.shown(truth.state(self.collection, name, moment)))

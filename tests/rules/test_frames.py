@@ -36,7 +36,7 @@ ODD: tuple[Any, ...] = (
 PEOPLE = (
     Person("ann", ("customer",)),
     Person("bob", ("customer", "regional"), {"regions": ["n"]}),
-    Person("eve", ("teamed",)),
+    Person("eve", ("exact",), {"region": "e"}),
 )
 
 

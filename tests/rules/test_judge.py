@@ -17,7 +17,7 @@ from tests.exact.ledger import to_json
 from tests.replica_set import ReplicaSet
 from tests.rules import judge, ruled
 from tests.rules.judge import Frame, Verdict
-from tests.rules.ruled import Person, Sight, matches, placed, sets_of, sight
+from tests.rules.ruled import Person, Sight, matches, placed, sight
 from tests.rules.scene import NARROW, PEOPLE, WIDE, Maker
 from tests.rules.scene import ruled as rules_for
 from tests.truth import Document, Truth, View, Write, name_of
@@ -47,8 +47,8 @@ ANN = Person("ann", ("customer",))
 TRUTH = Truth(WRITES)
 
 
-def seen(_: str = "a", time: int = 0) -> Sight:
-    return sight(RULES, ANN, "a", sets_of(lambda collection: TRUTH.at(collection, time)))
+def seen(_: str = "a", __: int = 0) -> Sight:
+    return sight(RULES, ANN, "a")
 
 
 def expected(time: int) -> list[Document]:
@@ -189,7 +189,7 @@ def test_the_judge_knows_nothing_of_the_service() -> None:
 
 
 def test_its_filters_are_mongodbs(replica_set: ReplicaSet) -> None:
-    """Every rule and person of the matrix, and the sets too, over documents as the matrix has them."""
+    """Every rule and person of the matrix over documents as the matrix has them."""
     compared = 0
     client: pymongo.MongoClient[dict[str, Any]]
     with pymongo.MongoClient(replica_set.uri) as client:
@@ -197,14 +197,12 @@ def test_its_filters_are_mongodbs(replica_set: ReplicaSet) -> None:
         maker = Maker(5)
         documents = [maker.document(maker.key(), owner) for owner in ("ann", "bob", "eve") for _ in range(30)]
         view: View = {name_of(one["_id"]): one for one in documents}
-        members = {f'"{n}"': {"_id": n, "user": "eve", "team": f"t{n}"} for n in (1, 3)}
         try:
             database.c.insert_many([{**one} for one in documents])
-            sets = sets_of({"c": view, "m": members}.__getitem__)
             for person, rules in ((one, r) for pair in PEOPLE.values() for one in pair for r in (NARROW, WIDE)):
-                grants = rules_for(rules, "c", "m")["c"]
+                grants = rules_for(rules, "c")["c"]
                 for grant in (grants[role] for role in person.roles):
-                    rows = placed(grant["read"], person, sets)
+                    rows = placed(grant["read"], person)
                     mine = {name for name, one in view.items() if matches(one, rows)}
                     fields = grant["fields"]
                     shown = dict.fromkeys(fields.get("hide", ()), 0) or dict.fromkeys(fields.get("show", ()), 1)
@@ -213,7 +211,7 @@ def test_its_filters_are_mongodbs(replica_set: ReplicaSet) -> None:
                     only = Person(
                         person.sub, (next(role for role in person.roles if grants[role] is grant),), person.claims
                     )
-                    cut_here = sight({"c": grants}, only, "c", sets)
+                    cut_here = sight({"c": grants}, only, "c")
                     assert {name_of(one["_id"]): one for one in found} == {
                         name: cut_here.shown(view[name]) for name in mine
                     }
