@@ -78,5 +78,5 @@ async def _reload(runs: Sequence[Run], file: Path, services: Sequence[Service], 
         await asyncio.gather(*(run.waiting.wait() for run in about))
     written(file, _rules(runs, 1))
     for service in services:
-        await service.realtime.reload_rules()  # type: ignore[attr-defined]
+        await service.realtime.reload_rules()
     reload.set()
