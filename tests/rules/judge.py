@@ -123,7 +123,7 @@ class Query:
         if frame["first"]:
             self.view = []
         self.view += frame["documents"]
-        self.verdict.figures["shown"] += len(frame["documents"])
+        self.verdict.figures["shown"] += sum(map(_weight, frame["documents"]))
         if frame["last"]:
             self._reach(frame["position"], "snapshot")
 
@@ -146,7 +146,7 @@ class Query:
         if frame.get("more"):
             return
         entries, self.pending = self.pending, []
-        self.verdict.figures["shown"] += len(entries)
+        self.verdict.figures["shown"] += sum(_weight(entry.get("document", {})) for entry in entries)
         self.verdict.figures["moments"] += 1
         by_id = "id" in frame
         held = {name_of(one["_id"]): one for one in self.view}
@@ -181,6 +181,11 @@ class Query:
             got, expected = _by_name(got), _by_name(expected)
         if got != expected:
             self.verdict.say("view_differs", f"{kind} {position} phase {self.phase}", _difference(got, expected))
+
+
+def _weight(document: Document) -> int:
+    """How many documents this shows something of: a row counts its own."""
+    return int(document.get("count", 1))
 
 
 def _by_name(documents: Sequence[Document]) -> list[Document]:

@@ -412,7 +412,7 @@ async def open_wires(service: Service, people: list[Person]) -> AsyncIterator[li
 
 
 def ended(name: str, got: Frame) -> bool:
-    return got["type"] == "unsubscribed" and got["id"] == name
+    return bool(got["type"] == "unsubscribed" and got["id"] == name)
 
 
 # --------------------------------------------------------------- 5. a subscription left behind by a reused id
