@@ -134,6 +134,7 @@ def _said(code: int | None) -> str:
 # ------------------------------------------------------------------------------------------------- who runs what, when
 
 FIRST: tuple[str, ...] = (
+    "tests/rules/test_matrix.py",
     "tests/mongo/test_feed_codes.py",
     "tests/mongo/test_feed_faults.py",
     "tests/exact/test_unsendable.py",
@@ -142,6 +143,8 @@ FIRST: tuple[str, ...] = (
     "tests/exact/test_history.py",
     "tests/exact/test_filters.py",
     "tests/exact/test_join.py",
+    "tests/rules/test_advisories.py",
+    "tests/rules/test_twins.py",
     "tests/e2e/test_workers.py",
     "tests/e2e/test_readme.py",
     "tests/exact/test_windows_clients.py",

@@ -43,6 +43,7 @@ from tests.mongo.sabotages_events import EVENTS
 from tests.mongo.sabotages_expressions import EXPRESSIONS
 from tests.mongo.sabotages_ruled import RULED_WRITES
 from tests.mongo.sabotages_schemas import SCHEMAS
+from tests.rules.sabotages import JUDGED
 from tests.sabotaged import CollectError, Result, Runs, Sabotage, alone, copied, sabotaged, short, unfit, untouched
 from tests.web.sabotages import HTTP
 from tests.web.sabotages_closed import CLOSED
@@ -55,7 +56,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 ROWS = (
     *(WALLS_ROWS, OPERATIONS, EXACT, CLIENTS, BROWSER, HTTP, FILTERS, DOORS, EXPRESSIONS, SCHEMAS, EVENTS),
-    *(SUCCESSION, RULES, CHANGED, RULED_WRITES, HEARD),
+    *(SUCCESSION, RULES, CHANGED, RULED_WRITES, HEARD, JUDGED),
     *(
         LARGE,
         WINDOWS,

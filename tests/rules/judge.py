@@ -74,11 +74,9 @@ class Query:
         phases: Sequence[Expected],
         *,
         ordered: bool = False,
-        heartbeats: bool = True,
         ever: Callable[[str, int, int], bool] | None = None,
     ) -> None:
         self.verdict, self.phases, self.ordered, self.ever = verdict, phases, ordered, ever
-        self.heartbeats = heartbeats
         self.view: list[Document] = []
         self.phase = 0
         self.position = ""
@@ -96,12 +94,7 @@ class Query:
             self.old_channels = set()
             self.channel = None
         elif kind in {"heartbeat", "pong"}:
-            if (
-                self.heartbeats
-                and self.live
-                and "s" not in frame.get("behind", ())
-                and frame.get("position", "") > self.position
-            ):
+            if self.live and "s" not in frame.get("behind", ()) and frame.get("position", "") > self.position:
                 self._reach(frame["position"], kind)
         elif frame.get("id") == "s" or ("channel" in frame and frame["channel"] == self.channel and self.live):
             getattr(self, f"_{kind}", lambda _: None)(frame)
@@ -268,6 +261,8 @@ class Events:
                 self.verdict.say("position_back", str(name), event)
             before = time
             told[name] += 1
+            kept = [write for write in by_name.get(name, ()) if marks_in(write.document) > marks_in(event)]
+            self.verdict.figures["withheld"] += bool(kept)
             self.verdict.figures["shown"] += 1
             if name not in by_name:
                 self.verdict.say("event_of_unseen", str(name), event)

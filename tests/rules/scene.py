@@ -115,7 +115,7 @@ class Maker:
         return {
             "owner": choose([owner, owner, "zed", "yan"]),
             "region": choose(["n", "s", "w"]),
-            "team": choose(["t1", "t2", "t3"]),
+            "team": choose(["t1", "t1", "t2", "t3"]),
             "status": choose(["open", "closed"]),
             "qty": self.dice.randrange(10),
         }

@@ -335,7 +335,10 @@ async def test_no_way_round_a_hidden_field_leads_there(shared: Service, number: 
         assert not any(secret in text for text in wire.raw for secret in SECRETS)
 
 
-async def test_an_update_does_not_tell_what_a_hidden_field_holds(service: Service) -> None:
+@pytest.mark.parametrize("write", [None, ["owner", "title", "status", "qty", "tags", "margin", "notes", "lines"]])
+async def test_an_update_does_not_tell_what_a_hidden_field_holds(
+    replica_set: ReplicaSet, tmp_path: Path, write: list[str] | None
+) -> None:
     """Whatever operator: it is refused, or answers the same for two documents that differ in hidden values alone."""
     hidden: list[dict[str, Any]] = [
         {"margin": 1, "notes": {"open": "p", "internal": 1}, "lines": [{"sku": "s", "cost": 1}]},
@@ -344,7 +347,9 @@ async def test_an_update_does_not_tell_what_a_hidden_field_holds(service: Servic
         {"notes": {"open": "p", "internal": None}, "lines": [{"sku": "s", "cost": {"deep": 1}}]},
     ]
     refused = 0
-    async with connected(service, ANN) as wire:
+    customer = {**ORDERS["customer"], "fields": {**ORDERS["customer"]["fields"], **({"write": write} if write else {})}}
+    rules = {**RULES, "orders": {**ORDERS, "customer": customer}}
+    async with ruling(replica_set, tmp_path, rules) as service, connected(service, ANN) as wire:
         for round_number, change in enumerate(UPDATES):
             answers = []
             for number, part in enumerate(hidden):
