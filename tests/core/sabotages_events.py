@@ -9,11 +9,11 @@ SEEN = "tests/core/mql/test_sight.py"
 
 HEARD: list[tuple[str, str, str, str, str]] = [
     (
-        "events ruled: the image before is not judged",
+        "events ruled: the image before is not cut",
         "realtime/core/live/judging.py",
         "    before = None if event.before is None else _shown(vision, event.before)\n    if event.op",
         "    before = event.before\n    if event.op",
-        f"{JUDGED}::test_of_a_document_that_was_hidden_before_no_more_is_told_than_what_it_is_now",
+        f"{JUDGED}::test_an_update_is_judged_by_both_of_its_images",
     ),
     (
         "events ruled: what is hidden now is told",
