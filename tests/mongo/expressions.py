@@ -354,7 +354,9 @@ OPERANDS: dict[str, Callable[[Expressions, int], Any]] = {
     "$arrayToObject": lambda one, depth: _listed(one.chance.choice([one.an("pairs", depth), {"$objectToArray": "$o"}])),
     "$mergeObjects": _either(_more("object", 0), lambda one, _: "$os"),
     "$getField": _either(_choice("a", "i", "o", "$$ROOT"), _named(field=_choice("a", "b"), input="object")),
-    "$setField": _named(field=_choice("a", "z"), input="object", value=_either(_args("any"), _choice("$$REMOVE"))),
+    "$setField": _named(
+        field=_choice("a", "z", {"$literal": "a"}), input="object", value=_either(_args("any"), _choice("$$REMOVE"))
+    ),
     "$unsetField": _named(field=_choice("a", "z"), input="object"),
     # accumulators
     **dict.fromkeys(

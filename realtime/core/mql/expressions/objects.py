@@ -68,7 +68,9 @@ def _entry(one: Any) -> tuple[Any, Any]:
 
 def _name(compiler: Compiler, operator: str, source: Any, here: str) -> str:
     node = compiler.compile(source, here)
-    if not node.constant or type(node.value) is not str:
+    # As it is written: MongoDB refuses what has yet to be computed, of constants too.
+    written = not isinstance(source, dict) or next(iter(source), "") in {"$literal", "$const"}
+    if not (written and node.constant) or type(node.value) is not str:
         invalid(here, f"{operator} takes a constant name (a name that begins with $ by $literal)")
     return node.value
 
