@@ -152,7 +152,9 @@ async def test_what_nobody_can_refuse_has_a_rate_too_and_over_it_nothing_more_is
     for _ in range(10):
         await turn()
         left.append((len(line._reader._buffer) - line._reader._at) // len(frame))
-    assert left == [1000 + bool(begin) - 32] * 10
+    # A turn takes 32 frames, or what it can in 2 ms; the ones after it take nothing.
+    assert left == left[:1] * 10
+    assert 1000 - 32 <= left[0] - bool(begin) < 1000
     assert not wires.reads
     # It is slow, and nothing worse.
     assert wires.ends == []
