@@ -5,8 +5,10 @@ from __future__ import annotations
 VISION, CUT, QUERY = "realtime/core/mql/vision.py", "realtime/core/mql/cut.py", "realtime/core/live/query.py"
 PLACING, MODEL = "realtime/core/access/rules/placing.py", "realtime/core/access/rules/model.py"
 RULED, LISTING, LIVE = "realtime/mongo/ruled.py", "realtime/web/http/listing.py", "realtime/web/entrance/live.py"
-SESSION, ETAGS = "realtime/core/connection/session.py", "realtime/web/http/etags.py"
+WRITE, WRITING = "realtime/core/mql/writing.py", "realtime/core/access/rules/writing.py"
+SESSION = "realtime/core/connection/session.py"
 OF_VISION, OF_LIVE = "tests/core/mql/test_vision.py", "tests/core/live/test_ruled.py"
+OF_AGAIN = "tests/core/connection/test_reconsidered.py"
 OF_PLACING, OF_SESSION = "tests/core/access/rules/test_placing.py", "tests/core/connection/test_ruled.py"
 OF_READS, OF_HTTP = "tests/mongo/test_ruled.py", "tests/web/http/test_ruled.py"
 
@@ -181,10 +183,31 @@ RULES: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "rules: a tag is of what is stored",
-        ETAGS,
-        "return None if shown is None else stored.encode(shown) if vision.cuts else raw",
-        "return None if shown is None else raw",
+        WRITE,
+        "return stored.encode(seen) if vision.cuts else raw",
+        "return raw",
         f"{OF_HTTP}::test_one_document_is_shown_as_its_reader_sees_it",
+    ),
+    (
+        "rules: a document of which the rule has no value is not answered as a missing one",
+        WRITE,
+        "        seen = vision.shown(stored.decode(raw))\n    except ServiceError:\n        return None",
+        "        seen = vision.shown(stored.decode(raw))\n    except ServiceError:\n        raise",
+        f"{OF_HTTP}::test_a_document_of_which_the_rule_has_no_value_is_answered_as_a_missing_one",
+    ),
+    (
+        "rules: claims that Python takes for equal are one",
+        WRITING,
+        "who = principal, repr(principal.claims)",
+        "who = principal, principal.sub",
+        "tests/core/access/rules/test_writing.py::test_another_dialect_or_another_claim_is_another_ruling",
+    ),
+    (
+        "rules: conditions that Python takes for equal are no change",
+        MODEL,
+        "return one == other and repr(one) == repr(other)",
+        "return one == other",
+        f"{OF_AGAIN}::test_only_what_is_of_collections_whose_grants_changed_is_asked_again",
     ),
     (
         "rules: documents are counted for who sees some of them",

@@ -7,8 +7,8 @@ import re
 
 from starlette.datastructures import Headers
 
-from realtime.core.bson import stored
 from realtime.core.mql.vision import Vision
+from realtime.core.mql.writing import seen_image
 from realtime.errors import InvalidRequestError
 from realtime.ports import Condition
 
@@ -26,10 +26,7 @@ def etag(raw: bytes) -> str:
 
 def seen(vision: Vision, raw: bytes) -> bytes | None:
     """The BSON of a document as somebody sees it; None where they do not. It is what their tags are of."""
-    if vision.everything:
-        return raw
-    shown = vision.shown(stored.decode(raw))
-    return None if shown is None else stored.encode(shown) if vision.cuts else raw
+    return raw if vision.everything else seen_image(vision, raw)
 
 
 def is_unchanged(headers: Headers, tag: str) -> bool:

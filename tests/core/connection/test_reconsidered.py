@@ -97,6 +97,9 @@ def test_only_what_is_of_collections_whose_grants_changed_is_asked_again() -> No
     assert RULES.differs(RULES) == frozenset()
     assert RULES.differs(other) == other.differs(RULES) == frozenset({"others"})
     assert RULES.differs(Rules()) is None, "of every collection there was one"
+    one, true = (Rules.model_validate({"collections": {"a": {"b": {"read": {"n": said}}}}}) for said in (1, True))
+    assert one == true
+    assert one.differs(true) == frozenset({"a"}), "to MongoDB they are not the same"
     policy.rules = Rules()
     assert session.reconsider(frozenset({"others"})) == []
     assert len(session.reconsider(frozenset({"orders", "others"}))) == 1

@@ -25,6 +25,8 @@ orders:
   customer: {read: {owner: $user.sub}, fields: {hide: [margin, notes.internal]}}
   clerk: {read: {status: open}, fields: {show: [status, margin]}}
   author: {insert: true}
+ratios:
+  customer: {read: {$expr: {$gt: [{$divide: [10, $n]}, 1]}}}
 "*":
   admin: {read: true}
 """
@@ -146,6 +148,19 @@ async def test_one_document_is_shown_as_its_reader_sees_it(service: Service) -> 
     hidden, missing = [await get(service, f"{LIST}/{key_text(key)}", "ann", "customer") for key in (3, 4)]
     assert (hidden.status_code, hidden.json()) == (missing.status_code, missing.json())
     assert hidden.status_code == 404
+
+
+async def test_a_document_of_which_the_rule_has_no_value_is_answered_as_a_missing_one(service: Service) -> None:
+    ratios = "/v1/collections/ratios/documents"
+    service.database.ratios.insert_many([{"_id": 1, "n": 5}, {"_id": 3, "n": 0}])
+    try:
+        answers = [await get(service, f"{ratios}/{key_text(key)}", "ann", "customer") for key in (1, 3, 4)]
+    finally:
+        service.database.ratios.drop()
+    mine, failing, missing = answers
+    assert mine.json() == {"_id": 1, "n": 5}
+    assert (failing.status_code, failing.json()) == (missing.status_code, missing.json())
+    assert failing.status_code == 404
 
 
 async def test_a_tag_does_not_change_with_what_is_hidden(service: Service) -> None:

@@ -80,7 +80,7 @@ class Rules(_Frozen):
     def differs(self, other: Rules) -> frozenset[str] | None:
         """The collections whose grants are others there; None: it may be any."""
         mine, theirs = self.collections, other.collections
-        found = frozenset(name for name in (*mine, *theirs) if mine.get(name) != theirs.get(name))
+        found = frozenset(name for name in (*mine, *theirs) if not _same(mine.get(name), theirs.get(name)))
         return None if EVERY in found else found
 
     def grants(self, principal: Principal, collection: str) -> tuple[Grant, ...]:
@@ -93,3 +93,8 @@ class Rules(_Frozen):
         by_role = {**self.collections.get(EVERY, {}), **self.collections.get(collection, {})}
         found = (by_role[role] for role in sorted({EVERY, *principal.roles}) if role in by_role)
         return tuple(grant for grant in found if not grant.idle)
+
+
+def _same(one: Mapping[str, Grant] | None, other: Mapping[str, Grant] | None) -> bool:
+    """Whether both say the same. To Python `True` is 1, to MongoDB it is not."""
+    return one == other and repr(one) == repr(other)

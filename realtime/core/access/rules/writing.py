@@ -112,17 +112,19 @@ class Rulings:
     __slots__ = ("_kept", "_of")
 
     def __init__(self) -> None:
-        self._kept: dict[Principal, Ruling] = {}
+        self._kept: dict[tuple[Principal, str], Ruling] = {}
         self._of: tuple[Rules, Dialect] | None = None
 
     def of(self, policy: Policy, principal: Principal, dialect: Dialect) -> Ruling:
         """What the principal may write by the rules of now."""
         if self._of is None or self._of[0] is not policy.rules or self._of[1] != dialect:
             self._kept, self._of = {}, (policy.rules, dialect)
-        found = self._kept.pop(principal, None) or Ruling(policy.rules, principal, dialect)
+        # To Python `True` is 1, so claims that are equal may say something else.
+        who = principal, repr(principal.claims)
+        found = self._kept.pop(who, None) or Ruling(policy.rules, principal, dialect)
         if len(self._kept) >= MOST_KEPT:
             del self._kept[next(iter(self._kept))]  # who has not written for the longest
-        self._kept[principal] = found
+        self._kept[who] = found
         return found
 
 

@@ -99,6 +99,9 @@ def test_another_dialect_or_another_claim_is_another_ruling() -> None:
     assert rulings.of(policy, anna("clerk"), old) is not before
     claimed = Principal("anna", frozenset({"clerk"}), {"none": 1})
     assert rulings.of(policy, claimed, old) is not rulings.of(policy, anna("clerk"), old)
+    number, boolean = (Principal("anna", claims={"level": level}) for level in (1, True))
+    assert number == boolean
+    assert rulings.of(policy, number, old) is not rulings.of(policy, boolean, old)
 
 
 def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
