@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from realtime.core.access.principal import Principal
+from realtime.core.access.rules.model import Rules
 from realtime.core.access.rules.text import parse
+from realtime.core.access.rules.writing import writing
 from tests.access.issuer import SECRET, signer
 from tests.commands.test_access import typed
 
@@ -74,3 +77,19 @@ def test_the_recipes_of_the_documents_are_good_rules() -> None:
     assert len(blocks) >= 8
     for block in blocks:
         parse(block, "access.md")
+
+
+@pytest.mark.parametrize(("collection", "field"), [("notes", "owner"), ("posts", "author"), ("*", "tenant")])
+def test_by_the_recipes_nobody_puts_a_document_among_those_of_another(collection: str, field: str) -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    (rules,) = [found for found in (parse(block, "access.md") for block in blocks) if _inserts(found, collection)]
+    rule = writing(rules, Principal("ann", frozenset({"tenant"}), {"tenant": "ann"}), collection)
+    for permits in (rule.insert, rule.update):
+        for permit in permits:
+            assert permit.lets({field: "ann"})
+            assert not any(permit.lets({field: said}) for said in (["ann", "bob"], ["ann"], "bob", None))
+    assert rule.insert
+
+
+def _inserts(rules: Rules, collection: str) -> bool:
+    return any(grant.insert is not False for grant in rules.collections.get(collection, {}).values())
