@@ -29,6 +29,8 @@ MAX_VALUES = 1000
 FROM = "$from"
 _OID = "$oid"
 _USER = re.compile(r"\$user(?:\.|$)")
+_LOOKS = re.compile(r"\s*\$+\{?\s*user\b", re.IGNORECASE)
+"""What is meant for a claim, and would be text that no document has, or below a negation that each lacks."""
 _KNOWN = re.compile(r"\$user\.(sub|roles|claims\..+)")
 _SCALARS = (str, bool, int, float, ObjectId, Int64, Decimal128, uuid.UUID, Binary, dt.datetime)
 _INT64 = 2**63
@@ -236,6 +238,8 @@ class _Placing:
     def _constant(self, value: Any) -> Any:
         if isinstance(value, str) and _USER.match(value):
             self._wrong(f"{value} stands where no claim is placed: below a path, or a comparison's operator")
+        if isinstance(value, str) and _LOOKS.match(value):
+            self._wrong(f"{value!r} is no claim: $user.sub, $user.roles and $user.claims.… are known")
         if isinstance(value, dict):
             if FROM in value:
                 self._wrong(f"{FROM} stands below $in")
