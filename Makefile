@@ -49,10 +49,10 @@ test: $(STAMP) tools ## all tests: real mongod, real sockets, a real browser (te
 test-long: $(STAMP) tools ## what takes minutes by itself: faults at length; CI runs them too
 	$(BIN)/python -m tests.parts --only long $(ARGS)
 
-test-quick: $(STAMP) tools ## what a change usually breaks: core, hub, web (two minutes)
+test-quick: $(STAMP) tools ## what a change usually breaks: core, hub, web (a few minutes)
 	$(BIN)/python -m tests.parts tests/core tests/hub tests/web $(ARGS)
 
-test-core: $(STAMP) ## the pure tests, in six seconds: no MongoDB, no event loop
+test-core: $(STAMP) ## the pure tests, in a quarter of a minute: no MongoDB, no event loop
 	$(BIN)/python -m pytest tests/core -q -p no:asyncio -n 2 $(ARGS)
 
 cover-core: $(STAMP) ## the pure tests, and that they take every branch of the core
