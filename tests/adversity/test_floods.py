@@ -38,7 +38,7 @@ CONNECTS_A_SECOND, TOKENS_A_SECOND = 5000, 300
 OTHERS, WRITES_A_SECOND = 40, 25.0
 LIMIT = 1
 """Connects a second of an address, and ten at once: little of a flood. The others have an address each."""
-SLOWER, FLOOR_MS = 2.0, 50.0
+SLOWER, FLOOR_MS = 2.0, 150.0
 """Below that it is the machine's scheduler that decides, where four processes want two cores."""
 MOST_MICROSECONDS = 150.0
 """Of the processor, for a connection that is closed unread: three quarters of a core at 5,000 a second."""
