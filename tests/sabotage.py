@@ -34,7 +34,8 @@ from tests.exact.sabotages import SHOWN
 from tests.exact.sabotages_exact import EXACT
 from tests.exact.sabotages_names import NAMES
 from tests.exact.sabotages_stored import STORED
-from tests.hub.sabotages import GROUPS, LATE_GROUPS, WINDOWS
+from tests.hub.sabotages import GROUPS, WINDOWS
+from tests.hub.sabotages_late import LATE_GROUPS
 from tests.hub.sabotages_succession import SUCCESSION
 from tests.hub.sabotages_walls import WALLS_ROWS
 from tests.js.sabotages import BROWSER
