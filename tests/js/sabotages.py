@@ -15,6 +15,8 @@ EDITOR = (
     "test_documents_that_differ_in_the_order_of_names_like_numbers_are_edited_and_deleted_apart"
 )
 
+COST = "tests/js/test_names.py::test_the_look_for_such_names_costs_little_of_an_ordinary_frame"
+
 LINK = f"{NODE}[link.test.mjs]"
 READS = f"{NODE}[reads.test.mjs]"
 REACT = f"{NODE}[react.test.mjs]"
@@ -30,6 +32,13 @@ BROWSER: list[tuple[str, str, str, str, str]] = [
         "(suspect(text) ? readMarked(text) : JSON.parse(text))",
         "JSON.parse(text)",
         ORDER,
+    ),
+    (
+        "browser: every name of a frame is looked at",
+        f"{CLIENT}/names.js",
+        "(text) => SUSPECT.test(text);",
+        "(text) => [...text.matchAll(STRINGS)].some((found) => found[2] && LIKE_NUMBER.test(found[1]));",
+        COST,
     ),
     (
         "browser: frames are written by JSON.stringify",
