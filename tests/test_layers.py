@@ -53,7 +53,6 @@ LARGE = {
     "realtime.client.link": "one connection's state machine: connecting, frames, silence, backoff",
     "realtime.core.bson.ejson": "encoder and decoder stand beside each other, type by type",
     "realtime.core.connection.session": "one state machine: what each frame, token and change of rules asks for",
-    "realtime.core.live.query": "a query group's whole life: loading, catching up, live, judged later",
     "realtime.core.mql.filters": "one compiler, which calls itself for conditions inside of conditions",
     "realtime.core.mql.operators": "one closure for each operator of the language",
     "realtime.core.mql.regex": "one pass over a pattern, and the tables of what is taken and what is not",

@@ -43,7 +43,7 @@ RULES: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "rules: the key is without what is cut",
-        QUERY,
+        "realtime/core/live/asked.py",
         '**({} if vision.canonical is None else {"cut": vision.canonical}),',
         "",
         f"{OF_LIVE}::test_groups_are_those_of_equal_effective_queries",

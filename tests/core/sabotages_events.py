@@ -87,14 +87,14 @@ HEARD: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "events ruled: the group's key is without the rule",
-        "realtime/core/live/query.py",
+        "realtime/core/live/asked.py",
         '**({} if sight is None else {"sight": sight.canonical}),',
         "",
         f"{ASKED}::test_who_hears_the_same_shares_a_group",
     ),
     (
         "events ruled: a collection without a grant is covered",
-        "realtime/core/live/query.py",
+        "realtime/core/live/asked.py",
         "        if self.sight is not None and not self.sight.of(collection).granted:",
         "        if False:",
         f"{JUDGED}::test_events_of_collections_without_a_grant_are_not_told_in_the_feed_of_all",

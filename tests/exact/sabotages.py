@@ -55,9 +55,9 @@ SHOWN: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "shown: a window is recovered",
-        "realtime/core/live/query.py",
-        "plain = query.sort is None and query.grouping is None",
-        "plain = True",
+        "realtime/core/live/asked.py",
+        "return alone and self.sort is None and self.grouping is None",
+        "return True",
         f"{STREAM}::test_a_window_comes_with_its_order_and_begins_afresh_after_a_reconnect",
     ),
     ("shown: tail sorts upwards", "realtime/commands/tail.py", '-1 if name.startswith("-") else 1', "1", TAIL),

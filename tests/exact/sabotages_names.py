@@ -174,7 +174,7 @@ NAMES: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "temporary: all of it is told",
-        "realtime/core/live/query.py",
+        "realtime/core/live/asked.py",
         "            return not reserved(collection)",
         "            return True",
         "tests/core/live/test_query_events.py::test_all_collections_are_a_users_own",

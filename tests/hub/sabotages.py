@@ -100,7 +100,7 @@ WINDOWS: list[tuple[str, str, str, str, str]] = [
     (
         "windows: recovered like a view without order",
         QUERY,
-        "return plain and self.keeps and self.live and not self.pending",
+        "return self.query.resumes and self.keeps and self.live and not self.pending",
         "return self.keeps and self.live and not self.pending",
         AGAIN,
     ),

@@ -12,6 +12,8 @@ from realtime.core.mql.expressions.timezones import Named, Zones
 def asks(query: Query) -> frozenset[str]:
     """The fields of the dialect that decide what it means."""
     found = query.filter.asks | query.projection.asks
+    if query.pipeline is not None:
+        found |= query.pipeline.asks
     return found if query.sight is None else found | query.sight.asks
 
 
@@ -19,17 +21,24 @@ def spoken(query: Query, dialect: Dialect) -> Query:
     """The query as a server of this dialect means it, under the same key; itself where that is no other meaning."""
     selection, shown = query.filter.spoken(dialect), query.projection.spoken(dialect)
     sight = None if query.sight is None else query.sight.changed(lambda rule: rule.spoken(dialect))
+    pipeline = None if query.pipeline is None else query.pipeline.spoken(dialect)
     same = selection is query.filter and shown is query.projection and sight is query.sight
-    return query if same else replace(query, filter=selection, projection=shown, sight=sight)
+    if same and pipeline is query.pipeline:
+        return query
+    return replace(query, filter=selection, projection=shown, sight=sight, pipeline=pipeline)
 
 
 def zones(query: Query) -> Named:
     """Time zones whose offsets it needs, and the path at which each is named."""
     found = {**query.projection.zones, **query.filter.zones}
+    if query.pipeline is not None:
+        found = {**query.pipeline.zones, **found}
     return found if query.sight is None else {**found, **query.sight.zones}
 
 
 def told(query: Query, tables: Zones) -> Query:
     """The query with the offsets of its zones known, under the same key."""
     sight = None if query.sight is None else query.sight.changed(lambda rule: rule.told(tables))
-    return replace(query, filter=query.filter.told(tables), projection=query.projection.told(tables), sight=sight)
+    pipeline = None if query.pipeline is None else query.pipeline.told(tables)
+    selection, shown = query.filter.told(tables), query.projection.told(tables)
+    return replace(query, filter=selection, projection=shown, sight=sight, pipeline=pipeline)

@@ -11,144 +11,30 @@ told, `told`, stays behind until the new snapshot is in; then one moment leads f
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import partial
-from typing import Any, Literal
-
-import bson
+from typing import Any
 
 from realtime.core.bson import keys
 from realtime.core.bson.keys import identity
-from realtime.core.bson.stored import CODEC
-from realtime.core.live.aggregate import Aggregate, Grouping
+from realtime.core.live.aggregate import Aggregate
+from realtime.core.live.asked import Query
 from realtime.core.live.events import format_position
 from realtime.core.live.journal import Entry
 from realtime.core.live.leaves import Leaves, unheld
 from realtime.core.live.moments import Settled, Touch
 from realtime.core.live.result import Documents, Encode, Result
 from realtime.core.live.window import Window
-from realtime.core.mql.filters import Filter, stem
-from realtime.core.mql.ordering import Sort
-from realtime.core.mql.projection import Projection
-from realtime.core.mql.sight import Sight
-from realtime.core.mql.vision import EVERYTHING, Vision
 from realtime.core.wire import protocol
-from realtime.core.wire.reserved_names import reserved
+
+__all__ = ["GroupBounds", "Images", "Late", "Phase", "Query", "QueryGroup", "Wanted"]
 
 Images = Mapping[str, dict[str, Any] | None]
 """Documents by identity at the batch's time; None: gone."""
 Late = tuple[Touch, dict[str, Any] | None]
 """What touched a document, and the document as it was afterwards; None: gone."""
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """What was asked for, compiled, of what whoever asks sees. `collections` None: every collection.
-
-    `filter` and `projection` are effective: under a rule they say nothing of what is hidden. `key` names the query.
-    """
-
-    mode: Literal["query", "events"]
-    collections: frozenset[str] | None
-    filter: Filter
-    projection: Projection
-    operations: frozenset[str] | None
-    key: str
-    sort: Sort | None = None
-    limit: int | None = None
-    throttle: int = 0
-    """Milliseconds between moments, at least."""
-    grouping: Grouping | None = None
-    most: int | None = None
-    """Documents that it may hold, where a rule says fewer than the service."""
-    sight: Sight | None = None
-    """In events mode what is seen of each collection, by which each event is judged; None: everything."""
-
-    @classmethod
-    def of(
-        cls,
-        *,
-        mode: Literal["query", "events"],
-        collections: frozenset[str] | None,
-        filter: Filter,  # noqa: A002 - the protocol's own word
-        projection: Projection,
-        operations: frozenset[str] | None,
-        sort: Sort | None = None,
-        limit: int | None = None,
-        throttle: int = 0,
-        grouping: Grouping | None = None,
-        vision: Vision = EVERYTHING,
-        sight: Sight | None = None,
-    ) -> Query:
-        """A query with its key: equal for queries that find and show the same, whoever asks.
-
-        `vision` is of query mode, `sight` of events mode.
-        """
-        sight = None if sight is None or sight.everything else sight
-        filter, projection = vision.ruled(filter), vision.projected(projection)  # noqa: A001 - as above
-        canonical = bson.encode(
-            {
-                "mode": mode,
-                "collections": None if collections is None else sorted(collections),
-                "filter": filter.canonical,
-                "projection": projection.source,
-                "operations": None if operations is None else sorted(operations),
-                **_beyond_the_filter(sort, limit, throttle, grouping, vision.most),
-                **({} if vision.canonical is None else {"cut": vision.canonical}),
-                **({} if sight is None else {"sight": sight.canonical}),
-            },
-            codec_options=CODEC,
-        )
-        key = hashlib.sha256(canonical).hexdigest()[:32]
-        return cls(
-            mode, collections, filter, projection, operations, key, sort, limit, throttle, grouping, vision.most, sight
-        )
-
-    @property
-    def collection(self) -> str:
-        """The one collection of a query in query mode."""
-        return next(iter(self.collections or ("",)))
-
-    @property
-    def shown_collections(self) -> str:
-        """What it is about, for people: names with commas between them, or `*`."""
-        return "*" if self.collections is None else ",".join(sorted(self.collections))
-
-    @property
-    def computes(self) -> bool:
-        """Whether what a document costs here goes with what is in it: it asks for expressions or a schema."""
-        return self.filter.computes or bool(self.projection.computed)
-
-    @property
-    def gains(self) -> frozenset[str]:
-        """The paths by which a document that is not held may come to be, numeric components left out."""
-        paths = self.filter.paths
-        return paths if self.sort is None else paths | {stem(path) for path, _ in self.sort.pairs}
-
-    def covers(self, collection: str) -> bool:
-        """Whether changes of this collection concern it; the service's own and MongoDB's concern nobody."""
-        if self.sight is not None and not self.sight.of(collection).granted:
-            return False
-        if self.collections is None:
-            return not reserved(collection)
-        return collection in self.collections
-
-
-def _beyond_the_filter(
-    sort: Sort | None, limit: int | None, throttle: int, grouping: Grouping | None, most: int | None
-) -> dict[str, Any]:
-    """What only some queries ask for; the others keep their keys."""
-    asked = {
-        "sort": None if sort is None else [list(pair) for pair in sort.pairs],
-        "limit": limit,
-        "throttle": throttle or None,
-        "group": None if grouping is None else grouping.source,
-        "most": most,
-    }
-    return {name: value for name, value in asked.items() if value is not None}
 
 
 class Phase(Enum):
@@ -258,9 +144,7 @@ class QueryGroup:
     @property
     def recoverable(self) -> bool:
         """Whether somebody who was away can be told what changed, document by document."""
-        query = self.query
-        plain = query.sort is None and query.grouping is None
-        return plain and self.keeps and self.live and not self.pending
+        return self.query.resumes and self.keeps and self.live and not self.pending
 
     @property
     def keeps(self) -> bool:
