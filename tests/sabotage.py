@@ -24,6 +24,7 @@ from typing import TypeVar
 from tests.access.sabotages import ACCESS
 from tests.access.sabotages_changes import CHANGED
 from tests.access.sabotages_rules import RULES
+from tests.access.sabotages_told import TOLD
 from tests.adversity.sabotages import FAULTS
 from tests.adversity.sabotages_operations import OPERATIONS
 from tests.client.sabotages import CLIENTS
@@ -57,7 +58,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 ROWS = (
     *(WALLS_ROWS, OPERATIONS, EXACT, CLIENTS, BROWSER, HTTP, FILTERS, DOORS, EXPRESSIONS, SCHEMAS, EVENTS),
-    *(SUCCESSION, RULES, CHANGED, RULED_WRITES, HEARD, JUDGED),
+    *(SUCCESSION, RULES, TOLD, CHANGED, RULED_WRITES, HEARD, JUDGED),
     *(
         LARGE,
         WINDOWS,

@@ -13,11 +13,10 @@ from realtime.access.access import tokens_of
 from realtime.access.rules_file import RulesFile
 from realtime.commands.options import guarded, settings_of
 from realtime.core.access.principal import ANONYMOUS, Principal
+from realtime.core.access.rules.explaining import Let, explained
 from realtime.core.access.rules.model import OPERATIONS, Rules
-from realtime.core.access.rules.placing import place
 from realtime.core.access.rules.reading import reading
 from realtime.core.bson import ejson
-from realtime.core.mql.cut import Cut
 from realtime.errors import ConfigurationError, ServiceError
 
 MAX_DOCUMENT = 16 * 1024 * 1024
@@ -63,21 +62,31 @@ def explain(file: Path | None, token: str | None, collection: str, document: Pat
 
 def lines(found: Rules, principal: Principal, collection: str) -> list[str]:
     """What each operation is let do, a line for each grant that lets it."""
+    lets = list(explained(found, principal, collection))
     told = []
     for operation in OPERATIONS:
-        grants = [grant for grant in found.grants(principal, collection) if grant.rule(operation) is not False]
-        told += [f"{operation}: forbidden"] if not grants else []
-        for grant in grants:
-            rows = place(grant.rule(operation), principal)
-            where = "no document" if rows is None else "every document" if not rows else ejson.encode(rows).decode()
-            told.append(f"{operation}: {where}{_fields(grant.cut) if operation == 'read' else ''}")
+        mine = [let for let in lets if let.operation == operation]
+        told += [f"{operation}: {_rows(let)}{_fields(let)}" for let in mine] or [f"{operation}: forbidden"]
     return told
 
 
-def _fields(cut: Cut) -> str:
-    if cut.show is not None:
-        return f"; shown: {', '.join(('_id', *cut.show))}"
-    return f"; hidden: {', '.join(cut.hide)}" if cut.hide else ""
+def _rows(let: Let) -> str:
+    if let.rows is None:
+        return "no document"
+    return ejson.encode(let.rows).decode() if let.rows else "every document"
+
+
+def _fields(let: Let) -> str:
+    if let.operation == "read":
+        cut = let.grant.cut
+        if cut.show is not None:
+            return f"; shown: {', '.join(('_id', *cut.show))}"
+        return f"; hidden: {', '.join(cut.hide)}" if cut.hide else ""
+    if let.operation == "delete":
+        return ""
+    paths = ", ".join(sorted(let.fields.paths))
+    written = "" if let.fields.everything else f"; not written: {paths}" if let.fields.but else f"; written: {paths}"
+    return f"{written}; _id by the server" if let.operation == "insert" and let.grant.keys == "server" else written
 
 
 def _seen(found: Rules, principal: Principal, collection: str, document: dict[str, Any]) -> str:

@@ -54,7 +54,7 @@ def test_it_is_explained_what_the_bearer_of_a_token_may_do(file: str, tmp_path: 
         "ann, roles: clerk, customer, in orders:",
         "read: no document",  # the claim is missing
         'read: {"owner":{"$eq":"ann"}}; hidden: margin',
-        'insert: {"owner":{"$eq":"ann"}}',
+        'insert: {"owner":{"$eq":"ann"}}; not written: margin',
         "update: forbidden",
         "delete: every document",
         'document: {"_id":1,"owner":"ann"}',
@@ -62,6 +62,19 @@ def test_it_is_explained_what_the_bearer_of_a_token_may_do(file: str, tmp_path: 
     forged = typed(*asked, jwt_secret="another secret of thirty-two bytes", jwt_audience="shop")
     assert (forged.returncode, forged.stdout) == (2, "")
     assert "--as: " in forged.stderr
+
+
+def test_fields_that_may_be_seen_and_written_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "rules.yaml"
+    grant = "read: true, insert: true, update: true, fields: {show: [a, b], write: [b, c]}, keys: server"
+    path.write_text(f'orders: {{"*": {{{grant}}}}}\n')
+    done = typed("rules", "explain", str(path), "--collection", "orders")
+    assert done.stdout.splitlines()[1:] == [
+        "read: every document; shown: _id, a, b",
+        "insert: every document; written: b, c; _id by the server",
+        "update: every document; written: b, c",
+        "delete: forbidden",
+    ]
 
 
 def test_nobody_may_do_nothing_and_a_file_that_is_no_document_is_refused(file: str) -> None:

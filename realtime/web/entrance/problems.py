@@ -269,6 +269,7 @@ _OF_A_FIELD: dict[str, Kinds] = {
     "projection": _OF_A_FILTER,
     "position": {errors.InvalidPositionError, errors.HistoryLostError},
     "since": {errors.InvalidPositionError, errors.HistoryLostError},
+    "collection": {errors.UnsupportedCollectionError},
 }
 
 

@@ -23,6 +23,27 @@ Responses = dict[int | str, dict[str, Any]]
 COLLECTIONS: Responses = {
     200: _json("the collections", {"collections": [{"name": "orders", "count": 12, "position": POSITION}]})
 }
+ACCESS: Responses = {
+    200: _json(
+        "what each operation is let do, an entry for each grant; an empty list: forbidden",
+        {
+            "sub": "ann",
+            "roles": ["customer"],
+            "rules": True,
+            "read_only": False,
+            "collections": [
+                {
+                    "name": "orders",
+                    "read": [{"documents": {"owner": {"$eq": "ann"}}, "hidden": ["margin"]}],
+                    "insert": [{"documents": {"owner": {"$eq": "ann"}}, "writable": ["owner", "status"]}],
+                    "update": [],
+                    "delete": [],
+                }
+            ],
+            "more": False,
+        },
+    )
+}
 PAGE: Responses = {
     200: {
         "description": "a page; or, by `Accept`, every document as a line, or the live query",

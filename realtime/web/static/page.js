@@ -1,5 +1,6 @@
 // Joins client, panels and status line, and decides which panel is shown.
 
+import { AccessPanel } from "./access.js";
 import { CollectionCounts } from "./counts.js";
 import { find, put } from "./dom.js";
 import { Editor } from "./editor.js";
@@ -13,7 +14,7 @@ import { connect, decode } from "./realtime/realtime.js";
 import { ShopPanel } from "./shop.js";
 import { StatusLine } from "./status.js";
 
-const PATHS = { machine: "machine", shop: "shop", collections: "explorer", events: "events", charts: "plots", frames: "frames" };
+const PATHS = { machine: "machine", shop: "shop", collections: "explorer", events: "events", charts: "plots", frames: "frames", access: "access" };
 
 const credentials = new Credentials(); // first of all: the address may hold one
 // The service that served this page, whatever prefix it lives under.
@@ -38,6 +39,7 @@ const panels = {
   events: new EventsPanel(client, host("events")),
   plots: new PlotsPanel(client, host("charts")),
   frames: inspector,
+  access: new AccessPanel(client, () => credentials.token, host("access")),
 };
 let shown = null; // the name of a panel, or null while it is not known
 let listed = null; // the collections as last read
@@ -53,7 +55,10 @@ const counts = new CollectionCounts(client, () => credentials.token, (collection
 });
 
 client.subscribe(({ state }) => {
-  if (state === "live") counts.read();
+  if (state === "live") {
+    counts.read();
+    panels.access.read();
+  }
   refresh();
 });
 
@@ -123,6 +128,7 @@ function follow() {
   else if (panel === "explorer" && asked.collection) panels.explorer.follow(asked);
   const other = asked.collection && location.hash !== remembered.get(panel);
   if (panel === "events" && (other || !panels.events.running)) panels.events.watch({ collection: "*", ...asked });
+  if (panel === "access" && location.hash !== (remembered.get(panel) ?? "#/access")) panels.access.watch(asked);
   if (panel === "plots" && (other || (asked.collection && !panels.plots.running))) panels.plots.watch(asked);
 }
 

@@ -59,6 +59,7 @@ async def test_a_page_of_an_unlisted_origin_reads_nothing_and_changes_nothing(se
         (f"{DOCUMENTS}/a", "GET, HEAD, PUT, PATCH, DELETE"),
         ("/v1/collections", "GET, HEAD"),
         ("/v1/tickets", "POST"),
+        ("/v1/access", "GET, HEAD"),
         ("/v1/collections/orders/events", "GET, HEAD"),
     ],
 )

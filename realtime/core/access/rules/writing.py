@@ -42,10 +42,11 @@ def _permits(grants: Sequence[Grant], kind: Operation, principal: Principal, set
         placed = place(rule, principal, sets)
         # One that no document matches is no less a grant: what is refused is a document then, and not the request.
         rows = NEVER if placed is None else placed
-        yield Permit(compile_filter(rows, UNBOUNDED), _writable(grant), keys=grant.keys == "client")
+        yield Permit(compile_filter(rows, UNBOUNDED), writable(grant), keys=grant.keys == "client")
 
 
-def _writable(grant: Grant) -> FieldSet:
+def writable(grant: Grant) -> FieldSet:
+    """The fields that a grant lets be written, hidden or not."""
     named = grant.fields.write
     return shown_by(grant.cut) if named is None else FieldSet(frozenset(named), but=False)
 

@@ -1,0 +1,90 @@
+"""What the rules let somebody do with a collection, grant by grant: for `realtime rules explain`, and for who asks.
+
+Whoever asks about themselves is told the rules that are about them, and of those no condition on a field that they may
+not read: it has paths, and values that documents have there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from realtime.core.access.principal import Principal
+from realtime.core.access.rules.model import OPERATIONS, Grant, Operation, Rules
+from realtime.core.access.rules.placing import NO_SETS, Sets, place
+from realtime.core.access.rules.writing import writable
+from realtime.core.bson import ejson
+from realtime.core.mql.fieldsets import FieldSet
+from realtime.core.mql.filters import UNBOUNDED, compile_filter
+
+MOST_GRANTS = 20
+"""Of one operation that are told."""
+MOST_BYTES = 4096
+"""Of one filter that is told, as Extended JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Let:
+    """That one grant lets somebody do something. `rows`: the filter; {}: every document; None: none, for no claim."""
+
+    operation: Operation
+    grant: Grant
+    rows: dict[str, Any] | None
+
+    @property
+    def fields(self) -> FieldSet:
+        """Which fields it lets be written; of no meaning for others than `insert` and `update`."""
+        return writable(self.grant)
+
+
+def explained(rules: Rules, principal: Principal, collection: str, sets: Sets = NO_SETS) -> Iterator[Let]:
+    """What the principal's grants let, by operation. The rules have been checked: nothing is raised."""
+    grants = rules.grants(principal, collection)
+    for operation in OPERATIONS:
+        for grant in grants:
+            rule = grant.rule(operation)
+            if rule is not False:
+                yield Let(operation, grant, place(rule, principal, sets))
+
+
+def told(rules: Rules, principal: Principal, collection: str, sets: Sets = NO_SETS) -> dict[str, Any]:
+    """The same for the principal, bounded: for each operation a list, empty where it is forbidden.
+
+    Each entry has `documents`: true for every one, false for none, the filter, or null where that is on hidden fields
+    or long (`why`: `hidden` or `long`); of a read `hidden` or `shown` and `most`; of an insert or update `writable` or
+    `unwritable`, and `keys: server`. `more`: there are grants that are not told.
+    """
+    found = list(explained(rules, principal, collection, sets))
+    readers = [let.grant for let in found if let.operation == "read"]
+    said: dict[str, Any] = {operation: [] for operation in OPERATIONS}
+    for let in found:
+        if len(said[let.operation]) < MOST_GRANTS:
+            said[let.operation].append({**_rows(let, readers or [let.grant]), **_fields(let)})
+        else:
+            said["more"] = True
+    return said
+
+
+def _rows(let: Let, readers: list[Grant]) -> dict[str, Any]:
+    if not let.rows:
+        return {"documents": let.rows is not None}
+    named = compile_filter(let.rows, UNBOUNDED).named
+    if not all(reader.cut.shows(path) for reader in readers for path in named):
+        return {"documents": None, "why": "hidden"}
+    if len(ejson.encode(let.rows)) > MOST_BYTES:
+        return {"documents": None, "why": "long"}
+    return {"documents": let.rows}
+
+
+def _fields(let: Let) -> dict[str, Any]:
+    grant = let.grant
+    if let.operation == "delete":
+        return {}
+    if let.operation == "read":
+        cut, most = grant.cut, grant.limits.documents
+        cuts = {"shown": ["_id", *cut.show]} if cut.show is not None else {"hidden": list(cut.hide)} if cut.hide else {}
+        return cuts if most is None else {**cuts, "most": most}
+    fields = let.fields
+    paths = {} if fields.everything else {"unwritable" if fields.but else "writable": sorted(fields.paths)}
+    return {**paths, "keys": "server"} if let.operation == "insert" and grant.keys == "server" else paths

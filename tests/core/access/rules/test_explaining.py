@@ -1,0 +1,100 @@
+"""What rules let somebody do, as it is told them: bounded, and nothing of what they may not read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from realtime.core.access.principal import Principal
+from realtime.core.access.rules import explaining
+from realtime.core.access.rules.explaining import explained, told
+from realtime.core.access.rules.model import Rules
+
+
+def rules(**grants: Any) -> Rules:
+    return Rules.model_validate({"collections": {"orders": grants}})
+
+
+def of(given: Rules, *roles: str, **claims: Any) -> dict[str, Any]:
+    return told(given, Principal("ann", frozenset(roles), claims), "orders")
+
+
+NONE: dict[str, Any] = {"read": [], "insert": [], "update": [], "delete": []}
+
+
+def test_without_a_grant_nothing_is_let() -> None:
+    assert of(rules(staff={"read": True}), "customer") == NONE
+    assert list(explained(rules(staff={"read": True}), Principal("ann"), "orders")) == []
+
+
+def test_a_grant_is_told_with_the_claims_in_it_and_with_its_fields() -> None:
+    given = rules(
+        customer={
+            "read": {"owner": "$user.sub"},
+            "insert": {"owner": "$user.sub"},
+            "update": True,
+            "delete": {"region": {"$in": "$user.claims.regions"}},
+            "fields": {"hide": ["notes.internal", "margin"]},
+            "limits": {"documents": 7},
+            "keys": "server",
+        },
+        clerk={"read": True, "insert": True, "update": True, "fields": {"show": ["status"], "write": ["status", "n"]}},
+    )
+    mine = {"owner": {"$eq": "ann"}}
+    hidden = ["margin", "notes.internal"]
+    assert of(given, "customer") == {
+        "read": [{"documents": mine, "hidden": hidden, "most": 7}],
+        "insert": [{"documents": mine, "unwritable": hidden, "keys": "server"}],
+        "update": [{"documents": True, "unwritable": hidden}],
+        "delete": [{"documents": False}],  # the claim is missing
+    }
+    assert of(given, "clerk") == NONE | {
+        "read": [{"documents": True, "shown": ["_id", "status"]}],
+        "insert": [{"documents": True, "writable": ["n", "status"]}],
+        "update": [{"documents": True, "writable": ["n", "status"]}],
+    }
+    assert of(rules(**{"*": {"read": True, "update": True}})) == NONE | {
+        "read": [{"documents": True}],
+        "update": [{"documents": True}],
+    }
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"embargo": {"$ne": "a secret"}},
+        {"$or": [{"status": "open"}, {"embargo.until": 1}]},
+        {"$expr": {"$eq": ["$embargo", "a secret"]}},
+        {"$jsonSchema": {"properties": {"embargo": {"enum": ["a secret"]}}}},
+    ],
+)
+@pytest.mark.parametrize("fields", [{"hide": ["embargo"]}, {"show": ["status"]}])
+def test_a_condition_on_a_field_that_is_hidden_is_not_told(rule: dict[str, Any], fields: dict[str, Any]) -> None:
+    said = of(rules(customer={"read": rule, "delete": rule, "fields": fields}), "customer")
+    assert [(one["documents"], one["why"]) for one in said["read"] + said["delete"]] == [(None, "hidden")] * 2
+    assert "secret" not in repr(said)
+
+
+def test_what_one_grant_hides_another_does_not_tell() -> None:
+    """Whatever somebody asks by has to be shown by all that read, so neither is it told by one that shows it."""
+    given = rules(
+        customer={"read": True, "fields": {"hide": ["embargo"]}},
+        clerk={"read": {"embargo": "a secret"}},
+        author={"update": {"embargo": "a secret"}},
+    )
+    assert [one["documents"] for one in of(given, "clerk")["read"]] == [{"embargo": "a secret"}]
+    both = of(given, "customer", "clerk", "author")
+    assert [one["documents"] for one in both["read"]] == [None, True]
+    assert [one["documents"] for one in both["update"]] == [None]
+    # Who reads nothing is told what the grant by itself lets be seen.
+    assert [one["documents"] for one in of(given, "author")["update"]] == [{"embargo": "a secret"}]
+
+
+def test_a_long_condition_and_many_grants_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    long = {"status": {"$in": [f"status {n}" for n in range(500)]}}
+    assert of(rules(customer={"read": long}), "customer")["read"] == [{"documents": None, "why": "long"}]
+    roles = [f"role {n:02}" for n in range(explaining.MOST_GRANTS + 1)]
+    said = of(rules(**{role: {"read": {"role": role}} for role in roles}), *roles)
+    assert said["more"] is True
+    assert [one["documents"] for one in said["read"]] == [{"role": role} for role in roles[:-1]]
