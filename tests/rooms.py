@@ -24,7 +24,7 @@ ports
 bugs
 hub mongo
 access
-web.entrance client demo
+web.entrance client demo bench
 web.socket web.http web.pages operations
 web.descriptions web.server
 app

@@ -27,6 +27,7 @@ from tests.access.sabotages_rules import RULES
 from tests.access.sabotages_told import TOLD
 from tests.adversity.sabotages import FAULTS
 from tests.adversity.sabotages_operations import OPERATIONS
+from tests.benching.sabotages import BENCHED
 from tests.client.sabotages import CLIENTS
 from tests.client.sabotages_tokens import TOKENS
 from tests.core.sabotages_events import HEARD
@@ -58,7 +59,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 ROWS = (
     *(WALLS_ROWS, OPERATIONS, EXACT, CLIENTS, BROWSER, HTTP, FILTERS, DOORS, EXPRESSIONS, SCHEMAS, EVENTS),
-    *(SUCCESSION, RULES, TOLD, CHANGED, RULED_WRITES, HEARD, JUDGED),
+    *(BENCHED, SUCCESSION, RULES, TOLD, CHANGED, RULED_WRITES, HEARD, JUDGED),
     *(
         LARGE,
         WINDOWS,

@@ -42,7 +42,12 @@ COMMANDS = {
         "realtime.commands.rules:rules",
         "Rules: check a file, and explain what they let somebody do.",
     ),
+    "bench": (
+        "realtime.commands.bench:bench",
+        "Measure a deployment: connections, writes, deliveries; from write to delivery, exactly counted.",
+    ),
     "worker": ("realtime.commands.service:work", ""),
+    "bench-load": ("realtime.commands.bench:load", ""),
 }
 """Where each command is, and what it is for; without that it is of our own use and not shown."""
 INTERRUPTED_EXIT = 128 + signal.SIGINT

@@ -1,0 +1,1 @@
+"""What a deployment does, measured from outside: connections, writes, deliveries."""

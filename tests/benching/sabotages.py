@@ -1,0 +1,82 @@
+"""Rows of `make sabotage` for `realtime bench`: what it counts, what it says, and what it leaves behind."""
+
+from __future__ import annotations
+
+BENCH_TEST = "tests/e2e/test_bench.py"
+COUNTING_TEST = "tests/benching/test_counting.py"
+SOCKETS_TEST = "tests/benching/test_sockets.py"
+COUNTING = "realtime/bench/counting.py"
+RUN = "realtime/bench/run.py"
+
+BENCHED: list[tuple[str, str, str, str, str]] = [
+    (
+        "bench: what is skipped is not missing",
+        COUNTING,
+        "            self._missing.update(range(self._next, n, self._step))\n",
+        "",
+        f"{COUNTING_TEST}::test_losses_and_repeats_are_counted_in_any_order",
+    ),
+    (
+        "bench: a snapshot's documents count as repeated",
+        COUNTING,
+        '    def shown(self, document: Entry) -> None:\n        self._arrived(document["n"])',
+        '    def shown(self, document: Entry) -> None:\n        self.repeated += not self._arrived(document["n"])',
+        f"{COUNTING_TEST}::test_what_a_snapshot_shows_again_is_not_repeated_and_what_only_it_shows_is_not_lost",
+    ),
+    (
+        "bench: half a head of a frame is read as a whole one",
+        "realtime/bench/sockets.py",
+        "            if begin + length > size:\n                break",
+        "            if begin > size:\n                break",
+        f"{SOCKETS_TEST}::test_every_message_comes_whole_however_long_it_is_and_pings_are_answered",
+    ),
+    (
+        "bench: a slow generator is not told of",
+        "realtime/bench/result.py",
+        "if self.busy and often >= OFTEN * len(self.busy):",
+        "if self.busy and often > len(self.busy):",
+        f"{BENCH_TEST}::test_a_generator_that_is_slowed_is_told_to_be_the_limit",
+    ),
+    (
+        "bench: what is removed are the first documents alone",
+        "realtime/bench/writing.py",
+        "keys = iter([TRIAL, *(key_of(n) for n in range(written))])",
+        "keys = iter([TRIAL, *(key_of(n) for n in range(min(written, 1)))])",
+        f"{BENCH_TEST}::test_interrupted_in_the_middle_it_leaves_no_document_and_no_process[False-2]",
+    ),
+    (
+        "bench: the collection is not dropped",
+        RUN,
+        "            await generators.close()\n            await self._remove()",
+        "            await generators.close()",
+        f"{BENCH_TEST}::test_interrupted_in_the_middle_it_leaves_no_document_and_no_process[True-2]",
+    ),
+    (
+        "bench: other people's data is loaded without a word",
+        RUN,
+        "if others and not self._wanted.yes:",
+        "if False:",
+        f"{BENCH_TEST}::test_other_data_is_not_loaded_unless_that_is_meant",
+    ),
+    (
+        "bench: a refused write is not said what it needs",
+        RUN,
+        "if error.status in {401, 403}:",
+        "if error.status == 401:",
+        f"{BENCH_TEST}::test_a_service_that_only_reads_is_told_of",
+    ),
+    (
+        "bench: another MongoDB than the service's is taken",
+        RUN,
+        '            if self._direct:\n                await self._caller.call("GET", documents_of(name, TRIAL))\n',
+        "",
+        f"{BENCH_TEST}::test_a_mongodb_that_the_service_does_not_serve_is_not_written_to_for_long",
+    ),
+    (
+        "bench: workers are not found",
+        "realtime/bench/processes.py",
+        "if inodes and inodes & set(_files(pid))}",
+        "if inodes and inodes & set(_files(pid)) and pid % 1 == 1}",
+        f"{BENCH_TEST}::test_all_of_two_workers_are_counted",
+    ),
+]
