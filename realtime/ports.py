@@ -109,8 +109,11 @@ class SnapshotReader(Protocol):
         fields: Document | None = None,
         facts: CollectionFacts | None = None,
         rule: Document | None = None,
+        spare: int = 0,
     ) -> Snapshot:
         """All documents that match, at one time at or after `after`; `TooLargeError` with the count over `limit`.
+
+        `spare`: so many more than `limit` are none too many.
 
         `cut`: no such error, but the first `limit` of them by `sort`. `fields`: a projection. `VoidReadError` where
         the collection is not the one of `facts`, which has been checked for snapshots.

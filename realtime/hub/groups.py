@@ -124,7 +124,7 @@ class Groups:
         if self._roster.members(group) is None:
             return
         self._router.remove(group)
-        self.pacer.forget(group)
+        self.teller.forget(group)
         self.walls.trials.passed(group)
         if isinstance(group, QueryGroup):
             self.lingering.taken(group)
@@ -158,6 +158,7 @@ class Groups:
             group.live, group.time = True, self._progress.time
         else:
             self._router.settle(group)
+            group.advance(self._progress.time)
             self._tell(group)
             self._roster.release(self._progress.time)
         members.task = None

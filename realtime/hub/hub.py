@@ -88,6 +88,7 @@ class Hub:
         # From here on the batch is told, and nothing may send it through the pipe again: nothing raises.
         self.progress.time = settled.time
         self.history.append(entry)
+        self.groups.teller.passing.trim(self.history.journal.start)
         self.roster.release(settled.time)
         self.progress.ended()
 

@@ -93,6 +93,7 @@ class Late:
         if not group.live or self._roster.members(group) is None:
             return ()
         try:
+            group.advance(self._progress.time)  # what is judged is judged as of now
             while group.late:
                 group.judge()
                 if group.late and self._clock() >= until:

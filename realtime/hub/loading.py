@@ -18,11 +18,13 @@ from realtime.hub.rereads import Rereads
 from realtime.hub.roster import Roster
 from realtime.hub.slicing import Slices
 from realtime.hub.walls import Walls
-from realtime.ports import SnapshotReader, VoidReadError
+from realtime.ports import CollectionFacts, Snapshot, SnapshotReader, VoidReadError
 
 log = logging.getLogger("realtime.hub")
 
 RETRY_SECONDS = (0.1, 5.0)
+LEEWAY = 1000
+"""Documents that a query which time moves may read and have left by the time of the read."""
 AT_A_TIME = 4
 """Of groups that are wanted all at once because access changed: so many are read beside each other."""
 
@@ -90,15 +92,17 @@ class Loader:
             group.query = meaning.told(group.query, await self._reader.zones(names))
 
     async def _load_until_live(self, group: QueryGroup, turns: asyncio.Semaphore | None) -> None:
-        failures = 0
+        failures = shortages = 0
         while True:
             try:
                 async with turns or nullcontext():
-                    await self._load(group)
+                    await self._load(group, shortages)
                 if not group.short:
                     return
-                # More was deleted while it was read than there were spares.
+                # More was deleted while it was read than there were spares, or had left by then.
                 metrics.UNDERFLOWS.inc()
+                shortages += 1
+                await self._progress.reached(group.time)
                 group.reload()
                 continue
             except VoidReadError as error:
@@ -113,26 +117,17 @@ class Loader:
             failures += 1
             await asyncio.sleep(backoff(failures))
 
-    async def _load(self, group: QueryGroup) -> None:
-        """Snapshot at S, then the keys touched after S at the last dispatched T."""
+    async def _load(self, group: QueryGroup, shortages: int) -> None:
+        """Snapshot at S, then the keys touched after S at the last dispatched T.
+
+        `shortages`: how often in a row a window was not filled by what was read.
+        """
         progress, collection = self._progress, group.query.collection
         facts = await self._reader.describe(collection)
         facts.check_snapshots(collection)
         await self._learn_zones(group)
-        metrics.SNAPSHOT_READS.inc()
-        wanted = group.wanted
-        snapshot = await self._reader.find(
-            collection,
-            wanted.selection,
-            after=progress.planned,
-            limit=wanted.limit,
-            sort=wanted.sort,
-            cut=wanted.cut,
-            fields=wanted.fields,
-            facts=facts,
-            rule=wanted.rule,
-        )
-        await self._slices.each(snapshot.documents, lambda document: group.put(dict(document)))
+        snapshot = await self._find(group, facts, shortages)
+        await self._slices.each(snapshot.documents, lambda document: group.put(dict(document), snapshot.time))
         if group.too_large:
             raise outgrown(group)
         if snapshot.unless_changed_by is not None:
@@ -148,12 +143,36 @@ class Loader:
             caught = await self._reader.read_at(collection, keys, now, uuid=uuid)
             group.caught_up({identity(document["_id"]): dict(document) for document in caught.documents}, now)
         else:
-            group.caught_up({}, snapshot.time)
+            # Nothing of it was touched since: it is the same now, but for what has left.
+            group.caught_up({}, max(snapshot.time, progress.time))
         if group.too_large:
             raise outgrown(group)
         if not group.short:
             await self._rereads.before_live(group)
             self._go_live(group)
+
+    async def _find(self, group: QueryGroup, facts: CollectionFacts, shortages: int) -> Snapshot:
+        """What a group wants, at one time S at or after what is planned.
+
+        Of a query that time moves that is asked as of the second of what is planned: all that matches at S, and what
+        has left by then, for which there is room.
+        """
+        planned, wanted, spare = self._progress.planned, group.wanted, 0
+        if group.departures is not None:
+            spare = min(wanted.limit * (2**shortages - 1), group.bounds.kept) if wanted.cut else LEEWAY
+        metrics.SNAPSHOT_READS.inc()
+        return await self._reader.find(
+            group.query.collection,
+            group.query.filter.asked_at(planned >> 32),
+            after=planned,
+            limit=wanted.limit,
+            sort=wanted.sort,
+            cut=wanted.cut,
+            fields=wanted.fields,
+            facts=facts,
+            rule=wanted.rule,
+            spare=spare,
+        )
 
 
 def backoff(failures: int) -> float:

@@ -159,12 +159,17 @@ class Resumer:
         if any(_is_missing(entry.settled, collection) for entry in entries):
             return False
         group.advance(self._progress.time)
+        departed = group.departed(after)
+        if departed is None:
+            return False
         touched: Collection[str] = _touched(entries, collection, after)
         if subscription.ruled:
-            known = group.held_since(touched, entries, after)
+            # What left by time was there until then, and whoever had it is told.
+            known = group.held_since([name for name in touched if name not in departed], entries, after)
             if known is None:
                 return False
             touched = known
+        touched = dict.fromkeys([*departed, *touched])
         # Whoever comes back from the same position while nothing happens is told the same.
         key = (group.channel, after, group.time, subscription.ruled)
         changes = self._encoded.get(key, lambda: group.since(touched))

@@ -19,6 +19,7 @@ from realtime.errors import HistoryLostError, ServiceError, TooLargeError
 from realtime.hub.late import Late
 from realtime.hub.outcomes import Ended, Failed, Outcome, Refused, Remade, Short, Stale, Told
 from realtime.hub.pacing import Pacer
+from realtime.hub.passing import Passing
 from realtime.hub.progress import Progress
 from realtime.hub.roster import Roster
 from realtime.ports import Sink
@@ -38,6 +39,7 @@ class Teller:
         self._roster = roster
         self._pacer = pacer
         self.late = late
+        self.passing = Passing()
         self._frame_bytes = frame_bytes
 
     def close(self) -> None:
@@ -45,11 +47,19 @@ class Teller:
         self._pacer.close()
         self.late.close()
 
+    def forget(self, group: Group) -> None:
+        """The group is gone."""
+        self._pacer.forget(group)
+        self.passing.forget(group)
+
     def everybody(self, settled: Settled, images: dict[str, Images | None]) -> Iterator[Outcome]:
         """Tell everybody of a batch; an outcome is acted on before the next one is asked for."""
         yield from self._replace(settled, images)
         for collection in settled.touches:
             yield from self._tell_queries(collection, settled, images.get(collection) or {})
+        for due in self.passing.due(settled.time):
+            if due.live:
+                yield from self._apply(due, settled, {}, ())
         yield from self._tell_events(settled, {name: found or {} for name, found in images.items()})
         for group in self._router.hearing(settled.remade):
             if group.query.collections is not None and settled.remade & group.query.collections:
@@ -140,6 +150,7 @@ class Teller:
                 return ()
             if group.short:
                 return (Short(group),)
+            self.passing.note(group)
             if group.query.throttle:
                 refused = self.tell(group)
             elif changes:
@@ -157,6 +168,8 @@ class Teller:
 
     def tell(self, group: QueryGroup) -> Sequence[Outcome]:
         """One moment of everything since the last, unless it has to wait or is none."""
+        if group.live:
+            self.passing.note(group)
         if not group.live or group.short or group.late or not group.pending:
             return ()
         if group.query.throttle and not self._pacer.may(group, group.query.throttle):

@@ -75,8 +75,11 @@ class MongoReader:
         fields: Document | None = None,
         facts: CollectionFacts | None = None,
         rule: Document | None = None,
+        spare: int = 0,
     ) -> Snapshot:
         """All matching documents at one time at or after `after`. `TooLargeError` with the count over `limit`.
+
+        `spare`: so many more than `limit` are none too many.
 
         `cut`: no such error, but the first `limit` of them by `sort`. `fields`: a projection. `VoidReadError` where
         the collection is not the one of `facts`, which has been checked for snapshots.
@@ -85,7 +88,8 @@ class MongoReader:
         others could have caused says nothing of it.
         """
         concern = {"level": "snapshot", "afterClusterTime": to_timestamp(after)}
-        options: dict[str, Any] = {"filter": selection, "limit": limit if cut else limit + 1}
+        most = limit + spare
+        options: dict[str, Any] = {"filter": selection, "limit": most if cut else most + 1}
         if sort is not None:
             # A sort of more than 100 MB goes to disk and is slow, where it would be refused otherwise.
             options |= {"sort": dict(sort), "allowDiskUse": True}
@@ -100,7 +104,7 @@ class MongoReader:
                     return Snapshot(after, [], unless_changed_by=nothing.time)
                 if facts is not None and not facts.exists:
                     raise VoidReadError(f"{collection} was made meanwhile")
-                if len(snapshot.documents) <= limit:
+                if len(snapshot.documents) <= most:
                     return snapshot
                 count = await self._count(collection, selection, rule)
         raise TooLargeError(

@@ -57,6 +57,7 @@ class Empty:
         fields: Document | None = None,
         facts: CollectionFacts | None = None,
         rule: Mapping[str, Any] | None = None,
+        spare: int = 0,
     ) -> Snapshot:
         return Snapshot(after, [])
 

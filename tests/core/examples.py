@@ -36,7 +36,7 @@ def query(
     return Query.of(
         mode=mode,
         collections=None if collections is None else frozenset(collections.split()),
-        filter=compile_filter(filter),
+        filter=compile_filter(filter, moving=mode == "query"),
         projection=compile_projection(projection),
         operations=None if operations is None else frozenset(operations),
         sort=parse_sort(sort) if sort is not None or limit is not None else None,

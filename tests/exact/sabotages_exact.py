@@ -122,8 +122,8 @@ EXACT: list[tuple[str, str, str, str, str]] = [
     (
         "cut at T-1",
         QUERY,
-        "self.time = max(self.time, time)\n        if self.short",
-        "self.time = max(self.time, time) - 1\n        if self.short",
+        "self._come_to(time)\n        if self.short",
+        "self._come_to(time - 1)\n        if self.short",
         f"{JOIN}[7]",
     ),
     (

@@ -201,6 +201,7 @@ class Store:
         fields: Document | None = None,
         facts: CollectionFacts | None = None,
         rule: Mapping[str, Any] | None = None,
+        spare: int = 0,
     ) -> Snapshot:
         await self._pass("find", collection, [], after)
         time = max(after, min(self.now, after + self.lead))
@@ -210,8 +211,8 @@ class Store:
         if sort is not None:
             documents.sort(key=parse_sort(dict(sort)).place)
         if cut:
-            documents = documents[:limit]
-        if len(documents) > limit:
+            documents = documents[: limit + spare]
+        if len(documents) > limit + spare:
             raise TooLargeError("too large", details={"count": len(documents), "limit": limit})
         if fields is not None:
             documents = [compile_projection(dict(fields)).apply(document) for document in documents]

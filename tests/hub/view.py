@@ -10,6 +10,7 @@ import orjson
 from realtime.core.bson import ejson
 from realtime.core.live.events import parse_position
 from realtime.core.live.query import Query
+from realtime.core.mql.filters import compile_filter
 from tests.core.examples import EPOCH
 from tests.hub.fakes import Store
 
@@ -163,7 +164,10 @@ def _reorder(held: Held, entries: list[Any]) -> None:
 def expected(store: Store, query: Query, time: int) -> Documents:
     """`find` with filter, sort, limit and projection at a cluster time, as JSON has it."""
     found = [(name, document) for name, document in store.at(query.collection, time).items()]
-    found = [(name, document) for name, document in found if query.filter.matches(document)]
+    # As `find` is asked it, and at any time: what time moves has the second of the position as a literal.
+    asked = {"$and": [query.filter.rule, query.filter.asked_at(time >> 32)]}
+    matches = query.filter.matches if query.filter.moving is None else compile_filter(asked).matches
+    found = [(name, document) for name, document in found if matches(document)]
     if query.sort is not None:
         place = query.sort.place
         found = sorted(found, key=lambda one: place(one[1]))[: query.limit]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 from realtime.core.bson.keys import check_key, check_length
 from realtime.core.bson.values import order
 from realtime.core.mql.filters import Bounds, compile_filter
+from realtime.core.mql.moving import with_last
 from realtime.core.mql.updates import check_document, check_update
 from realtime.core.wire import protocol
 from realtime.core.wire.reserved_names import refusal
@@ -59,9 +61,14 @@ def refuse_fields(request: protocol.Subscribe, most_documents: int) -> None:
                     details={"field": name},
                 )
         return
-    for name in ("sort", "limit", "throttle", "group", "query"):
+    for name in ("last", "sort", "limit", "throttle", "group", "query"):
         if getattr(request, name) is not None:
             raise InvalidRequestError(f"{name}: belongs to mode query", details={"field": name})
+
+
+def filter_of(request: protocol.Subscribe) -> dict[str, Any] | None:
+    """The filter of a subscription, with what `last` adds to it. `InvalidRequestError`."""
+    return request.filter if request.last is None else with_last(request.filter, request.last)
 
 
 def collections_of(request: protocol.Subscribe) -> frozenset[str] | None:

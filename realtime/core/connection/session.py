@@ -13,7 +13,7 @@ from realtime.core.access.dates import date
 from realtime.core.access.principal import ANONYMOUS, Principal
 from realtime.core.access.rules.policy import Policy
 from realtime.core.connection.admission import Admission, Ending
-from realtime.core.connection.requests import check_write, collections_of, refuse_fields
+from realtime.core.connection.requests import check_write, collections_of, filter_of, refuse_fields
 from realtime.core.live.aggregate import compile_grouping
 from realtime.core.live.events import format_position, parse_position
 from realtime.core.live.query import Query
@@ -321,7 +321,7 @@ class Session:
             self.limits.collections.check(name)
         operations = None if request.operations is None else frozenset(request.operations)
         sorted_by = parse_sort(request.sort) if request.sort is not None or request.limit is not None else None
-        selection = compile_filter(request.filter, self.limits.filter)
+        selection = compile_filter(filter_of(request), self.limits.filter, moving=request.mode == "query")
         grouping = None if request.group is None else compile_grouping(request.group)
         if request.mode == "events":
             sight = self._sight(collections, selection, projection)

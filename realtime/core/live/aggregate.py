@@ -43,18 +43,16 @@ class Grouping:
         """Every path it reads."""
         return tuple(dict.fromkeys((*self.by, *self.totals, *self.extremes)))
 
-    @property
-    def fields(self) -> dict[str, int]:
-        """The projection that shows what it reads."""
-        paths = set(self.paths)
-        return {"_id": 1} | {
-            path: 1 for path in sorted(paths) if not any(path.startswith(other + ".") for other in paths | {"_id"})
-        }
-
     def reads(self, touched: frozenset[str]) -> bool:
         """Whether an update of these paths may change a row, by prefix both ways."""
         stems = {stem(path) for path in touched}
         return any(overlaps(stem(path), other) for path in self.paths for other in stems)
+
+
+def projected(paths: Collection[str]) -> dict[str, int]:
+    """The projection that shows what is at these paths."""
+    above = {*paths, "_id"}
+    return {"_id": 1} | {path: 1 for path in sorted(paths) if not any(path.startswith(f"{one}.") for one in above)}
 
 
 def compile_grouping(source: Any) -> Grouping:

@@ -19,8 +19,9 @@ from typing import Any
 
 from realtime.core.bson import keys
 from realtime.core.bson.keys import identity
-from realtime.core.live.aggregate import Aggregate
+from realtime.core.live.aggregate import Aggregate, projected
 from realtime.core.live.asked import Query
+from realtime.core.live.departures import Departures
 from realtime.core.live.events import format_position
 from realtime.core.live.journal import Entry
 from realtime.core.live.leaves import Leaves, unheld
@@ -85,6 +86,7 @@ class QueryGroup:
         "backlog",
         "bounds",
         "channel",
+        "departures",
         "epoch",
         "late",
         "leaves",
@@ -108,6 +110,7 @@ class QueryGroup:
         self.backlog: dict[str, Touch] = {}
         self.late: dict[str, Late] = {}
         self._runs: list[bytes] | None = None
+        self.departures = Departures() if query.filter.moving is not None else None
         self.leaves: Leaves | None = None
         """Kept for who is under a rule, and may not be told of every document that somebody changed."""
 
@@ -182,9 +185,15 @@ class QueryGroup:
 
     def advance(self, time: int) -> None:
         """Everything up to `time` has been dispatched; where nothing waits to be told, it is told by that."""
-        self.time = max(self.time, time)
+        self._come_to(time)
         if not self.pending:
             self.told = max(self.told, self.time)
+
+    def _come_to(self, time: int) -> None:
+        """From here on it is as of this time: what has left by then is let go."""
+        self.time = max(self.time, time)
+        if self.departures is not None:
+            self.departures.let_go(self.query.filter, self.result, self.time)
 
     def reached(self, time: int) -> int:
         """What its subscribers are at, `time` being what has been dispatched."""
@@ -197,7 +206,8 @@ class QueryGroup:
         """What its snapshot has to read."""
         query, source, rule = self.query, self.query.filter.asked, self.query.filter.rule
         if query.grouping is not None:
-            return Wanted(source, self.bounds.grouped, fields=query.grouping.fields, rule=rule)
+            moved = () if query.filter.moving is None else query.filter.moving.paths
+            return Wanted(source, self.bounds.grouped, fields=projected({*query.grouping.paths, *moved}), rule=rule)
         if isinstance(self.result, Window) and self.result.room is not None and query.sort is not None:
             return Wanted(source, self.result.room, sort=query.sort.source, cut=True, rule=rule)
         return Wanted(source, self.bounds.documents, rule=rule)
@@ -213,24 +223,31 @@ class QueryGroup:
         self.phase, self.time = Phase.LOADING, 0
         self.result.reload()
         self.backlog, self.late = {}, {}
+        if self.departures is not None:
+            self.departures.clear()
 
-    def put(self, document: dict[str, Any]) -> None:
-        """Take a document of the snapshot."""
-        self.result.put(identity(document["_id"]), document, self._show)
+    def put(self, document: dict[str, Any], time: int = 0) -> None:
+        """Take a document of the snapshot at `time`; one that had left by then was read with the rest, and is not."""
+        name = identity(document["_id"])
+        if self.departures is None or self.departures.stays(self.query.filter, name, document, time):
+            self.result.put(name, document, self._show)
 
     def loaded(self, time: int, count: int = 0) -> list[Any]:
         """The snapshot of `count` documents at `time` is in. Returns the keys touched since, to be read at one time."""
-        self.phase, self.time = Phase.CATCHING_UP, time
+        self.phase = Phase.CATCHING_UP
         self.result.loaded(count)
+        if self.departures is not None:
+            self.departures.begin(time)
+        self._come_to(time)
         self.backlog = {name: touch for name, touch in self.backlog.items() if touch.time > time}
         return [touch.key for touch in self.backlog.values()]
 
     def caught_up(self, images: Images, time: int) -> None:
         """The keys of the backlog as they were at `time`, but for those that a later batch has settled."""
         for name in self.backlog:
-            self._place(name, images.get(name), self._show)
+            self._place(name, images.get(name), self._show, time)
         self.backlog.clear()
-        self.time = max(self.time, time)
+        self._come_to(time)
         if self.short:
             return
         self.phase = Phase.LIVE
@@ -263,8 +280,8 @@ class QueryGroup:
         """
         for touch, document in self._states(settled, images, touches):
             self.backlog.pop(touch.identity, None)
-            self._place(touch.identity, document, partial(self._show_touched, touch))
-        self.time = max(self.time, settled.time)
+            self._place(touch.identity, document, partial(self._show_touched, touch), settled.time)
+        self._come_to(settled.time)
         waits = not self.live or self.short or bool(self.query.throttle)
         return [] if waits else self.changes()
 
@@ -285,14 +302,14 @@ class QueryGroup:
             self.late[touch.identity] = touch, document
             if watch is not None:
                 watch.hold(touch.identity)  # what becomes of it concerns this group until it is judged
-        self.time = max(self.time, settled.time)
+        self._come_to(settled.time)
 
     def judge(self) -> None:
         """One of the documents that wait for it, the first that came."""
         name = next(iter(self.late))
         touch, document = self.late.pop(name)
         try:
-            self._place(name, document, partial(self._show_touched, touch))
+            self._place(name, document, partial(self._show_touched, touch), self.time)
         finally:
             if self.result.watch is not None and name not in self.result.names():
                 self.result.watch.let_go(name)
@@ -312,11 +329,16 @@ class QueryGroup:
         self.told = max(self.told, self.time)
         return changes
 
-    def _place(self, name: str, document: dict[str, Any] | None, encode: Encode) -> None:
-        if document is not None and self.query.filter.matches(document):
+    def _place(self, name: str, document: dict[str, Any] | None, encode: Encode, time: int) -> None:
+        if document is not None and self._matches(name, document, max(time, self.time)):
             self.result.put(name, document, encode)
         else:
             self.result.drop(name)
+
+    def _matches(self, name: str, document: dict[str, Any], time: int) -> bool:
+        if self.departures is None:
+            return self.query.filter.matches(document)
+        return self.departures.admits(self.query.filter, name, document, time)
 
     def _show(self, document: dict[str, Any]) -> bytes:
         return keys.shown(self.query.projection.apply(document))
@@ -346,6 +368,10 @@ class QueryGroup:
         out = unheld(self.query.filter, entries, self.query.collection, after)
         known = all(name in self.documents or name in out for name in names)
         return [name for name in names if name in self.documents] if known else None
+
+    def departed(self, after: int) -> dict[str, None] | None:
+        """The documents that left after a time because time went on; None: not known."""
+        return {} if self.departures is None else self.departures.since(after)
 
     def since(self, names: Iterable[str]) -> list[bytes]:
         """The changes that bring a view up to now which differs in these documents at most: leaves, then puts."""

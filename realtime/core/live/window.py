@@ -120,7 +120,8 @@ class Window:
     def loaded(self, count: int) -> None:
         """A full snapshot ends at the edge, any other has everything."""
         if self.room is not None and count >= self.room:
-            self._edge = self._order[-1]
+            # Where all of them have left meanwhile, nothing is known.
+            self._edge = self._order[-1] if self._order else ((), "")
 
     # ----------------------------------------------------------------------------------------------------- telling
 

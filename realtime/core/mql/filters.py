@@ -19,7 +19,7 @@ from realtime.core.bson.values import Order
 from realtime.core.mql import operators
 from realtime.core.mql.demands import Range, canonical, equalities, ranges
 from realtime.core.mql.dialect import NEWEST, Dialect
-from realtime.core.mql.expressions.evaluation import NO_NAMES, NO_ZONES, Named, Zones, compile_expression
+from realtime.core.mql.expressions.evaluation import NO_NAMES, NO_ZONES, Expression, Named, Zones, compile_expression
 from realtime.core.mql.expressions.numbers import truthy
 from realtime.core.mql.language import (
     BITS,
@@ -34,6 +34,7 @@ from realtime.core.mql.language import (
     kind,
     unsupported,
 )
+from realtime.core.mql.moving import Compiled, Moving, compile_moving, pinned, shape_of
 from realtime.core.mql.operators import Condition, Every, Leaf, Negated
 from realtime.core.mql.paths import Matcher, Predicate, as_document, every, negate, overlaps, some, stem
 from realtime.core.mql.schemas.schema import compile_schema
@@ -58,7 +59,8 @@ class Filter:
     `asks`: the fields of the dialect that decide what it means; another dialect in other fields changes nothing.
     `zones`: time zones whose offsets it needs to know, and the path at which each is named; until it is `told`, what
     needs them is not decided. `computes`: it holds an expression or a schema, whose cost goes with the document.
-    `matches` raises `ServiceError` where an expression has no value of a document.
+    `matches` raises `ServiceError` where an expression has no value of a document. `moving`: conditions that time
+    moves, of which `matches` says nothing.
     """
 
     source: dict[str, Any]
@@ -70,6 +72,7 @@ class Filter:
     tables: Zones = field(default_factory=dict)
     named: frozenset[str] = frozenset()
     computes: bool = False
+    moving: Moving | None = None
 
     @property
     def rule(self) -> dict[str, Any]:
@@ -81,6 +84,10 @@ class Filter:
         """What is asked beside the rule, for MongoDB."""
         return self.source
 
+    def asked_at(self, second: int) -> dict[str, Any]:
+        """The same with `$$NOW` as the literal of a second: what matches then, and of what matches later all of it."""
+        return self.asked if self.moving is None else pinned(self.asked, second)
+
     def reads(self, touched: frozenset[str]) -> bool:
         """Whether an update of these paths may change what the filter says, by prefix both ways."""
         stems = {stem(path) for path in touched}
@@ -90,13 +97,15 @@ class Filter:
         """The same filter as a server of this dialect means it; itself where that is no other meaning."""
         if not self.asks & self.dialect.differs(dialect):
             return self
-        return compile_filter(
-            self.source, UNBOUNDED, dialect, self.tables
-        )  # its bounds were looked at when it was taken
+        return self._again(dialect, self.tables)
 
     def told(self, tables: Zones) -> Filter:
         """The same filter with these zones' offsets known."""
-        return compile_filter(self.source, UNBOUNDED, self.dialect, tables) if self.zones else self
+        return self._again(self.dialect, tables) if self.zones else self
+
+    def _again(self, dialect: Dialect, tables: Zones) -> Filter:
+        # Its bounds were looked at when it was taken.
+        return compile_filter(self.source, UNBOUNDED, dialect, tables, moving=self.moving is not None)
 
     @property
     def canonical(self) -> bytes:
@@ -119,18 +128,28 @@ UNBOUNDED = Bounds(depth=1 << 30, nodes=1 << 30)
 
 
 def compile_filter(
-    source: Any, bounds: Bounds | None = None, dialect: Dialect = NEWEST, tables: Zones = NO_ZONES
+    source: Any,
+    bounds: Bounds | None = None,
+    dialect: Dialect = NEWEST,
+    tables: Zones = NO_ZONES,
+    *,
+    moving: bool = False,
 ) -> Filter:
     """Compile a filter document, to mean what a server of this dialect means by it.
+
+    `moving`: time may move some of its conditions, which are then in `Filter.moving`; else `$$NOW` is refused.
 
     Raises `UnsupportedOperatorError` or `InvalidFilterError`; `details` names operator and path.
     """
     if source is None:
         source = {}
     compiler = _Compiler(bounds or Bounds(), dialect, tables)
+    compiler.moves = moving
     matches = compiler.document(source, "", 0)
     paths, asks, named = (_shared(frozenset(found)) for found in (compiler.paths, compiler.asks, compiler.named))
-    return Filter(source, matches, paths, asks, dialect, compiler.zones, tables, named, compiler.computes)
+    found = compiler.moved
+    moved = Moving([one.condition for one in found], frozenset(one.path for one in found)) if found else None
+    return Filter(source, matches, paths, asks, dialect, compiler.zones, tables, named, compiler.computes, moved)
 
 
 @lru_cache(maxsize=1024)
@@ -151,6 +170,8 @@ class _Compiler:
         self.nodes = 0
         self.nameless = False
         self.computes = False
+        self.moves = False
+        self.moved: list[Compiled] = []
 
     # ----------------------------------------------------------------------------------------------- documents
 
@@ -172,7 +193,8 @@ class _Compiler:
             if name in LOGICAL:
                 yield self.logical(name, value, here, level, inside=inside)
             elif name == EXPRESSION:
-                yield self.expression(value, here, inside=inside)
+                if not self.moving(value, here, inside=inside):
+                    yield self.expression(value, here, inside=inside)
             elif name == SCHEMA:
                 yield self.schema(value, here, inside=inside)
             elif name == COMMENT:
@@ -194,9 +216,11 @@ class _Compiler:
             invalid(here, f"{name} takes a list of at least one filter")
         parts: list[Matcher] = []
         rest: list[Matcher] = []
+        outer, self.moves = self.moves, self.moves and name == "$and"
         for index, one in enumerate(value):
             asked_last = rest if holds_expression(name, [one]) else parts
             asked_last.append(self.document(one, f"{here}.{index}", level + 1, inside=inside))
+        self.moves = outer
         parts += unless_decided(rest, by=name != "$and")
         if name == "$and":
             return every(parts)
@@ -211,12 +235,26 @@ class _Compiler:
         _refuse_nul(value, here)
         self.computes = True
         compiled = compile_expression(value, here, self.dialect, tables=self.tables)
+        self.note(compiled)
+        evaluate = compiled.value
+        return lambda document: truthy(evaluate(document))
+
+    def moving(self, value: Any, here: str, *, inside: bool) -> bool:
+        """Whether it is a condition that time moves, which is noted."""
+        shape = shape_of(value) if self.moves and not inside else None
+        if shape is None:
+            return False
+        compiled = compile_moving(shape, here, self.dialect, self.tables)
+        self.moved.append(compiled)
+        self.note(compiled)
+        return True
+
+    def note(self, compiled: Compiled | Expression) -> None:
+        """What an expression reads and asks, the filter does."""
         self.paths |= compiled.paths
         self.named |= compiled.paths
         self.asks |= compiled.asks
         self.zones = {**compiled.zones, **self.zones}
-        evaluate = compiled.value
-        return lambda document: truthy(evaluate(document))
 
     def schema(self, value: Any, here: str, *, inside: bool) -> Matcher:
         _refuse_nul(value, here)

@@ -272,6 +272,7 @@ class Ruled(Filter):
             asked.tables,
             rule.named | asked.named,
             rule.computes or asked.computes,
+            asked.moving,
             vision,
             asked,
         )

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSche
 
 from realtime.core.bson import ejson
 from realtime.core.wire import legible
+from realtime.core.wire.asking import Group, Last
 from realtime.errors import InvalidRequestError, MalformedFrameError, ServiceError, UnknownTypeError, first_wrong
 
 PROTOCOL_VERSION = 1
@@ -38,22 +39,6 @@ class Request(BaseModel):
     id: Id
 
 
-_PATHS = {"type": "array", "items": {"type": "string", "minLength": 1}, "maxItems": 16}
-_GROUP = {
-    "type": "object",
-    "description": "Rows as $group makes them (PROTOCOL 3).",
-    "properties": {
-        "by": _PATHS,
-        "count": {"type": "boolean"},
-        **dict.fromkeys(("sum", "avg", "min", "max"), _PATHS),
-    },
-    "required": ["by"],
-    "additionalProperties": False,
-}
-Group = Annotated[Object | None, WithJsonSchema({"anyOf": [_GROUP, {"type": "null"}]})]
-"""`group` in descriptions. What a client sends is read by `core.aggregate`, which says what is wrong with it."""
-
-
 class Subscribe(Request):
     """Open a subscription; `mode` decides which of the optional fields apply (PROTOCOL 3)."""
 
@@ -61,6 +46,7 @@ class Subscribe(Request):
     mode: Literal["query", "events"] = "query"
     collection: CollectionName | list[CollectionName]
     filter: Object | None = None
+    last: Last = None
     projection: Object | None = None
     sort: list[Any] | Object | None = None
     limit: int | None = Field(None, ge=1)

@@ -113,6 +113,7 @@ async def list_documents(
     request: Request,
     collection: Collection,
     filter: Annotated[Text, Query(openapi_examples=examples.FILTER)] = None,  # noqa: A002 - the protocol's own word
+    last: Annotated[Text, Query(description="of the live query: {path, seconds}, as JSON")] = None,
     projection: Annotated[Text, Query(openapi_examples=examples.PROJECTION)] = None,
     sort: Annotated[Text, Query(openapi_examples=examples.SORT)] = None,
     limit: Annotated[int | None, Query(ge=1, description="of a page: 100, at most 1000")] = None,
@@ -139,13 +140,14 @@ async def list_documents(
             ticket=ticket,
             collection=collection,
             filter=parameter(filter, "filter"),
+            last=parameter(last, "last"),
             projection=parameter(projection, "projection"),
             sort=sort_parameter(sort),
             limit=limit,
             throttle=throttle,
             group=parameter(group, "group"),
         )
-    _refuse("a page", throttle=throttle, group=group, position=position, ticket=ticket)
+    _refuse("a page", last=last, throttle=throttle, group=group, position=position, ticket=ticket)
     check_collection(collection)
     selection = compile_filter(parameter(filter, "filter"), live.limits.filter)
     shown = compile_projection(parameter(projection, "projection"))

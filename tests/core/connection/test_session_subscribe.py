@@ -40,6 +40,15 @@ def test_the_same_question_on_two_connections_is_one_query() -> None:
     assert len(keys) == 1
 
 
+def test_last_is_the_condition_that_it_is_short_for() -> None:
+    long = {"$expr": {"$gte": ["$at", {"$subtract": ["$$NOW", 900_000]}]}}
+    last = {"path": "at", "seconds": 900}
+    asked = [{"filter": {"a": 1, **long}}, {"filter": {"a": 1}, "last": last}, {"last": {**last, "seconds": 901}}]
+    queries = [opened(subscribe(session(), **fields)).query for fields in asked]
+    assert all(query.filter.moving is not None for query in queries)
+    assert queries[0].key == queries[1].key != queries[2].key
+
+
 def test_events_mode_takes_a_name_a_list_or_all() -> None:
     cases: list[tuple[Any, frozenset[str] | None]] = [
         ("items", frozenset({"items"})),
@@ -141,6 +150,22 @@ SUBSCRIBE_REFUSED: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
         {"mode": "events", "collection": ["items", "system.views"]},
         "unsupported_collection",
         {"collection": "system.views"},
+    ),
+    "last in events mode": (
+        {"mode": "events", "last": {"path": "at", "seconds": 1}},
+        "invalid_request",
+        {"field": "last"},
+    ),
+    "last of no time": ({"last": {"path": "at", "seconds": 0}}, "invalid_request", {"field": "last.seconds"}),
+    "moving time in events mode": (
+        {"mode": "events", "filter": {"$expr": {"$gte": ["$at", "$$NOW"]}}},
+        "unsupported_operator",
+        {"operator": "$$NOW", "path": "$expr.$gte.1"},
+    ),
+    "the cluster's time": (
+        {"filter": {"$expr": {"$gte": ["$at", "$$CLUSTER_TIME"]}}},
+        "unsupported_operator",
+        {"operator": "$$CLUSTER_TIME", "path": "$expr.$gte.1"},
     ),
     "an unknown operator": (
         {"filter": {"a": {"$where": "1"}}},

@@ -13,7 +13,7 @@ from bson.decimal128 import Decimal128
 from realtime.core.bson import ejson
 from realtime.core.bson.keys import identity
 from realtime.core.bson.values import MISSING
-from realtime.core.live.aggregate import MAX_PATHS, Aggregate, compile_grouping, value_at
+from realtime.core.live.aggregate import MAX_PATHS, Aggregate, compile_grouping, projected, value_at
 from realtime.core.live.query import GroupBounds, QueryGroup
 from realtime.errors import InvalidRequestError
 from tests.chance import fresh_seed, share
@@ -64,10 +64,10 @@ def test_what_is_no_grouping_is_refused_by_field(source: Any, field: str) -> Non
 def test_a_grouping_says_what_it_reads() -> None:
     made = compile_grouping({"by": ["a.b", "a"], "avg": ["c", "a.b.d"], "min": ["_id.x"], "sum": ["c"]})
     assert made.paths == ("a.b", "a", "c", "a.b.d", "_id.x")
-    assert made.fields == {"_id": 1, "a": 1, "c": 1}
+    assert projected(made.paths) == {"_id": 1, "a": 1, "c": 1}
     for path, read in {"a": True, "a.z": True, "c.5": True, "d": False, "_id": True}.items():
         assert made.reads(frozenset({path})) is read, path
-    assert compile_grouping({"by": []}).fields == {"_id": 1}
+    assert projected(compile_grouping({"by": []}).paths) == {"_id": 1}
 
 
 @pytest.mark.parametrize(

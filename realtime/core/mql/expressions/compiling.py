@@ -357,7 +357,8 @@ def compared(value: Any) -> Order:
 
 
 SYSTEM: Final = {
-    "NOW": "is of the server's clock",
+    "NOW": 'moves on: a live query\'s filter takes it in a condition of its own, {$expr: {$gte: ["$path", BOUND]}}, '
+    "where BOUND is $$NOW less a constant",
     "CLUSTER_TIME": "is of the cluster's clock",
     "JS_SCOPE": "belongs to code inside MongoDB",
     "IS_MR": "belongs to code inside MongoDB",

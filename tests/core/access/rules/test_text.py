@@ -98,6 +98,7 @@ def test_unknown_words_are_told_with_their_line(text: str, told: str) -> None:
         ("{owner: $user.name}", 3, "read.owner: there is no $user.name"),
         ("\n      x: 1\n      $or:\n        - {a: {$regex: $user.sub}}", 6, "$or.0.a.$regex: $user.sub stands where"),
         ("\n      x: 1\n      y:\n        $near: 1", 6, "read.y.$near: $near at y.$near is not supported"),
+        ("\n      $expr:\n        $gte: [$at, $$NOW]", 5, "$$NOW at $expr.$gte.1 is not supported"),
         ("\n      x: 1\n      a.b:\n        $gt:\n          $x: 1", 6, ""),
         ("{a: {$in: 5}}", 3, "read.a.$in: $in takes a list"),
         ("{a: {$in: []}}", 3, "read: is true of no document: say false"),
