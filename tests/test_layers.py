@@ -25,11 +25,12 @@ IMPURE = frozenset({
 })
 # fmt: on
 """Of the standard library: loops, clocks, chance, logs, files, processes, the network."""
-PURE = (frozenset(sys.stdlib_module_names) - IMPURE) | {"bson", "pydantic", "orjson", "re2", "yaml"}
+PURE = (frozenset(sys.stdlib_module_names) - IMPURE) | {"bson", "pydantic", "orjson", "re2", "sortedcontainers", "yaml"}
 IMPURE_CALLS = frozenset({"now", "utcnow", "today", "uuid1", "uuid4", "monotonic", "urandom", "open", "print", "input"})
 
 HOMES = {
     "re2": {"realtime.core"},
+    "sortedcontainers": {"realtime.core"},
     "yaml": {"realtime.core"},
     "motor": {"realtime.mongo"},
     "pymongo": {"realtime.mongo"},
@@ -53,6 +54,7 @@ LARGE = {
     "realtime.client.link": "one connection's state machine: connecting, frames, silence, backoff",
     "realtime.core.bson.ejson": "encoder and decoder stand beside each other, type by type",
     "realtime.core.connection.session": "one state machine: what each frame, token and change of rules asks for",
+    "realtime.core.live.query": "a query group's whole life: loading, catching up, live, judged later",
     "realtime.core.mql.filters": "one compiler, which calls itself for conditions inside of conditions",
     "realtime.core.mql.operators": "one closure for each operator of the language",
     "realtime.core.mql.regex": "one pass over a pattern, and the tables of what is taken and what is not",

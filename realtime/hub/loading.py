@@ -88,8 +88,13 @@ class Loader:
     async def _learn_zones(self, group: Group) -> None:
         """The offsets of the time zones that its expressions name, as the server at hand has them."""
         names = meaning.zones(group.query)
-        if names:
-            group.query = meaning.told(group.query, await self._reader.zones(names))
+        if not names:
+            return
+        query = meaning.told(group.query, await self._reader.zones(names))
+        if isinstance(group, QueryGroup):
+            group.means(query)
+        else:
+            group.query = query
 
     async def _load_until_live(self, group: QueryGroup, turns: asyncio.Semaphore | None) -> None:
         failures = shortages = 0
@@ -128,6 +133,7 @@ class Loader:
         await self._learn_zones(group)
         snapshot = await self._find(group, facts, shortages)
         await self._slices.each(snapshot.documents, lambda document: group.put(dict(document), snapshot.time))
+        await self._slices.each(group.steps(), lambda _: None)
         if group.too_large:
             raise outgrown(group)
         if snapshot.unless_changed_by is not None:
@@ -183,7 +189,7 @@ def backoff(failures: int) -> float:
 
 def outgrown(group: QueryGroup) -> TooLargeError:
     """What ends the subscriptions of a group that is larger than it may be."""
-    count, limit = group.result.count, group.wanted.limit
+    count, limit = group.outgrown
     return TooLargeError(
         f"the result has outgrown a live query ({count} documents, {group.size} bytes): narrow the filter",
         details={"count": count, "limit": limit},

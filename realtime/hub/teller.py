@@ -175,7 +175,12 @@ class Teller:
         if group.query.throttle and not self._pacer.may(group, group.query.throttle):
             return ()
         refused: Sequence[Outcome] = ()
-        before, changes = group.told, group.changes()
+        before = group.told
+        try:
+            changes = group.changes()
+        except ServiceError as error:
+            # An expression has no value of a row: `aggregate` fails as well.
+            return (Ended(group, error),)
         if changes:
             refused = self._publish(group, "changes", changes, after=before)
             if group.query.throttle:

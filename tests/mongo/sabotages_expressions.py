@@ -312,8 +312,8 @@ EXPRESSIONS: list[Row] = [
     (
         "expression: a zone is never asked",
         "realtime/hub/loading.py",
-        "        if names:",
         "        if not names:",
+        "        if names:",
         f"{LIVE}::test_a_time_zone_is_the_servers",
     ),
     (

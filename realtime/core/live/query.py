@@ -26,6 +26,8 @@ from realtime.core.live.events import format_position
 from realtime.core.live.journal import Entry
 from realtime.core.live.leaves import Leaves, unheld
 from realtime.core.live.moments import Settled, Touch
+from realtime.core.live.pipelines.flow import Flow
+from realtime.core.live.pipelines.singly import Singly
 from realtime.core.live.result import Documents, Encode, Result
 from realtime.core.live.window import Window
 from realtime.core.wire import protocol
@@ -50,8 +52,8 @@ class Phase(Enum):
 class GroupBounds:
     """How large groups may grow, and how long one stays that nobody is subscribed to.
 
-    A group: documents that are shown, bytes and documents kept, documents that rows are made of. All of them together:
-    `all_bytes`.
+    A group: documents that are shown, bytes and documents kept, documents that rows are made of, bytes of one row of a
+    pipeline. All of them together: `all_bytes`.
     """
 
     documents: int
@@ -60,6 +62,7 @@ class GroupBounds:
     grouped: int = 100_000
     kept: int = 100_000
     all_bytes: int = 512 * 1024 * 1024
+    row_bytes: int = 1024 * 1024
     linger_seconds: float = 30.0
 
 
@@ -106,7 +109,7 @@ class QueryGroup:
         self.phase = Phase.LOADING
         self.time = 0
         self.told = 0
-        self.result = _result(query)
+        self.result = _result(query, self.bounds)
         self.backlog: dict[str, Touch] = {}
         self.late: dict[str, Late] = {}
         self._runs: list[bytes] | None = None
@@ -175,13 +178,26 @@ class QueryGroup:
     def too_large(self) -> bool:
         """Whether it has outgrown its bounds; a window's spares count in bytes only."""
         bounds, result = self.bounds, self.result
-        if isinstance(result, Aggregate) and (result.count > bounds.grouped or result.rows > bounds.documents):
-            return True
-        counts = self.query.limit is None and self.query.grouping is None
-        if counts and result.count > bounds.documents:
+        if self._outnumbered is not None:
             return True
         goes_without = isinstance(result, Documents) and not self.query.throttle
         return result.size > (bounds.all_bytes if goes_without else bounds.bytes)
+
+    @property
+    def outgrown(self) -> tuple[int, int]:
+        """What there are too many of, and how many there may be; where it is bytes, of what it is made of."""
+        return self._outnumbered or (self.result.count, self.wanted.limit)
+
+    @property
+    def _outnumbered(self) -> tuple[int, int] | None:
+        bounds, result, query = self.bounds, self.result, self.query
+        made = result.count if isinstance(result, Aggregate | Flow) else 0
+        if isinstance(result, Singly):
+            made = len(result.names())
+        shown = result.rows if isinstance(result, Aggregate | Flow) else result.count
+        if made > bounds.grouped:
+            return made, bounds.grouped
+        return (shown, bounds.documents) if query.limit is None and shown > bounds.documents else None
 
     def advance(self, time: int) -> None:
         """Everything up to `time` has been dispatched; where nothing waits to be told, it is told by that."""
@@ -208,13 +224,15 @@ class QueryGroup:
         if query.grouping is not None:
             moved = () if query.filter.moving is None else query.filter.moving.paths
             return Wanted(source, self.bounds.grouped, fields=projected({*query.grouping.paths, *moved}), rule=rule)
+        if query.pipeline is not None:
+            return Wanted(source, self.bounds.grouped, fields=_fields(query), rule=rule)
         if isinstance(self.result, Window) and self.result.room is not None and query.sort is not None:
             return Wanted(source, self.result.room, sort=query.sort.source, cut=True, rule=rule)
         return Wanted(source, self.bounds.documents, rule=rule)
 
     def restart(self) -> None:
         """Forget everything: nobody has a view any more, and a new snapshot is to be read."""
-        self.result = _result(self.query)
+        self.result = _result(self.query, self.bounds)
         self.told, self._runs = 0, None
         self.reload()
 
@@ -226,11 +244,21 @@ class QueryGroup:
         if self.departures is not None:
             self.departures.clear()
 
+    def means(self, query: Query) -> None:
+        """What it asks for means this now, before a snapshot is put."""
+        self.query = query
+        if query.pipeline is not None and isinstance(self.result, Flow | Singly):
+            self.result.means(query.pipeline, query.projection)
+
     def put(self, document: dict[str, Any], time: int = 0) -> None:
         """Take a document of the snapshot at `time`; one that had left by then was read with the rest, and is not."""
         name = identity(document["_id"])
         if self.departures is None or self.departures.stays(self.query.filter, name, document, time):
             self.result.put(name, document, self._show)
+
+    def steps(self) -> Iterator[None]:
+        """What hangs on all of the snapshot that was put, made in small steps."""
+        return self.result.steps() if isinstance(self.result, Flow) else iter(())
 
     def loaded(self, time: int, count: int = 0) -> list[Any]:
         """The snapshot of `count` documents at `time` is in. Returns the keys touched since, to be read at one time."""
@@ -365,6 +393,8 @@ class QueryGroup:
         names = list(names)
         if all(name in self.documents for name in names):
             return names
+        if self.query.pipeline is not None:
+            return None  # a stage may have let it go, whatever the filter said of it
         out = unheld(self.query.filter, entries, self.query.collection, after)
         known = all(name in self.documents or name in out for name in names)
         return [name for name in names if name in self.documents] if known else None
@@ -388,8 +418,24 @@ class QueryGroup:
         return self._runs
 
 
-def _result(query: Query) -> Result:
+def _fields(query: Query) -> dict[str, int] | None:
+    """The projection that shows what a pipeline reads; None: whole documents. What is cut goes by what rules read."""
+    fields = None if query.pipeline is None or not query.projection.everything else query.pipeline.fields
+    moving = query.filter.moving
+    if fields is None or moving is None:
+        return fields
+    return {**fields, **{path.split(".")[0]: 1 for path in moving.paths}}
+
+
+def _result(query: Query, bounds: GroupBounds) -> Result:
     """An empty result of the kind that the query asks for."""
+    pipeline = query.pipeline
+    if pipeline is not None:
+        if query.resumes:
+            return Singly(pipeline, query.projection)
+        # Documents of one moment come one after the other: in its middle there may be more than before and after it.
+        most, most_bytes = 2 * bounds.grouped, 2 * bounds.bytes
+        return Flow(pipeline, query.projection, most=most, most_bytes=most_bytes, row_bytes=bounds.row_bytes)
     if query.grouping is not None:
         return Aggregate(query.grouping)
     if query.sort is not None:

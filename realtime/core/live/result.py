@@ -35,10 +35,13 @@ class Watch(Protocol):
 
 
 class Result(Protocol):
-    """Documents by identity, in whatever way the query shows them. `size` is in bytes."""
+    """Documents by identity, in whatever way the query shows them."""
 
-    size: int
     watch: Watch | None
+
+    @property
+    def size(self) -> int:
+        """Bytes that are held."""
 
     @property
     def documents(self) -> Mapping[str, bytes]:
@@ -124,7 +127,10 @@ class Documents:
 
     def put(self, name: str, document: dict[str, Any], encode: Encode) -> None:
         """Hold the document as it is now."""
-        encoded = encode(document)
+        self.hold(name, encode(document))
+
+    def hold(self, name: str, encoded: bytes) -> None:
+        """Hold what is shown of it."""
         now = encoded if self._fresh is None else _digest(encoded)
         held = self.documents.get(name)
         if held == now:

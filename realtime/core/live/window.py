@@ -71,7 +71,11 @@ class Window:
         if self._edge is not None and spot > self._edge:
             self.drop(name)
             return
-        encoded = encode(document)
+        self.hold(spot, encode(document))
+
+    def hold(self, spot: Spot, encoded: bytes) -> None:
+        """Hold what is shown of a document, at its place within the edge."""
+        name = spot[1]
         held = self._spots.get(name)
         if held == spot and self.documents[name] == encoded:
             return
