@@ -54,7 +54,9 @@ async def test_find_on_stored_documents_decides_as_the_probe_says(
     """Live reads are `find`s: a probe that another engine answers would be worth nothing."""
     stored = database.get_collection("documents", codec_options=CODEC)
     stored.insert_many([dict(document) for document in probe.documents])
-    found = {document["_id"] for document in stored.find(dict(probe.filter))}
+    stages = [*map(dict, probe.stages), {"$match": dict(probe.filter)}]
+    asked_ = stored.aggregate(stages) if probe.stages else stored.find(dict(probe.filter))
+    found = {document["_id"] for document in asked_}
     assert (await answered(replica_set.uri, database.name))[probe.field] == found
 
 

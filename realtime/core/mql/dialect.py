@@ -30,6 +30,9 @@ class Dialect:
     empty_name_is_around: bool = False
     """Whether in `$jsonSchema` the schema of a field whose name is empty is one of the object around it."""
 
+    top_enters_arrays: bool = True
+    """Whether `$top` and its relatives sort by the elements of an array, as `$sort` does; else by the array."""
+
     def differs(self, other: Dialect) -> frozenset[str]:
         """The fields that are not the same."""
         return frozenset(one.name for one in fields(self) if getattr(self, one.name) != getattr(other, one.name))
@@ -66,12 +69,15 @@ class Probe:
     documents: tuple[Mapping[str, Any], ...]
     filter: Mapping[str, Any]
     known: tuple[Known, ...]
+    stages: tuple[Mapping[str, Any], ...] = ()
+    """What is made of the documents before the filter is asked."""
 
     @property
     def pipeline(self) -> list[dict[str, Any]]:
         """For `aggregate` on the database, whose `$match` decides as `find` does. Its results have an `_id` alone."""
         documents = {"$literal": [dict(document) for document in self.documents]}
-        return [{"$documents": documents}, {"$match": dict(self.filter)}, {"$project": {"_id": 1}}]
+        made = [{"$documents": documents}, *map(dict, self.stages)]
+        return [*made, {"$match": dict(self.filter)}, {"$project": {"_id": 1}}]
 
     def nearest(self, matched: frozenset[str]) -> Known:
         """The known answer that fewest documents differ from; of several the newest, which stands last."""
@@ -214,6 +220,28 @@ PROBES: Sequence[Probe] = (
                 versions=("6.0.27",),
                 value=False,
                 words="in `$jsonSchema`, a field whose name is empty is one as any other",
+            ),
+        ),
+    ),
+    Probe(
+        name="top of arrays",
+        field="top_enters_arrays",
+        operators=frozenset({"$top", "$topN", "$bottom", "$bottomN"}),
+        documents=({"_id": "an array", "a": [9, 1]}, {"_id": "a number", "a": 5}),
+        stages=({"$group": {"_id": "of both", "first": {"$top": {"sortBy": {"a": 1, "_id": 1}, "output": "$_id"}}}},),
+        filter={"first": "an array"},
+        known=(
+            Known(
+                frozenset(),
+                versions=("6.0.5",),
+                value=False,
+                words="`$top` and its relatives take an array for one value, behind all numbers",
+            ),
+            Known(
+                frozenset({"of both"}),
+                versions=("6.0.27",),
+                value=True,
+                words="`$top` and its relatives sort by the elements of an array, as `$sort` does",
             ),
         ),
     ),

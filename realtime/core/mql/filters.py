@@ -134,8 +134,9 @@ def compile_filter(
     tables: Zones = NO_ZONES,
     *,
     moving: bool = False,
+    at: str = "",
 ) -> Filter:
-    """Compile a filter document, to mean what a server of this dialect means by it.
+    """Compile a filter document, to mean what a server of this dialect means by it. `at`: where it stands itself.
 
     `moving`: time may move some of its conditions, which are then in `Filter.moving`; else `$$NOW` is refused.
 
@@ -145,7 +146,7 @@ def compile_filter(
         source = {}
     compiler = _Compiler(bounds or Bounds(), dialect, tables)
     compiler.moves = moving
-    matches = compiler.document(source, "", 0)
+    matches = compiler.document(source, at, 0)
     paths, asks, named = (_shared(frozenset(found)) for found in (compiler.paths, compiler.asks, compiler.named))
     found = compiler.moved
     moved = Moving([one.condition for one in found], frozenset(one.path for one in found)) if found else None

@@ -207,6 +207,8 @@ def _include(document: dict[str, Any], tree: Tree) -> dict[str, Any]:
             shown[name] = _include(stored, below)
         elif isinstance(below, dict) and isinstance(stored, list):
             shown[name] = _include_array(stored, below, whole=_computes(below))
+        elif isinstance(below, dict) and _computes(below):
+            shown[name] = None  # in its place there will be an object with what is computed
     return shown
 
 

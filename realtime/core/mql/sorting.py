@@ -48,6 +48,8 @@ class _Descending:
 
 def compile_sort(pattern: Pattern) -> Callable[[dict[str, Any]], SortKey]:
     """The key of a document by this pattern of paths and directions, 1 or -1. The key raises `UnsortableError`."""
+    if [path for path, _ in pattern] == ["_id"]:
+        return _by_key(pattern[0][1])
     paths = tuple(tuple(path.split(".")) for path, _ in pattern)
     wraps = tuple(_ascending if direction == 1 else _Descending for _, direction in pattern)
 
@@ -61,6 +63,12 @@ def compile_sort(pattern: Pattern) -> Callable[[dict[str, Any]], SortKey]:
         return min(map(placed, _keys(list(paths), [MISSING] * len(paths), document, [None] * len(paths))))
 
     return sort_key
+
+
+def _by_key(direction: int) -> Callable[[dict[str, Any]], SortKey]:
+    """By `_id` alone MongoDB sorts as its index on `_id` does, which has an array as one value (that of a `$group`)."""
+    wrap = _ascending if direction == 1 else _Descending
+    return lambda document: (wrap(order(document.get("_id", MISSING))),)
 
 
 def _ascending(placed: Order) -> Any:
@@ -111,6 +119,7 @@ def _keys(
     """The keys of a document; a path that is walked to its end is empty and its value stands in `fixed`."""
     paths, fixed = list(paths), list(fixed)
     array: list[Any] | None = None
+    way: tuple[str, ...] = ()
     through: list[int] = []
     expand = True
     for index, path in enumerate(paths):
@@ -120,9 +129,11 @@ def _keys(
         if not paths[index]:
             fixed[index] = value
         if type(value) is list:
-            if array is not None and value is not array:
+            # By the way to it: one list may stand in two fields of what a pipeline made.
+            here = path[: len(path) - len(paths[index])]
+            if array is not None and here != way:
                 raise UnsortableError(PARALLEL)
-            array = value
+            array, way = value, here
             through.append(index)
             expand = expand and not nested
     if array is None:

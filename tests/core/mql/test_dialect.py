@@ -11,6 +11,8 @@ from bson.decimal128 import Decimal128
 from realtime.core.mql.dialect import NEWEST, PROBES, Dialect, Known, Probe, hear, known_of
 from realtime.core.mql.filters import compile_filter
 from realtime.core.mql.language import BITS, FIELD_OPERATORS
+from realtime.core.mql.pipelines.compiling import compile_pipeline
+from tests.evaluated import evaluated
 
 OLD, NEW = Dialect(any_decimal_has_bits=True), Dialect(any_decimal_has_bits=False)
 (BITS_PROBE,) = [probe for probe in PROBES if probe.field == "any_decimal_has_bits"]
@@ -35,8 +37,9 @@ def test_every_field_of_the_dialect_has_one_probe_and_its_newest_answer_is_the_d
 @pytest.mark.parametrize("probe", PROBES, ids=lambda probe: probe.name)
 def test_the_core_answers_every_probe_as_the_server_whose_dialect_it_speaks(probe: Probe) -> None:
     for known in probe.known:
-        compiled = compile_filter(dict(probe.filter), dialect=Dialect(**{probe.field: known.value}))
-        matched = {document["_id"] for document in probe.documents if compiled.matches(dict(document))}
+        stages = [*map(dict, probe.stages), {"$match": dict(probe.filter)}]
+        compiled = compile_pipeline(stages, dialect=Dialect(**{probe.field: known.value}))
+        matched = {document["_id"] for document in evaluated(compiled, map(dict, probe.documents))}
         assert matched == known.matched
         assert compiled.asks == {probe.field}
 
@@ -94,7 +97,8 @@ def test_a_server_that_could_not_be_asked_goes_on_as_before() -> None:
 
 def test_a_probe_writes_nothing_and_takes_its_documents_as_they_are() -> None:
     for probe in PROBES:
-        documents, match, shown = probe.pipeline
+        documents, *stages, match, shown = probe.pipeline
+        assert stages == list(probe.stages)
         assert documents["$documents"]["$literal"] == list(map(dict, probe.documents))
         assert match == {"$match": probe.filter}
         assert shown == {"$project": {"_id": 1}}

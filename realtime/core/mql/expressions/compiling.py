@@ -180,6 +180,8 @@ class Compiler:
     asks: set[str] = field(default_factory=set)
     zones: dict[str, str] = field(default_factory=dict)
     names: dict[str, int] = field(default_factory=dict)
+    made: set[str] = field(default_factory=set)
+    """Names in objects that are put together, whose values may be missing."""
     nodes: int = 0
     depth: int = 0
     loops: int = 0
@@ -252,6 +254,7 @@ class Compiler:
             if name.startswith("$") or "." in name or "\0" in name:
                 invalid(f"{here}.{name}", "a field that is made has a name without dots, which no $ begins")
             parts[name] = self.compile(inner, f"{here}.{name}")
+        self.made.update(name for name, part in parts.items() if not part.constant)
         evaluates = tuple((name, part.evaluate) for name, part in parts.items())
 
         def build(scope: Scope) -> dict[str, Any]:

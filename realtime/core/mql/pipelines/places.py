@@ -1,0 +1,113 @@
+"""The place of a field that a stage takes out, and a later one sets again: MongoDB keeps it, as long as it can.
+
+So `{$unset: "a"}, {$set: {"a": 1}}` puts `a` where it was, and `$set` of what is missing leaves a place behind. Within
+one run of stages the places are kept here too (`keep`). A value that is copied takes the places in it along, and an
+object that an expression makes has one for each field without a value: what would be put into those is refused
+(`Ghosts`), for nothing says here where it would stand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from realtime.core.mql.language import unsupported
+from realtime.core.mql.paths import WHOLE, overlaps, stem
+from realtime.core.mql.pipelines.context import Context
+from realtime.core.mql.pipelines.steps import Stages, Step
+
+
+def keep(steps: Sequence[Step], context: Context, *, named: bool) -> Stages:
+    """The steps as one run, in which the places of what comes back are kept."""
+    holes = {
+        path
+        for index, step in enumerate(steps)
+        for path in step.takes
+        if any(_inside(other, path) for later in steps[index + 1 :] for other in later.sets)
+    }
+    if not holes:
+        return Stages(tuple(steps), context.bounds, context.variables, named=named)
+    for step in steps:
+        step.holes.update(holes & step.takes)
+    cleaned = tuple(replace(step, clean=_reads_around(step.paths, holes)) for step in steps)
+    return Stages(cleaned, context.bounds, context.variables, kept=True, named=named)
+
+
+def check_apart(before: Sequence[Step], behind: Sequence[Step]) -> None:
+    """Refuse a place that would have to be kept through a `$sort`."""
+    for step in behind:
+        for path in step.sets:
+            for other in before:
+                if any(_inside(path, taken) for taken in other.takes):
+                    unsupported(
+                        step.name,
+                        f"{step.at}.{path}",
+                        "sets what may be missing before the $sort, where MongoDB keeps its place: give it a value in "
+                        f'{other.at}, for instance by {{"$ifNull": […, null]}}, or set another name here',
+                    )
+        if step.remakes:
+            return
+
+
+def _inside(path: str, around: str) -> bool:
+    return path == around or path.startswith(f"{around}.")
+
+
+def _reads_around(paths: Iterable[str], holes: Iterable[str]) -> bool:
+    """Whether an object is read as a whole that one of these lies in."""
+    stems = {stem(hole) for hole in holes}
+    return any(path == WHOLE or any(hole.startswith(f"{path}.") for hole in stems) for path in paths)
+
+
+class Ghosts:
+    """Names of fields that values may have a place for, without having them, as far as the stages were looked at."""
+
+    __slots__ = ("_copies", "_names", "_remade", "_taken")
+
+    def __init__(self) -> None:
+        """Of a pipeline's beginning."""
+        self._taken: set[str] = set()
+        self._names: set[str] = set()
+        self._copies: set[str] = set()
+        self._remade = False
+
+    def look(self, step: Step) -> None:
+        """At one more stage; refuses it where it puts something into such a place."""
+        for path in step.sets:
+            names = path.split(".")
+            for name in names if self._remade else names[1:]:
+                if name in self._names:
+                    unsupported(
+                        step.name,
+                        f"{step.at}.{path}",
+                        f"puts {name} into what may have been made without it, where MongoDB keeps its place: make all "
+                        "of it in one stage, or by $mergeObjects here",
+                    )
+        if step.name == "$match":
+            self.check_match(step)
+        self.carry(step.paths, step.made)
+        self._copies |= step.copies
+        self._taken |= step.takes
+        self._remade = self._remade or step.remakes
+
+    def check_match(self, step: Step) -> None:
+        """Refuse a condition that MongoDB asks of another field, where that is not the same."""
+        for path in step.paths:
+            for copy in self._copies:
+                if overlaps(path, stem(copy)):
+                    unsupported(
+                        step.name,
+                        step.at,
+                        f"asks of {copy}, a copy of another field, where MongoDB asks that one whatever the copy went "
+                        'into: copy by {"$ifNull": […, null]}, or ask that one',
+                    )
+
+    def regroup(self, paths: frozenset[str], made: frozenset[str]) -> None:
+        """Rows are made of what is at these paths; their own fields are all there."""
+        self.carry(paths, made)
+        self._taken, self._copies, self._remade = set(), set(), False
+
+    def carry(self, paths: frozenset[str], made: frozenset[str]) -> None:
+        """Values at these paths go on by other names, with what is in them; and objects with these names are made."""
+        self._names |= made
+        self._names |= {path.split(".")[-1] for path in self._taken if _reads_around(paths, [path])}
