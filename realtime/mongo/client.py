@@ -10,6 +10,7 @@ from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
 from motor.frameworks import asyncio as motor_asyncio
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorDatabase
+from pymongo.collation import Collation
 from pymongo.errors import ConfigurationError as DriverConfigurationError
 from pymongo.errors import InvalidURI
 from pymongo.uri_parser import parse_uri
@@ -34,6 +35,10 @@ RAW: CodecOptions[RawBSONDocument] = CodecOptions(
 
 ANSWERS: CodecOptions[dict[str, Any]] = CODEC.with_options(uuid_representation=UuidRepresentation.UNSPECIFIED)
 """For replies to writes, which quote the value that is there twice; it need be no UUID although its subtype says so."""
+
+EXACTLY = Collation("simple")
+"""Of whatever is found by a key or a condition. A collection with a default collation takes "abc" for "ABC" otherwise,
+and what was asked of the one is done to the other."""
 
 CLOSE_SECONDS = 0.5
 

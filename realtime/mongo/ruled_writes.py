@@ -23,7 +23,7 @@ from realtime.core.mql.expressions.timezones import Named, Zones
 from realtime.core.mql.writing import Permit, Update, WriteRule
 from realtime.errors import DuplicateKeyError, ServiceError
 from realtime.mongo.checked import CheckedWriter
-from realtime.mongo.client import RAW
+from realtime.mongo.client import EXACTLY, RAW
 from realtime.mongo.redaction import TAKEN, redacted
 from realtime.mongo.transactions import transact
 from realtime.mongo.writes import Change, Outcome, Terms, raw_of, with_key
@@ -243,7 +243,8 @@ class RuledWriter(CheckedWriter):
 
     async def _members(self, transaction: Any, asked: Membership) -> Sequence[Any] | None:
         documents = self._database.get_collection(asked.collection, codec_options=RAW)
-        cursor = documents.find(raw_of(asked.selection), session=transaction).limit(asked.most + 1)
+        selection = raw_of(asked.selection)
+        cursor = documents.find(selection, collation=EXACTLY, session=transaction).limit(asked.most + 1)
         return asked.values([stored.decode(one.raw) async for one in cursor])
 
     def _with_key(self, collection: str, document: Document) -> dict[str, Any]:

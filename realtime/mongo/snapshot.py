@@ -18,7 +18,7 @@ from realtime.core.mql.paths import always
 from realtime.core.wire.reserved_names import refusal
 from realtime.errors import TimedOutError, TooLargeError, UnsupportedCollectionError, no_document
 from realtime.mongo import ruled
-from realtime.mongo.client import RAW, Client, Database
+from realtime.mongo.client import EXACTLY, RAW, Client, Database
 from realtime.mongo.faults import Gate
 from realtime.mongo.stream import DocumentStream
 from realtime.mongo.zones import UnknownZoneError, asked_zone
@@ -266,7 +266,7 @@ class MongoReader:
         """One document, majority committed, as BSON. `NotFoundError` without it."""
         async with self._gate.request("read"):
             documents = self._database.get_collection(collection, codec_options=RAW)
-            found = await documents.find_one({"_id": {"$eq": key}})
+            found = await documents.find_one({"_id": {"$eq": key}}, collation=EXACTLY)
         if found is None:
             raise no_document(collection)
         raw: bytes = found.raw

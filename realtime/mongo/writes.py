@@ -17,7 +17,7 @@ from pymongo.errors import OperationFailure
 from realtime.core.bson import stored
 from realtime.core.live.events import to_time
 from realtime.errors import NotFoundError, PreconditionFailedError, no_document
-from realtime.mongo.client import ANSWERS, RAW, Client, Database
+from realtime.mongo.client import ANSWERS, EXACTLY, RAW, Client, Database
 from realtime.mongo.faults import Gate
 from realtime.mongo.transactions import MAJORITY, Work, transact
 from realtime.ports import Condition, Document, Inserted, Written
@@ -163,7 +163,7 @@ class MongoWriter:
     async def _find(self, session: Any, collection: str, key: Any, selector: Document | None = None) -> bytes | None:
         """The BSON of the document with this key, if it matches; None: there is none."""
         documents = self._database.get_collection(collection, codec_options=RAW)
-        found = await documents.find_one(_by(key, selector), session=session)
+        found = await documents.find_one(_by(key, selector), collation=EXACTLY, session=session)
         return None if found is None else found.raw
 
     async def _put(self, session: Any, collection: str, document: Document) -> None:
@@ -176,12 +176,13 @@ class MongoWriter:
 
     async def _remove(self, session: Any, collection: str, key: Any, selector: Document | None = None) -> bool:
         """Delete the document with this key, if it matches; whether there was one."""
-        result = await self._database[collection].delete_one(_by(key, selector), session=session)
+        result = await self._database[collection].delete_one(_by(key, selector), collation=EXACTLY, session=session)
         return bool(result.deleted_count)
 
     async def _apply(self, session: Any, collection: str, key: Any, change: Change) -> Outcome:
         """What is changed, in a session that may be inside of a transaction."""
-        body, options = raw_of(change.source), {"upsert": change.upsert, "session": session}
+        body = raw_of(change.source)
+        options: dict[str, Any] = {"upsert": change.upsert, "collation": EXACTLY, "session": session}
         if not change.image:
             documents = self._database[collection]
             result = await (documents.replace_one if change.replaces else documents.update_one)(
@@ -204,7 +205,7 @@ class MongoWriter:
             return
         if (
             await self._database.get_collection(collection, codec_options=RAW).find_one(
-                _by(key, where), {"_id": 1}, session=session
+                _by(key, where), {"_id": 1}, collation=EXACTLY, session=session
             )
             is None
         ):
@@ -266,7 +267,8 @@ class MongoWriter:
 
     async def _check(self, transaction: Any, collection: str, key: Any, terms: Terms) -> None:
         documents = self._database.get_collection(collection, codec_options=RAW)
-        found = await documents.find_one(_by(key), {"_id": 1} if terms.match is None else None, session=transaction)
+        shown = {"_id": 1} if terms.match is None else None
+        found = await documents.find_one(_by(key), shown, collation=EXACTLY, session=transaction)
         terms.check(None if found is None else found.raw)
         if found is None and terms.where is not None:
             raise terms.unmet(collection)

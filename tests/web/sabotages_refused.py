@@ -9,6 +9,12 @@ REFUSED = "tests/web/test_refused.py"
 BY_EVERY_WAY = f"{REFUSED}::test_what_an_index_does_not_take_is_the_documents_fault_by_every_way"
 SORTED = f"{REFUSED}::test_what_cannot_be_sorted_has_one_answer_by_every_way_live_or_not"
 
+OTHER = "tests/web/test_another_document.py"
+EJSON = "realtime/core/bson/ejson.py"
+WRITES = "realtime/mongo/writes.py"
+OF_EJSON = "tests/core/bson/test_ejson.py"
+COLLATED = f"{OTHER}::test_a_collation_makes_no_key_another_one"
+
 ANSWERS: list[tuple[str, str, str, str, str]] = [
     (
         "mongo: all queries that are opened are read at once",
@@ -142,5 +148,68 @@ ANSWERS: list[tuple[str, str, str, str, str]] = [
         "        if path in keys:",
         "        if False:",
         f"{REFUSED}::test_a_sort_that_is_none_is_told_why_in_the_same_words_by_every_way",
+    ),
+    (
+        "another: what stands behind a NUL character in a name is read as values",
+        EJSON,
+        "_object_named if escaped else _object, FRAME_DEPTH",
+        "_object, FRAME_DEPTH",
+        f"{OTHER}::test_a_name_with_a_nul_character_leads_to_nothing[object]",
+    ),
+    (
+        "another: so it is written where the driver would not",
+        "realtime/core/bson/stored.py",
+        '    if b"\\0" in name:',
+        "    if False:",
+        "tests/core/bson/test_stored.py::test_what_bson_does_not_have_is_not_written",
+    ),
+    (
+        "another: a collation says what a key is, where a document is read",
+        SNAPSHOT,
+        'find_one({"_id": {"$eq": key}}, collation=EXACTLY)',
+        'find_one({"_id": {"$eq": key}})',
+        COLLATED,
+    ),
+    (
+        "another: a collation says what a key is, where it is deleted",
+        WRITES,
+        "delete_one(_by(key, selector), collation=EXACTLY, session=session)",
+        "delete_one(_by(key, selector), session=session)",
+        COLLATED,
+    ),
+    (
+        "another: a collation says what a key is, where it is changed",
+        WRITES,
+        '{"upsert": change.upsert, "collation": EXACTLY, "session": session}',
+        '{"upsert": change.upsert, "session": session}',
+        COLLATED,
+    ),
+    (
+        "another: a collation says what matches `where`",
+        WRITES,
+        '_by(key, where), {"_id": 1}, collation=EXACTLY, session=session',
+        '_by(key, where), {"_id": 1}, session=session',
+        COLLATED,
+    ),
+    (
+        "deep: an empty object is a level",
+        EJSON,
+        "if isinstance(outer, dict | list) and outer:",
+        "if isinstance(outer, dict | list):",
+        "tests/core/mql/test_updates.py::test_a_document_deeper_than_mongodb_stores_is_refused[innermost1]",
+    ),
+    (
+        "deep: what is computed too deep is a bug of ours",
+        EJSON,
+        "        if depth(shown) > SHOWN_DEPTH:",
+        "        if False:",
+        f"{OF_EJSON}::test_what_is_computed_too_deep_to_be_shown_is_too_large[255]",
+    ),
+    (
+        "deep: a frame is read less deep than it is sent",
+        EJSON,
+        "_decode(text, _object_or_fields, SHOWN_DEPTH + AROUND)",
+        "_decode(text, _object_or_fields, FRAME_DEPTH)",
+        f"{OF_EJSON}::test_a_frame_may_be_as_deep_as_anything_that_is_shown",
     ),
 ]

@@ -42,9 +42,13 @@ from realtime.core.bson.stored import (
     Undefined,
     utf8,
 )
+from realtime.errors import TooLargeError
 
 MAX_DEPTH = 180
 """MongoDB's own bound on the nesting of a stored document."""
+
+SHOWN_DEPTH = 254
+"""Of what is shown, which is how deep orjson writes: a projection may put a stored document deep into another one."""
 
 SAFE_INTEGER = 2**53
 _UUID_BYTES = 16
@@ -68,12 +72,24 @@ def encode(value: Any) -> bytes:
     """UTF-8 Extended JSON without white space. `TypeError` for what BSON does not have.
 
     Each byte of stored text that is no UTF-8 is shown as U+FFFD, in a name as `\\xff`, so that two names stay two.
+    `TooLargeError` for what is nested deeper than `SHOWN_DEPTH`, which is never stored but may be computed.
     """
-    shown = plain(value)
+    try:
+        shown = plain(value)
+    except RecursionError:
+        raise _too_deep() from None
     try:
         return orjson.dumps(shown)
     except TypeError:
+        if depth(shown) > SHOWN_DEPTH:
+            raise _too_deep() from None
         return orjson.dumps(_sayable(shown))
+
+
+def _too_deep() -> TooLargeError:
+    return TooLargeError(
+        f"a document that the projection makes is nested deeper than {SHOWN_DEPTH}", details={"limit": SHOWN_DEPTH}
+    )
 
 
 def encode_strictly(value: Any) -> bytes:
@@ -222,13 +238,15 @@ _ENCODERS: dict[type, Callable[[Any], Any]] = {
 # ---------------------------------------------------------------------------------------------------------- decode
 
 
-FRAME_DEPTH = MAX_DEPTH + 6
-"""Of a frame that carries a stored document, with what is around it: the frame, its list of changes and the change."""
+AROUND = 6
+"""Levels around a document: the frame, its list of changes and the change."""
+FRAME_DEPTH = MAX_DEPTH + AROUND
+"""Of a frame that carries a stored document."""
 
 
 def decode_frame(text: str | bytes) -> Any:
     """What a server frame says. A stored document may look like a `$…` wrapper and be none: it stays as it is."""
-    return _decode(text, _object_or_fields)
+    return _decode(text, _object_or_fields, SHOWN_DEPTH + AROUND)
 
 
 def decode(text: str | bytes) -> Any:
@@ -236,12 +254,18 @@ def decode(text: str | bytes) -> Any:
 
     Refused beside broken syntax: NaN literals, lone surrogates, duplicate keys, and nesting over `MAX_DEPTH` with what
     is around a document. `EjsonValueError` says where: what has the name of a wrapper of the specification and is not
-    exactly one, and integers beyond 64 bits that are no double.
+    exactly one, integers beyond 64 bits that are no double, and a NUL character in a name: a name ends there in BSON,
+    and what follows it would be read as values.
     """
-    return _decode(text, _object)
+    escaped = NUL in text if isinstance(text, str) else NUL.encode() in text
+    return _decode(text, _object_named if escaped else _object, FRAME_DEPTH)
 
 
-def _decode(text: str | bytes, hook: Callable[[Any], Any]) -> Any:
+NUL = "\\u0000"
+"""The one way in which strict JSON spells a NUL character."""
+
+
+def _decode(text: str | bytes, hook: Callable[[Any], Any], most: int) -> Any:
     try:
         # orjson is the strict one (UTF-8, surrogates, NaN); json is the one that shows duplicate keys.
         orjson.loads(text)
@@ -254,8 +278,8 @@ def _decode(text: str | bytes, hook: Callable[[Any], Any]) -> Any:
         raise EjsonError(f"nested deeper than {MAX_DEPTH}") from None
     except ValueError as error:
         raise EjsonError(f"not JSON: {error}") from None
-    if depth(value) > FRAME_DEPTH:
-        raise EjsonError(f"nested deeper than {MAX_DEPTH}")
+    if depth(value) > most:
+        raise EjsonError(f"nested deeper than {most - AROUND}")
     return value
 
 
@@ -270,7 +294,7 @@ def _where(text: str | bytes) -> str:
 
     def fields(pairs: list[tuple[str, Any]]) -> Any:
         try:
-            return _object(pairs)
+            return _object_named(pairs)
         except EjsonError:
             return _REFUSED
 
@@ -294,12 +318,12 @@ def _path_of(value: Any) -> str | None:
 
 
 def depth(value: Any) -> int:
-    """Nesting of objects and arrays: 0 for a scalar, 1 for a flat document."""
+    """Nesting of objects and arrays as MongoDB bounds it, where an empty one is no level: 0 for a scalar, 1 if flat."""
     deepest = 0
     pending: list[tuple[Any, int]] = [(value, 0)]
     while pending:
         outer, level = pending.pop()
-        if isinstance(outer, dict | list):
+        if isinstance(outer, dict | list) and outer:
             deepest = max(deepest, level + 1)
             pending.extend((inner, level + 1) for inner in (outer.values() if isinstance(outer, dict) else outer))
     return deepest
@@ -338,6 +362,12 @@ def _object(pairs: list[tuple[str, Any]]) -> Any:
                 raise EjsonValueError(f"not a valid {name}: {json.dumps(fields, default=str)[:80]}") from None
         raise EjsonValueError(f"{name} stands beside {min(fields.keys() - allowed)!r}")
     return fields
+
+
+def _object_named(pairs: list[tuple[str, Any]]) -> Any:
+    if any("\0" in name for name, _ in pairs):
+        raise EjsonValueError("a field name has no NUL character")
+    return _object(pairs)
 
 
 def _object_or_fields(pairs: list[tuple[str, Any]]) -> Any:

@@ -19,7 +19,7 @@ from bson.binary import OLD_BINARY_SUBTYPE, Binary, UuidRepresentation
 from bson.code import Code
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.dbref import DBRef
-from bson.errors import BSONError, InvalidBSON
+from bson.errors import BSONError, InvalidBSON, InvalidDocument
 from bson.objectid import ObjectId
 from bson.regex import Regex
 
@@ -325,6 +325,9 @@ def _encode_document(document: Mapping[str, Any]) -> bytes:
 
 
 def _element(name: bytes, value: Any) -> bytes:
+    if b"\0" in name:
+        # It would end there, and the rest be read as values.
+        raise InvalidDocument("a field name has no NUL character")
     kind, data = _written(value)
     return bytes([kind]) + name + b"\0" + data
 

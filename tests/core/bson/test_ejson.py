@@ -38,6 +38,7 @@ from realtime.core.bson.stored import (
     Repeated,
     Symbol,
 )
+from realtime.errors import TooLargeError
 from tests.chance import share
 
 HEX = "507f1f77bcf86cd799439011"
@@ -178,7 +179,7 @@ REFUSED: list[tuple[str | bytes, str]] = [
     ('{"a":1,"b":2,"a":3}', "'a' stands twice"),
     (f'{{"$oid":"{HEX}","$oid":"{HEX}"}}', "'$oid' stands twice"),
     ("[" * 100_000, "not JSON"),
-    ("[" * 187 + "]" * 187, "nested deeper than 180"),
+    ("[" * 188 + "]" * 188, "nested deeper than 180"),
     ('{"a":' * 187 + "1" + "}" * 187, "nested deeper than 180"),
     ("[" * 1000 + "]" * 1000, "nested deeper than 180"),
     ('{"$oid":"zz"}', "not a valid $oid"),
@@ -213,6 +214,9 @@ REFUSED: list[tuple[str | bytes, str]] = [
     ('{"$scope":{}}', "not a valid $scope"),
     ('{"$minKey":0}', "not a valid $minKey"),
     ('{"$maxKey":"1"}', "not a valid $maxKey"),
+    ('{"a":[{"b\\u0000c":1}]}', "a field name has no NUL character (at a.0)"),
+    (b'{"\\u0000":1}', "a field name has no NUL character"),
+    ('{"a":{"$code":"f()","$scope":{"b":{"\\u0000":1}}}}', "a field name has no NUL character"),
 ]
 
 
@@ -231,9 +235,9 @@ def test_a_document_as_deep_as_mongodb_stores_is_accepted() -> None:
     assert ejson.encode(value).decode() == text
 
 
-def test_depth_counts_objects_and_arrays_alike() -> None:
+def test_depth_counts_objects_and_arrays_alike_and_an_empty_one_as_a_scalar() -> None:
     values: list[Any] = [1, {}, [], {"a": [1, {"b": 1}]}]
-    assert [ejson.depth(value) for value in values] == [0, 1, 1, 3]
+    assert [ejson.depth(value) for value in values] == [0, 0, 0, 3]
 
 
 def test_a_key_has_the_same_text_however_the_client_wrote_it() -> None:
@@ -312,8 +316,29 @@ def test_a_frame_may_be_as_deep_as_a_stored_document_within_it() -> None:
     stored = "[" * 179 + "1" + "]" * 179
     frame = ejson.decode_frame('{"changes":[{"document":{"a":' + stored + "}}]}")
     assert ejson.depth(frame["changes"][0]["document"]) == ejson.MAX_DEPTH
-    with pytest.raises(ejson.EjsonError, match="nested deeper than 180"):
-        ejson.decode_frame("[" * 187 + "]" * 187)
+
+
+def test_a_frame_may_be_as_deep_as_anything_that_is_shown() -> None:
+    """A projection that puts a stored document into another one could be sent, and not be read by our own client."""
+    deepest = ejson.SHOWN_DEPTH + ejson.AROUND
+    assert ejson.depth(ejson.decode_frame("[" * deepest + "1" + "]" * deepest)) == deepest
+    with pytest.raises(ejson.EjsonError, match="nested deeper than 254"):
+        ejson.decode_frame("[" * (deepest + 1) + "1" + "]" * (deepest + 1))
+
+
+@pytest.mark.parametrize("levels", [254, 255, 600, 20_000])
+def test_what_is_computed_too_deep_to_be_shown_is_too_large(levels: int) -> None:
+    """It was a bug of ours, `internal`, and both clients asked again for ever."""
+    value: Any = 1
+    for _ in range(levels):
+        value = {"a": value}
+    if levels <= ejson.SHOWN_DEPTH:
+        assert ejson.depth(json.loads(ejson.encode(value))) == levels
+    else:
+        with pytest.raises(TooLargeError, match="nested deeper than 254") as refused:
+            ejson.encode(value)
+        assert refused.value.details == {"limit": ejson.SHOWN_DEPTH}
+    assert ejson.encode("\udcff") == '"\ufffd"'.encode()
 
 
 def test_a_date_past_9999_holds_a_plain_integer() -> None:

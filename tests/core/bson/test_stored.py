@@ -199,6 +199,10 @@ def test_what_bson_does_not_have_is_not_written() -> None:
         encode({"a": object()})
     with pytest.raises(InvalidDocument):
         encode({"a": UNDEFINED_VALUE, "b": object()})
+    for beside in ({}, {"b": UNDEFINED_VALUE}):
+        # "a" would be 5, and "c" 1: another document than was meant, and perhaps one that there is.
+        with pytest.raises(InvalidDocument, match="NUL"):
+            encode({"k": {"a\0\5\0\0\0\x10c": 1}, **beside})
     assert decode(encode({"a": uuid.UUID(int=5), "b": [UNDEFINED_VALUE]}))["a"] == Binary(uuid.UUID(int=5).bytes, 4)
 
 
