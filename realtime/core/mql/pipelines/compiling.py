@@ -296,10 +296,8 @@ class _Compiler:
             reason = "stands without a $sort right before it, so nothing says which rows they are: put a $sort there"
         elif name in GROUPS:
             reason = "is a second group: one is followed"
-        elif name == "$sort":
-            reason = f"is one $sort more than is followed {'behind' if grouped else 'without'} a $group: leave one out"
         else:
-            reason = "stands where it cannot be followed: put it before the $sort"
+            reason = f"is one $sort more than is followed {'behind' if grouped else 'without'} a $group: leave one out"
         unsupported(name, here, reason)
 
 

@@ -164,7 +164,7 @@ def solid(value: Any) -> Any:
     """A value without the places of what was taken out (see `Step.takes`)."""
     if type(value) is dict:
         return {name: solid(inner) for name, inner in value.items() if inner is not MISSING}
-    return list(map(solid, value)) if type(value) is list else value
+    return [solid(inner) for inner in value if inner is not MISSING] if type(value) is list else value
 
 
 def check_size(operator: str, document: dict[str, Any], most: int) -> None:

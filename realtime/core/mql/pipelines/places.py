@@ -54,29 +54,33 @@ def _inside(path: str, around: str) -> bool:
 
 
 def _reads_around(paths: Iterable[str], holes: Iterable[str]) -> bool:
-    """Whether an object is read as a whole that one of these lies in."""
+    """Whether a value is read as a whole that one of these is, or lies in."""
     stems = {stem(hole) for hole in holes}
-    return any(path == WHOLE or any(hole.startswith(f"{path}.") for hole in stems) for path in paths)
+    return any(path == WHOLE or any(_inside(hole, path) for hole in stems) for path in paths)
 
 
 class Ghosts:
     """Names of fields that values may have a place for, without having them, as far as the stages were looked at."""
 
-    __slots__ = ("_copies", "_names", "_remade", "_taken")
+    __slots__ = ("_copies", "_names", "_parts", "_remade", "_set", "_taken")
 
     def __init__(self) -> None:
         """Of a pipeline's beginning."""
         self._taken: set[str] = set()
         self._names: set[str] = set()
         self._copies: set[str] = set()
+        self._parts: list[Step] = []
+        self._set: set[str] = set()
         self._remade = False
 
     def look(self, step: Step) -> None:
         """At one more stage; refuses it where it puts something into such a place."""
         for path in step.sets:
             names = path.split(".")
+            # Its own place is kept, unless something else was put around it since.
+            own = path in self._taken and not any(path.startswith(f"{other}.") for other in self._set)
             for name in names if self._remade else names[1:]:
-                if name in self._names:
+                if name in self._names and not own:
                     unsupported(
                         step.name,
                         f"{step.at}.{path}",
@@ -87,8 +91,12 @@ class Ghosts:
             self.check_match(step)
         self.carry(step.paths, step.made)
         self._copies |= step.copies
+        self._set |= {*step.sets}
         self._taken |= step.takes
-        self._remade = self._remade or step.remakes
+        if step.parts:
+            self._parts.append(step)
+        if step.remakes:
+            self._remade, self._taken = True, set(step.takes)
 
     def check_match(self, step: Step) -> None:
         """Refuse a condition that MongoDB asks of another field, where that is not the same."""
@@ -105,9 +113,11 @@ class Ghosts:
     def regroup(self, paths: frozenset[str], made: frozenset[str]) -> None:
         """Rows are made of what is at these paths; their own fields are all there."""
         self.carry(paths, made)
-        self._taken, self._copies, self._remade = set(), set(), False
+        self._taken, self._copies, self._set, self._remade = set(), set(), set(), False
 
     def carry(self, paths: frozenset[str], made: frozenset[str]) -> None:
         """Values at these paths go on by other names, with what is in them; and objects with these names are made."""
+        for step in self._parts:
+            step.watched.update(path for path in step.parts if _reads_around(paths, [path]))
         self._names |= made
         self._names |= {path.split(".")[-1] for path in self._taken if _reads_around(paths, [path])}

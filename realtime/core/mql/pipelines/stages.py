@@ -97,6 +97,7 @@ def _project(source: Any, here: str, context: Context) -> Step:
 
 def _inclusion(source: Stage, here: str, found: Paths) -> Step:
     holes: set[str] = set()
+    watched: set[str] = set()
     inner = any(path.startswith(f"{KEY}.") for path in found.order)
     shows_key = found.flags.get(KEY, not inner)
     paths = [path for path in found.order if path != KEY or path in found.parts]
@@ -105,7 +106,7 @@ def _inclusion(source: Stage, here: str, found: Paths) -> Step:
     return Step(
         "$project",
         {"$project": source},
-        _one(including("$project", tree, holes)),
+        _one(including("$project", tree, holes, watched)),
         here,
         paths=read,
         sets=found.sets,
@@ -116,6 +117,8 @@ def _inclusion(source: Stage, here: str, found: Paths) -> Step:
         keeps=shows_key and not any(map(of_id, found.sets)),
         grows=bool(found.parts),
         holes=holes,
+        parts=found.around,
+        watched=watched,
     )
 
 

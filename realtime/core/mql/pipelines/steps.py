@@ -29,7 +29,7 @@ class Step:
     dots that are a field of another name; `asks`: operators of a `$match` that tell null from missing. `closes`:
     nothing but what it reads, or shows, goes on behind it. `remakes`: there is another document behind it. `keeps`:
     whether `_id` is what it was. `cost`: steps for each document. `clean`: it has to read a document without places
-    that are kept.
+    that are kept. `parts`: paths of which it shows only parts; `watched`: those of them that are read later.
     """
 
     name: str
@@ -48,6 +48,8 @@ class Step:
     grows: bool = False
     cost: int = 1
     holes: set[str] = field(default_factory=set)
+    parts: frozenset[str] = frozenset()
+    watched: set[str] = field(default_factory=set)
     clean: bool = False
 
 

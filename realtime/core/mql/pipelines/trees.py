@@ -13,6 +13,7 @@ from typing import Any
 from bson.decimal128 import Decimal128
 
 from realtime.core.bson.values import MISSING
+from realtime.core.mql.expressions.outcomes import unsure
 from realtime.core.mql.expressions.scope import Evaluate, Scope
 from realtime.core.mql.language import invalid
 from realtime.core.mql.pipelines.context import MAX_COMPONENTS, Context, Part, check_path, plain
@@ -187,8 +188,8 @@ def setting(name: str, tree: Branch, holes: Holes) -> Make:
     return lambda document, scope: put(document, tree, scope)
 
 
-def including(name: str, tree: Branch, holes: Holes) -> Make:
-    """What an inclusion makes of a document, with what is computed behind it."""
+def including(name: str, tree: Branch, holes: Holes, watched: Holes) -> Make:
+    """What an inclusion makes of a document, with what is computed behind it. `watched`: paths that are read later."""
 
     def compute_in(value: Any, branch: Branch, scope: Scope) -> Any:
         if type(value) is list:
@@ -200,33 +201,45 @@ def including(name: str, tree: Branch, holes: Holes) -> Make:
         return shown
 
     def make(document: dict[str, Any], scope: Scope) -> dict[str, Any]:
-        shown = _included(name, document, tree, holes if tree.computes else ())
+        shown = _Inclusion(name, holes if tree.computes else (), watched).object(document, tree)
         _compute(shown, tree, scope, holes, compute_in)
         return shown
 
     return make
 
 
-def _included(name: str, document: dict[str, Any], branch: Branch, holes: Holes) -> dict[str, Any]:
-    shown: dict[str, Any] = {}
-    for field_, stored in plain(name, document).items():
-        below = branch.below.get(field_)
-        if stored is MISSING or below is None or isinstance(below, Leaf):
-            continue
-        value = stored if below is True else _included_value(name, stored, below, holes)
-        if value is not MISSING or (isinstance(below, Branch) and (below.computes or below.path in holes)):
-            shown[field_] = value  # also where nothing is left: what is computed below takes its place
-    return shown
+@dataclass(frozen=True, slots=True)
+class _Inclusion:
+    """What is shown of values, before anything is computed."""
 
+    name: str
+    holes: Holes
+    watched: Holes
 
-def _included_value(name: str, value: Any, branch: Any, holes: Holes) -> Any:
-    """`MISSING` for what is no object."""
-    if isinstance(value, dict):
-        return _included(name, value, branch, holes)
-    if type(value) is not list:
-        return MISSING
-    inner = [_included_value(name, one, branch, holes) for one in value]
-    return inner if branch.computes else [one for one in inner if one is not MISSING]
+    def object(self, document: dict[str, Any], branch: Branch) -> dict[str, Any]:
+        shown: dict[str, Any] = {}
+        for field_, stored in plain(self.name, document).items():
+            below = branch.below.get(field_)
+            if stored is MISSING or below is None or isinstance(below, Leaf):
+                continue
+            value = self.value(stored, below) if isinstance(below, Branch) else stored
+            if value is not MISSING or (isinstance(below, Branch) and (below.computes or below.path in self.holes)):
+                shown[field_] = value  # also where nothing is left: what is computed below takes its place
+        return shown
+
+    def value(self, value: Any, branch: Branch) -> Any:
+        """`MISSING` for what is no object."""
+        if isinstance(value, dict):
+            return self.object(value, branch)
+        if type(value) is not list:
+            return MISSING
+        inner = [self.value(one, branch) for one in value]
+        if branch.computes or branch.path in self.holes:
+            return inner
+        some = [one for one in inner if one is not MISSING]
+        if len(some) < len(inner) and branch.path in self.watched:
+            unsure(self.name, "shows parts of an array's objects beside what is none, which MongoDB may still count")
+        return some
 
 
 def _compute(
