@@ -44,6 +44,7 @@ from tests.js.sabotages import BROWSER
 from tests.mongo.sabotages import FILTERS, LARGE
 from tests.mongo.sabotages_events import EVENTS
 from tests.mongo.sabotages_expressions import EXPRESSIONS
+from tests.mongo.sabotages_pipelines import PIPELINES
 from tests.mongo.sabotages_ruled import RULED_WRITES
 from tests.mongo.sabotages_schemas import SCHEMAS
 from tests.rules.sabotages import JUDGED
@@ -59,7 +60,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 ROWS = (
     *(WALLS_ROWS, OPERATIONS, EXACT, CLIENTS, BROWSER, HTTP, FILTERS, DOORS, EXPRESSIONS, SCHEMAS, EVENTS),
-    *(BENCHED, SUCCESSION, RULES, TOLD, CHANGED, RULED_WRITES, HEARD, JUDGED),
+    *(BENCHED, SUCCESSION, RULES, TOLD, CHANGED, RULED_WRITES, HEARD, JUDGED, PIPELINES),
     *(
         LARGE,
         WINDOWS,

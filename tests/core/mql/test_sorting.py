@@ -80,3 +80,18 @@ def test_equal_documents_have_equal_keys_in_both_directions() -> None:
 def test_what_mongodb_cannot_sort_is_said(pattern: Pattern, document: dict[str, Any]) -> None:
     with pytest.raises(UnsortableError):
         compile_sort(pattern)(document)
+
+
+def test_by_the_key_alone_an_array_is_one_value() -> None:
+    """As the index on `_id` has it, by 6.0.5 and 6.0.27: no document has such a key, but a row of `$group` may."""
+    rows: list[dict[str, Any]] = [{"_id": [9, 1]}, {"_id": 5}, {"_id": []}, {"_id": {"a": 1}}]
+    assert [row["_id"] for row in sorted(rows, key=compile_sort([("_id", 1)]))] == [5, {"a": 1}, [], [9, 1]]
+    assert [row["_id"] for row in sorted(rows, key=compile_sort([("_id", -1)]))] == [[9, 1], [], {"a": 1}, 5]
+    assert [row["_id"] for row in sorted(rows, key=compile_sort([("_id", 1), ("n", 1)]))] == [[], [9, 1], 5, {"a": 1}]
+
+
+def test_one_list_in_two_fields_is_two_arrays() -> None:
+    shared = [1, 2]
+    with pytest.raises(UnsortableError):
+        compile_sort([("a", 1), ("b", 1)])({"a": shared, "b": shared})
+    assert compile_sort([("a.x", 1), ("a.y", 1)])({"a": [{"x": 1, "y": 2}]})
