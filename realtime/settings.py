@@ -129,6 +129,9 @@ class Settings(BaseSettings):
     rules: Path | None = Field(
         None, description="YAML file with the rules: what each role may see and write; none: everybody everything"
     )
+    membership_values: int = Field(
+        1000, ge=1, le=10_000, description="values that a rule may take from another collection"
+    )
     insecure: bool = Field(False, description="allow an address other than loopback although nobody is authenticated")
     allow_sharded: bool = Field(False, description="accept a mongos, for which exactness is not promised")
     mongod: Path | None = Field(None, description="mongod binary for the embedded MongoDB")

@@ -38,6 +38,7 @@ from tests.exact.sabotages_names import NAMES
 from tests.exact.sabotages_stored import STORED
 from tests.hub.sabotages import GROUPS, WINDOWS
 from tests.hub.sabotages_late import LATE_GROUPS
+from tests.hub.sabotages_sets import SETS_ROWS
 from tests.hub.sabotages_succession import SUCCESSION
 from tests.hub.sabotages_walls import WALLS_ROWS
 from tests.js.sabotages import BROWSER
@@ -67,6 +68,7 @@ ROWS = (
         SHOWN,
         GROUPS,
         LATE_GROUPS,
+        SETS_ROWS,
         FAULTS,
         STORED,
         NEWCOMERS,

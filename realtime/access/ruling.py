@@ -17,12 +17,14 @@ def policy_of(settings: Settings, given: Rules | None, served: frozenset[str] | 
     `served`: the collections that are; None: all. `ConfigurationError` says what is wrong, with its line.
     """
     if given is None:
-        return None if settings.rules is None else Policy(read(RulesFile(settings.rules), served))
+        if settings.rules is None:
+            return None
+        return Policy(read(RulesFile(settings.rules), served), settings.membership_values)
     if settings.rules is not None:
         raise ConfigurationError(
             "rules come from Realtime(rules=…) or from a file (--rules / REALTIME_RULES): choose one"
         )
-    return Policy(checked(given, served))
+    return Policy(checked(given, served), settings.membership_values)
 
 
 def checked(given: Rules, served: frozenset[str] | None) -> Rules:

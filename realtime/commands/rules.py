@@ -73,7 +73,7 @@ def lines(found: Rules, principal: Principal, collection: str) -> list[str]:
 def _rows(let: Let) -> str:
     if let.rows is None:
         return "no document"
-    return ejson.encode(let.rows).decode() if let.rows else "every document"
+    return ejson.encode(let.shown).decode() if let.rows else "every document"
 
 
 def _fields(let: Let) -> str:
@@ -90,11 +90,16 @@ def _fields(let: Let) -> str:
 
 
 def _seen(found: Rules, principal: Principal, collection: str, document: dict[str, Any]) -> str:
+    vision = reading(found, principal, collection)
     try:
-        shown = reading(found, principal, collection).shown(document)
+        shown = vision.shown(document)
     except ServiceError as error:
         return error.message
-    return "not seen" if shown is None else ejson.encode(shown).decode()
+    # What a set has is not asked here; with it more is seen than without, never less.
+    others = ", ".join(sorted({asked.collection for asked in vision.sets}))
+    if shown is None:
+        return f"not seen, unless by what is in {others}" if others else "not seen"
+    return ejson.encode(shown).decode() + (f", and perhaps more by what is in {others}" if others else "")
 
 
 def _rules(file: Path | None) -> tuple[Rules, Path]:

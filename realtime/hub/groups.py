@@ -9,13 +9,11 @@ import dataclasses
 from collections.abc import Callable
 
 from realtime import metrics
-from realtime.bugs import tell
 from realtime.core.live.event_group import EventGroup, Group
 from realtime.core.live.events import format_position
 from realtime.core.live.query import GroupBounds, Query, QueryGroup
 from realtime.core.live.router import Router
 from realtime.core.mql.dialect import Dialect
-from realtime.core.wire import protocol
 from realtime.core.wire.reserved_names import OWN_PREFIX
 from realtime.errors import ServiceError
 from realtime.hub.dialects import Dialects
@@ -23,9 +21,11 @@ from realtime.hub.holdings import Holdings
 from realtime.hub.late import Late
 from realtime.hub.lingering import Lingering
 from realtime.hub.loading import Loader, outgrown
-from realtime.hub.outcomes import Ended, Failed, Outcome, Refused, Remade, Short, Stale, Told
+from realtime.hub.memberships import Memberships
+from realtime.hub.outcomes import Ended, Failed, Outcome, Refused, Remade, Short, Stale, Told, Unsettled
 from realtime.hub.pacing import Pacer
 from realtime.hub.progress import Progress
+from realtime.hub.refills import Refills
 from realtime.hub.rereads import Rereads
 from realtime.hub.roster import Roster, Subscription
 from realtime.hub.tasks import Tasks
@@ -78,19 +78,29 @@ class Groups:
             welcome=welcome,
             close_group=self.close,
         )
+        self.refills, self.memberships = _read_again(self, progress, router, roster, bounds)
         self._loader = Loader(
             progress=progress,
             reader=reader,
             roster=roster,
             rereads=self.rereads,
+            sets=self.memberships.sets,
             walls=self.walls,
             go_live=self.go_live,
+            start=self.start,
+            went_live=self.memberships.went_live,
             end_all=self.end_all,
         )
         self.pacer = Pacer(lambda group: progress.between_batches(lambda: self._tell_alone(group)))
         late = Late(progress=progress, roster=roster, act_on=self.act_on)
         self.teller = Teller(
-            progress=progress, router=router, roster=roster, pacer=self.pacer, late=late, frame_bytes=bounds.frame_bytes
+            progress=progress,
+            router=router,
+            roster=roster,
+            pacer=self.pacer,
+            late=late,
+            memberships=self.memberships,
+            frame_bytes=bounds.frame_bytes,
         )
 
     # ------------------------------------------------------------------------------------------------- open and close
@@ -109,6 +119,7 @@ class Groups:
             group = QueryGroup(query, channel, self._progress.epoch, self._own_bounds if own else self._bounds)
         self._router.add(group)
         self._roster.open(group)
+        self.memberships.sets.opened(group)
         metrics.GROUPS.set(len(self._router))
         return group
 
@@ -126,6 +137,7 @@ class Groups:
         self._router.remove(group)
         self.teller.forget(group)
         self.walls.trials.passed(group)
+        self.memberships.sets.closed(group)
         if isinstance(group, QueryGroup):
             self.lingering.taken(group)
             self.holdings.starts_again(group)
@@ -195,11 +207,12 @@ class Groups:
         except Exception as error:
             self.walls.group_failed(outcome.group, error)
 
-    def _act_on(self, outcome: Told | Short | Stale | Remade | Refused | Ended) -> None:
+    def _act_on(self, outcome: Told | Short | Unsettled | Stale | Remade | Refused | Ended) -> None:
         if isinstance(outcome, Told):
             self._told(outcome.group)
-        elif isinstance(outcome, Short):
-            self._refill(outcome.group)
+        elif isinstance(outcome, Short | Unsettled):
+            metrics.UNDERFLOWS.inc(isinstance(outcome, Short))
+            self.refills.again(outcome.group)
         elif isinstance(outcome, Stale):
             self.resync(outcome.group, outcome.reason)
         elif isinstance(outcome, Remade):
@@ -219,16 +232,6 @@ class Groups:
         if self.walls.trials.failing and group.live:
             self.walls.trials.passed(group)
 
-    def _refill(self, group: QueryGroup) -> None:
-        if self.lingering.idle(group):
-            self.close(group)
-            return
-        metrics.UNDERFLOWS.inc()
-        self._router.unsettle(group)
-        group.reload()
-        self.holdings.starts_again(group)
-        self.start(group)
-
     def _look_again(self, group: EventGroup) -> None:
         members = self._roster.members(group)
         if members is None:
@@ -246,26 +249,8 @@ class Groups:
 
     def resync(self, group: QueryGroup, reason: str) -> None:
         """The group's documents can no longer be followed: read them again, and say so to those who saw them."""
-        # Those who wait for its snapshot wait for the new one.
-        self.rereads.fold(group)
-        members = self._roster.members(group)
-        if members is None:
-            return
-        if self.lingering.idle(group):
-            self.close(group)
-            return
-        metrics.RESYNCS.labels(reason).inc()
-        for subscription in members.subscriptions:
-            if subscription.live or subscription.lapsed:
-                self._roster.mute(subscription, members)
-                subscription.lapsed = False
-                tell(subscription.owner.sink, protocol.Resync(id=subscription.id, reason=reason).encode())
-        self._router.unsettle(group)
-        group.restart()
-        self.holdings.starts_again(group)
-        if members.task is not None:
-            members.task.cancel()
-        self.start(group)
+        self.refills.afresh(group, reason)
+        self.memberships.lost(group)
 
     # --------------------------------------------------------------------------------------------------------- endings
 
@@ -282,6 +267,7 @@ class Groups:
         position = group.position if group.reached(0) else self._progress.position
         for subscription in list(members.subscriptions):
             self._end(subscription, error, position)
+        self.memberships.ended(group, error)
         self.close(group)
 
     async def shut(self) -> None:
@@ -289,3 +275,23 @@ class Groups:
         self.lingering.close()
         self.teller.close()
         await self.tasks.close()
+
+
+def _read_again(
+    groups: Groups, progress: Progress, router: Router, roster: Roster, bounds: GroupBounds
+) -> tuple[Refills, Memberships]:
+    """What has groups read again, and the sets that are a reason for it."""
+    refills = Refills(
+        progress=progress,
+        router=router,
+        roster=roster,
+        rereads=groups.rereads,
+        holdings=groups.holdings,
+        lingering=groups.lingering,
+        start=groups.start,
+        close_group=groups.close,
+    )
+    memberships = Memberships(
+        groups, progress=progress, router=router, roster=roster, bounds=bounds, refill=refills.again
+    )
+    return refills, memberships

@@ -74,6 +74,10 @@ class Hub:
         self.progress.began(batch.time)
         return planning.plan(batch, self.router)
 
+    def together(self, batch: Batch, most: int) -> int:
+        """How many of the first events of a batch may be told as one, of `most`."""
+        return self.groups.memberships.together(batch, most)
+
     def abandon(self) -> None:
         """The batch in the pipe comes again, whole or in parts: who waits for its end need not."""
         self.progress.abandoned()

@@ -16,6 +16,7 @@ from realtime.errors import ServiceError, TooLargeError
 from realtime.hub.progress import Progress
 from realtime.hub.rereads import Rereads
 from realtime.hub.roster import Roster
+from realtime.hub.sets import Sets
 from realtime.hub.slicing import Slices
 from realtime.hub.walls import Walls
 from realtime.ports import CollectionFacts, Snapshot, SnapshotReader, VoidReadError
@@ -39,16 +40,22 @@ class Loader:
         reader: SnapshotReader,
         roster: Roster,
         rereads: Rereads,
+        sets: Sets,
         walls: Walls,
         go_live: Callable[[Group], None],
+        start: Callable[[Group], None],
+        went_live: Callable[[QueryGroup], None],
         end_all: Callable[[Group, ServiceError], None],
     ) -> None:
         self._progress = progress
         self._reader = reader
         self._roster = roster
         self._rereads = rereads
+        self._sets = sets
         self._walls = walls
         self._go_live = go_live
+        self._start = start
+        self._went_live = went_live
         self._end_all = end_all
         self._slices = Slices()
         self._few = asyncio.Semaphore(AT_A_TIME)
@@ -74,6 +81,7 @@ class Loader:
             try:
                 facts = {name: await self._reader.describe(name) for name in sorted(group.query.collections or ())}
                 await self._learn_zones(group)
+                await self._sets.ready(group)
                 break
             except ServiceError as error:
                 # One that is live goes on meanwhile: it only wants to know whether it may.
@@ -83,7 +91,17 @@ class Loader:
             await asyncio.sleep(backoff(failures))
         group.know({name: fact.pre_images for name, fact in facts.items()})
         if not group.live:
-            self._progress.between_batches(lambda: self._go_live(group))
+            self._progress.between_batches(lambda: self._begin(group))
+
+    def _begin(self, group: EventGroup) -> None:
+        """By what its rule takes from other collections; where that is not known any more, it is asked once more."""
+        members = self._roster.members(group)
+        if members is None:
+            return
+        if self._sets.known(group):
+            self._go_live(group)
+        else:
+            self._start(group)
 
     async def _learn_zones(self, group: Group) -> None:
         """The offsets of the time zones that its expressions name, as the server at hand has them."""
@@ -131,6 +149,7 @@ class Loader:
         facts = await self._reader.describe(collection)
         facts.check_snapshots(collection)
         await self._learn_zones(group)
+        await self._sets.ready(group)
         snapshot = await self._find(group, facts, shortages)
         await self._slices.each(snapshot.documents, lambda document: group.put(dict(document), snapshot.time))
         await self._slices.each(group.steps(), lambda _: None)
@@ -139,6 +158,9 @@ class Loader:
         if snapshot.unless_changed_by is not None:
             # A drop or rename up to then would start this group again, and cancel what runs here.
             await progress.reached(snapshot.unless_changed_by)
+        if group.query.sets or group.query.members is not None:
+            # What changes a set up to then has to be known: it would start this group again, and cancel what runs here.
+            await progress.reached(snapshot.time)
         await progress.idle()
         keys = group.loaded(snapshot.time, len(snapshot.documents))
         if keys:
@@ -156,6 +178,7 @@ class Loader:
         if not group.short:
             await self._rereads.before_live(group)
             self._go_live(group)
+            self._went_live(group)
 
     async def _find(self, group: QueryGroup, facts: CollectionFacts, shortages: int) -> Snapshot:
         """What a group wants, at one time S at or after what is planned.

@@ -29,6 +29,13 @@ class Short:
 
 
 @dataclass(frozen=True, slots=True)
+class Unsettled:
+    """What its rule takes from another collection changed: it is read again, and its subscribers keep their view."""
+
+    group: QueryGroup
+
+
+@dataclass(frozen=True, slots=True)
 class Stale:
     """Its documents cannot be followed through this batch: it is read again, and those who saw it are told why."""
 
@@ -69,4 +76,4 @@ class Failed:
     error: Exception
 
 
-Outcome = Told | Short | Stale | Remade | Refused | Ended | Failed
+Outcome = Told | Short | Unsettled | Stale | Remade | Refused | Ended | Failed

@@ -107,7 +107,7 @@ class Pipe:
                     rest: Batch | None = batch
                     while rest is not None:
                         careful = self._hub.time < self._careful_until or (self._awaits_mark and _is_marked(batch))
-                        part, rest = cut(rest, 1 if careful else self._pace.events)
+                        part, rest = cut(rest, self._hub.together(rest, 1 if careful else self._pace.events))
                         yield part
                         await asyncio.sleep(0)
         except Exception:

@@ -13,7 +13,7 @@ from realtime.core.bson.keys import identity
 from realtime.core.connection import cutting
 from realtime.core.connection.encodings import Encodings
 from realtime.core.live.event_group import EventGroup, Group
-from realtime.core.live.events import format_position
+from realtime.core.live.events import format_position, to_date
 from realtime.core.live.journal import Entry, follow
 from realtime.core.live.moments import Settled
 from realtime.core.live.query import QueryGroup
@@ -70,6 +70,7 @@ class Resumer:
         frame_bytes: int,
         welcome: Callable[[Group, Subscription], None],
         accept: Callable[[Group, Subscription], None],
+        since: Callable[[Group, int], int | None],
         listen: Listen,
         end: Callable[[Subscription, ServiceError, str], None],
     ) -> None:
@@ -81,6 +82,7 @@ class Resumer:
         self._frame_bytes = frame_bytes
         self._welcome = welcome
         self._accept = accept
+        self._since = since
         self._listen = listen
         self._end = end
         self._completing = asyncio.Lock()
@@ -153,7 +155,7 @@ class Resumer:
         entries = self._history.journal.after(after)
         if entries is None or not group.recoverable or group.time > self._progress.time:
             return False
-        if not self._dialects.holds(group.query, after):
+        if not self._dialects.holds(group.query, after) or self._since(group, after) is not None:
             return False
         collection = group.query.collection
         if any(_is_missing(entry.settled, collection) for entry in entries):
@@ -192,6 +194,8 @@ class Resumer:
             return False
         if any(_hears_of(group, name) for entry in entries for name in entry.settled.stepped_over):
             raise HistoryLostError("something since then could not be told: subscribe without a position")
+        if (since := self._since(group, after)) is not None:
+            raise others_then(since)
         self._accept(group, subscription)
         subscription.told = after
 
@@ -212,6 +216,12 @@ class Resumer:
         sink, told = subscription.owner.sink, after
         target = protocol.id_target(subscription.id)
         for entry in entries:
+            if (since := self._since(group, told)) is not None:
+                # By what is known now nothing can be told of what was before.
+                sink.lapse(group.channel, told)
+                if subscription.group is group:
+                    self._end(subscription, others_then(since), format_position(self._progress.epoch, told))
+                return
             events = self._matching(group, entry, after)
             if events:
                 position = format_position(self._progress.epoch, entry.time)
@@ -284,6 +294,15 @@ class Resumer:
             for document in snapshot.documents:
                 found[identity(document["_id"])] = (snapshot.time, dict(document))
         return found
+
+
+def others_then(since: int) -> HistoryLostError:
+    """What a rule takes from other collections is what it is since this time, and may have been something else."""
+    oldest = to_date(since + (1 << 32))  # a date is a whole second, and has to lie after it
+    return HistoryLostError(
+        "what your rules take from other collections changed since then: subscribe without a position",
+        details={"oldest": oldest},
+    )
 
 
 def _is_missing(settled: Settled, collection: str) -> bool:

@@ -19,6 +19,7 @@ from realtime.core.wire import protocol
 from realtime.errors import ServiceError, TooLargeError, UnavailableError
 from realtime.hub.history import History
 from realtime.hub.progress import Progress
+from realtime.hub.resume import others_then
 from realtime.hub.roster import Owner, Roster, Subscription
 from realtime.hub.walls import Walls
 
@@ -43,6 +44,7 @@ class SlowConsumers:
         roster: Roster,
         walls: Walls,
         frame_bytes: int,
+        since: Callable[[Group, int], int | None],
         welcome: Callable[[Group, Subscription], None],
         end: Callable[[Subscription, ServiceError, str], None],
     ) -> None:
@@ -51,6 +53,7 @@ class SlowConsumers:
         self._roster = roster
         self._walls = walls
         self._frame_bytes = frame_bytes
+        self._since = since
         self._welcome = welcome
         self._end = end
 
@@ -136,6 +139,9 @@ class SlowConsumers:
             entries = self._history.journal.after(after)
             if entries is None:
                 owner.sink.lapse(group.channel, after)
+                return
+            if (since := self._since(group, after)) is not None:
+                self._cut_off(group, owner, others_then(since), told)
                 return
             for entry in entries[:AT_ONCE]:
                 events = group.matching(entry, after=after) if entry.time <= until else []

@@ -38,6 +38,7 @@ class Subscriptions:
     ) -> None:
         self._progress = progress
         self._roster = roster
+        self._history = history
         self.groups = Groups(
             reader,
             dialect,
@@ -59,6 +60,7 @@ class Subscriptions:
             frame_bytes=bounds.frame_bytes,
             welcome=self.welcome,
             accept=lambda group, subscription: self.accept(group, subscription, recovered=True),
+            since=self._since,
             listen=self.listen,
             end=self.end,
         )
@@ -68,9 +70,13 @@ class Subscriptions:
             roster=roster,
             walls=self._walls,
             frame_bytes=bounds.frame_bytes,
+            since=self._since,
             welcome=self.welcome,
             end=self.end,
         )
+
+    def _since(self, group: Group, after: int) -> int | None:
+        return self.groups.memberships.sets.since(group, after, self._history.journal)
 
     def attach(self, subscription: Subscription) -> None:
         """Take a subscription in. `subscribed` or `error` follows, at once where the group is live."""

@@ -17,6 +17,7 @@ from realtime.core.live.stepping import EVERY
 from realtime.core.wire import protocol
 from realtime.errors import HistoryLostError, ServiceError, TooLargeError
 from realtime.hub.late import Late
+from realtime.hub.memberships import Memberships
 from realtime.hub.outcomes import Ended, Failed, Outcome, Refused, Remade, Short, Stale, Told
 from realtime.hub.pacing import Pacer
 from realtime.hub.passing import Passing
@@ -32,7 +33,15 @@ class Teller:
     """Tells groups of batches. Nothing in here has an await, or starts or ends anything: outcomes say what is to be."""
 
     def __init__(
-        self, *, progress: Progress, router: Router, roster: Roster, pacer: Pacer, late: Late, frame_bytes: int
+        self,
+        *,
+        progress: Progress,
+        router: Router,
+        roster: Roster,
+        pacer: Pacer,
+        late: Late,
+        memberships: Memberships,
+        frame_bytes: int,
     ) -> None:
         self._progress = progress
         self._router = router
@@ -40,12 +49,14 @@ class Teller:
         self._pacer = pacer
         self.late = late
         self.passing = Passing()
+        self._memberships = memberships
         self._frame_bytes = frame_bytes
 
     def close(self) -> None:
         """Nobody is told any more."""
         self._pacer.close()
         self.late.close()
+        self._memberships.sets.close()
 
     def forget(self, group: Group) -> None:
         """The group is gone."""
@@ -54,6 +65,7 @@ class Teller:
 
     def everybody(self, settled: Settled, images: dict[str, Images | None]) -> Iterator[Outcome]:
         """Tell everybody of a batch; an outcome is acted on before the next one is asked for."""
+        yield from self._memberships.settle(settled, images)
         yield from self._replace(settled, images)
         for collection in settled.touches:
             yield from self._tell_queries(collection, settled, images.get(collection) or {})
@@ -102,10 +114,12 @@ class Teller:
         touches = settled.touches[collection].values()
         routes = self._routes(collection, touches, images)
         for group in self._router.unsettled(collection):
-            yield from self._collect(group, settled, images, touches)
+            if group.query.members is None:
+                yield from self._collect(group, settled, images, touches)
         metrics.EVALUATIONS.inc(sum(map(len, routes.values())))
         for group, concerned in routes.items():
-            yield from self._apply(group, settled, images, concerned)
+            if group.query.members is None:  # else it was settled before everybody
+                yield from self._apply(group, settled, images, concerned)
 
     def _collect(
         self, group: QueryGroup, settled: Settled, images: Images, touches: Collection[Touch]

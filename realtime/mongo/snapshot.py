@@ -14,6 +14,7 @@ from realtime.core.bson import stored
 from realtime.core.live.events import to_time, to_timestamp
 from realtime.core.mql.expressions.timezones import Named, Zone, Zones
 from realtime.core.mql.language import invalid
+from realtime.core.mql.membership import Members
 from realtime.core.mql.paths import always
 from realtime.core.wire.reserved_names import refusal
 from realtime.errors import TimedOutError, TooLargeError, UnsupportedCollectionError, no_document
@@ -232,16 +233,32 @@ class MongoReader:
                 told.append((name, None, None) if reply is None else _counted(name, reply))
         return told
 
-    async def page(self, collection: str, options: Mapping[str, Any], rule: Document | None = None) -> Page:
-        """A page by `find`'s own options (filter, projection, sort, limit, skip), at one time; `rule` as in `find`."""
+    async def page(
+        self, collection: str, options: Mapping[str, Any], rule: Document | None = None, *, at: int | None = None
+    ) -> Page:
+        """A page by `find`'s own options (filter, projection, sort, limit, skip), at one time; `rule` as in `find`.
+
+        `at`: exactly then. `VoidReadError` where that cannot be read.
+        """
         command = ruled.reading(collection, options, rule)
         with ruled.withheld(rule):
             async with self._gate.page():
                 try:
-                    snapshot = await self._with_new_times(command, {"level": "snapshot"})
+                    snapshot = await self._at(command, at)
                 except _NoCollectionError as nothing:
                     return Page(nothing.time, [])
         return Page(snapshot.time, [dict(document) for document in snapshot.documents])
+
+    async def members(self, asked: Members, at: int | None = None) -> Snapshot:
+        """The documents that a set is of, one more than it may have at most, at one time; `at` as in `page`."""
+        # By the simple collation: a name in other letters is not the same one.
+        exactly = {"collation": EXACTLY.document}
+        options = {"filter": asked.selection, "limit": asked.most + 1, "projection": {asked.path: 1}, **exactly}
+        async with self._gate.page():
+            try:
+                return await self._at(ruled.reading(asked.collection, options), at)
+            except _NoCollectionError as nothing:
+                return Snapshot(nothing.time if at is None else at, [])
 
     async def count(self, collection: str, selection: Document, time: int, rule: Document | None = None) -> int:
         """How many documents match at `time`. `TimedOutError` where MongoDB needs longer than a request may take."""
@@ -262,11 +279,14 @@ class MongoReader:
         """All documents by `find`'s own options, at no one time; the caller closes it. `rule` as in `find`."""
         return await DocumentStream.open(self._client, self._database, self._gate, collection, options, rule)
 
-    async def get(self, collection: str, key: Any) -> bytes:
-        """One document, majority committed, as BSON. `NotFoundError` without it."""
+    async def get(self, collection: str, key: Any, *, at: int | None = None) -> bytes:
+        """One document, majority committed, as BSON. `NotFoundError` without it. `at` as in `page`."""
         async with self._gate.request("read"):
             documents = self._database.get_collection(collection, codec_options=RAW)
-            found = await documents.find_one({"_id": {"$eq": key}}, collation=EXACTLY)
+            if at is None:
+                found = await documents.find_one({"_id": {"$eq": key}}, collation=EXACTLY)
+            else:
+                found = await self._one(collection, key, at)
         if found is None:
             raise no_document(collection)
         raw: bytes = found.raw
@@ -277,6 +297,34 @@ class MongoReader:
     @property
     def _milliseconds(self) -> int:
         return int(self._gate.seconds * 1000)
+
+    async def _one(self, collection: str, key: Any, at: int) -> Any:
+        concern = {"level": "snapshot", "atClusterTime": to_timestamp(at)}
+        command = {"find": collection, "filter": {"_id": {"$eq": key}}, "limit": 1, "singleBatch": True}
+        command["collation"] = EXACTLY.document
+        async with await self._client.start_session(causal_consistency=False) as session:
+            try:
+                reply = await self._database.command(
+                    {**command, "readConcern": concern}, session=session, codec_options=RAW
+                )
+            except OperationFailure as error:
+                if error.code == _UNAVAILABLE:
+                    await self._refuse_capped(collection, None)
+                if error.code in _VOID:
+                    raise VoidReadError(f"{collection} at {at}: code {error.code}") from error
+                raise
+        return next(iter(reply["cursor"]["firstBatch"]), None)
+
+    async def _at(self, command: dict[str, Any], at: int | None) -> Snapshot:
+        """At a time of the server's own, or exactly at this one; `VoidReadError` where that cannot be read."""
+        if at is None:
+            return await self._with_new_times(command, {"level": "snapshot"})
+        try:
+            return await self._run(command, {"level": "snapshot", "atClusterTime": to_timestamp(at)})
+        except OperationFailure as error:
+            if error.code in _VOID:
+                raise VoidReadError(f"code {error.code} at {at}") from error
+            raise
 
     async def _with_new_times(self, command: dict[str, Any], concern: dict[str, Any]) -> Snapshot:
         """Codes 239 and 246 are final for a time and mended by a newer one, which the server picks by itself."""

@@ -135,7 +135,7 @@ RULES: list[tuple[str, str, str, str, str]] = [
     (
         "rules: a claim of any kind is placed",
         PLACING,
-        "found if _is_scalar(found) else MISSING",
+        "found if is_scalar(found) else MISSING",
         "found",
         f"{OF_PLACING}::test_what_is_no_value_makes_its_condition_false",
     ),

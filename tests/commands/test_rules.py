@@ -106,3 +106,28 @@ def test_by_the_recipes_nobody_puts_a_document_among_those_of_another(collection
 
 def _inserts(rules: Rules, collection: str) -> bool:
     return any(grant.insert is not False for grant in rules.collections.get(collection, {}).values())
+
+
+def test_what_is_taken_from_another_collection_is_explained_as_what_is_asked_there(tmp_path: Path) -> None:
+    path = tmp_path / "rules.yaml"
+    path.write_text(
+        "tasks:\n  member:\n    read:\n      $or:\n        - public: true\n        - team: {$in: {$from: "
+        "{collection: memberships, where: {user: $user.sub}, values: team}}}\n    fields: {hide: [margin]}\n"
+    )
+    token = signer("HS256").token(sub="ann", roles=["member"])
+    asked = ("rules", "explain", str(path), "--as", token, "--collection", "tasks")
+    done = typed(*asked, jwt_secret=SECRET, jwt_audience="shop")
+    assert done.returncode == 0, done.stderr
+    wanted = '{"$from":{"collection":"memberships","where":{"user":{"$eq":"ann"}},"values":"team"}}'
+    assert f'{{"$in":{wanted}}}' in done.stdout
+    document = tmp_path / "task.json"
+    for text, told in (
+        ('{"_id": 1, "team": "a"}', "document: not seen, unless by what is in memberships"),
+        (
+            '{"_id": 1, "public": true, "margin": 1}',
+            'document: {"_id":1,"public":true}, and perhaps more by what is in memberships',
+        ),
+    ):
+        document.write_text(text)
+        done = typed(*asked, "--document", str(document), jwt_secret=SECRET, jwt_audience="shop")
+        assert told in done.stdout

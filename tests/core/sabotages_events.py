@@ -11,8 +11,8 @@ HEARD: list[tuple[str, str, str, str, str]] = [
     (
         "events ruled: the image before is not cut",
         "realtime/core/live/judging.py",
-        "    before = None if event.before is None else _shown(vision, event.before)\n    if event.op",
-        "    before = event.before\n    if event.op",
+        "    before = None if event.before is None else _shown(vision, event.before)\n    if event.before",
+        "    before = event.before\n    if event.before",
         f"{JUDGED}::test_an_update_is_judged_by_both_of_its_images",
     ),
     (

@@ -172,8 +172,8 @@ EXACT: list[tuple[str, str, str, str, str]] = [
     (
         "replay one moment twice",
         "realtime/hub/resume.py",
-        "        for entry in entries:\n            events",
-        "        for entry in [*entries[:1], *entries]:\n            events",
+        "        for entry in entries:\n            if (since",
+        "        for entry in [*entries[:1], *entries]:\n            if (since",
         f"{REST}[journal-1000]",
     ),
     ("hold-back off", FEED, "complete=complete,", "complete=True,", f"{SIZES}[7]"),
@@ -250,7 +250,7 @@ EXACT: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "resync not announced",
-        GROUPS,
+        "realtime/hub/refills.py",
         "protocol.Resync(id=subscription.id, reason=reason).encode()",
         'b\'{"type":"nothing"}\'',
         f"{TOLD}[1000]",
@@ -286,8 +286,8 @@ EXACT: list[tuple[str, str, str, str, str]] = [
     (
         "a large batch in one turn",
         PIPE,
-        "cut(rest, 1 if careful else self._pace.events)",
-        "cut(rest, 1 if careful else 1 << 30)",
+        "self._hub.together(rest, 1 if careful else self._pace.events)",
+        "self._hub.together(rest, 1 if careful else 1 << 30)",
         "tests/hub/test_pipe.py::test_a_large_batch_is_dispatched_in_parts_and_others_have_their_turn_between_them",
     ),
     (

@@ -85,9 +85,9 @@ WINDOWS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "windows: the view is forgotten when it is read again",
-        "realtime/hub/groups.py",
-        "        group.reload()\n        self.holdings",
-        "        group.restart()\n        self.holdings",
+        "realtime/hub/refills.py",
+        "        group.reload()\n        self._holdings",
+        "        group.restart()\n        self._holdings",
         f"{AGAIN}::test_spares_move_up_without_a_read_until_they_have_run_out",
     ),
     (
@@ -198,9 +198,9 @@ GROUPS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "groups: an idle window is read for nobody",
-        "realtime/hub/groups.py",
-        "            self.close(group)\n            return\n        metrics.UNDERFLOWS",
-        "            pass\n        metrics.UNDERFLOWS",
+        "realtime/hub/refills.py",
+        "            self._close_group(group)\n            return\n        if group.live",
+        "            pass\n        if group.live",
         f"{HELD}::test_nothing_is_read_for_nobody",
     ),
     (
@@ -240,8 +240,8 @@ GROUPS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "groups: those who wait are left behind by a resync",
-        "realtime/hub/groups.py",
-        "        # Those who wait for its snapshot wait for the new one.\n        self.rereads.fold(group)\n",
+        "realtime/hub/refills.py",
+        "        self._rereads.fold(group)  # those who wait for its snapshot wait for the new one\n",
         "",
         f"{HELD}::test_a_resync_while_it_is_read_takes_those_who_wait_along",
     ),

@@ -56,8 +56,8 @@ WALLS_ROWS: list[tuple[str, str, str, str, str]] = [
     (
         "walls: a success between does not count",
         "realtime/hub/groups.py",
-        "            self.walls.trials.passed(group)\n\n    def _refill",
-        "            pass\n\n    def _refill",
+        "            self.walls.trials.passed(group)\n\n    def _look",
+        "            pass\n\n    def _look",
         f"{GROUPS}::test_a_failure_a_success_and_a_failure_are_not_twice_in_a_row",
     ),
     (

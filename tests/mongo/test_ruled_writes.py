@@ -433,6 +433,10 @@ async def test_a_set_is_asked_in_the_writes_own_transaction(by: As, database: Do
         with sent(commands) as seen:
             await ann.insert("orders", {"_id": team, "team": team})
         assert seen == ["find", "insert", "commitTransaction"]
+        # Of one transaction, and so of one time.
+        numbers = {(bytes(one["lsid"]["id"]), one["txnNumber"], one["autocommit"]) for one in commands.sent[-3:]}
+        assert len(numbers) == 1
+        assert commands.sent[-3]["startTransaction"] is True
         assert (await ann.update("orders", team, {"$set": {"n": 1}})).modified == 1
     await refused(ForbiddenError, ann.insert("orders", {"team": 1}))
     await refused(ForbiddenError, ann.update("orders", "red", {"$set": {"team": 1}}))

@@ -15,7 +15,7 @@ WAYS = (*QUERIES, *EVENTS, *POLLS)
 AWAY = ("journal", "oplog", "restart")
 """The reader is not there while its access changes, and comes back by position."""
 CIRCUMSTANCES = ("fresh", *AWAY, "resync", "overflow")
-CHANGES = tuple(f"{what} {direction}" for what in ("token", "rule") for direction in ("gives", "takes"))
+CHANGES = tuple(f"{what} {direction}" for what in ("token", "rule", "set") for direction in ("gives", "takes"))
 """The access of single documents changes in every cell."""
 
 

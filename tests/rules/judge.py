@@ -210,12 +210,17 @@ class Events:
         self.subscribed = 0
         self.got: list[tuple[int, Frame]] = []
         self.flips: list[int] = []
+        self.gaps: list[tuple[int, int]] = []
+        """Between these cluster times it was told that history is lost: nothing of then is missed."""
+        self._lost_from: int | None = None
+        self._resumed_from = ""
         self.ended: Frame | None = None
 
     def take(self, frame: Frame) -> None:
         kind = frame["type"]
         if kind == CONNECTED:
             self._turn(frame["phase"])
+            self._resumed_from = self.position
             self.subscribed, self.channel, self.old_channels = 0, None, set()
         elif kind in {"heartbeat", "pong"}:
             self.position = max(self.position, frame.get("position", "")) if self.start else self.position
@@ -229,6 +234,9 @@ class Events:
             self.verdict.figures["recovered" if frame["recovered"] else "subscribed"] += 1
         elif kind == "live" and frame["id"] == "s":
             self.start = time_of(frame["position"]) if self.start is None else self.start
+            if self._lost_from is not None:
+                self.gaps.append((self._lost_from, time_of(frame["position"])))
+                self._lost_from = None
             self.position = max(self.position, frame["position"])
         elif kind == "events":
             if "channel" in frame and frame["channel"] in self.old_channels:
@@ -237,6 +245,9 @@ class Events:
             self.position = max(self.position, frame.get("position", ""))
         elif kind in {"unsubscribed", "error"} and frame.get("id") == "s":
             self.ended = frame
+            if frame.get("code") == "history_lost":
+                # A heartbeat of a connection that was subscribed to nothing is no word of events.
+                self._lost_from = time_of(frame.get("position", self._resumed_from))
 
     def _turn(self, phase: int) -> None:
         if phase > self.phase and self.position:
@@ -269,12 +280,15 @@ class Events:
             else:
                 self._one(phase, event, by_name[name][min(told[name], len(by_name[name])) - 1], images)
         for name, those in by_name.items():
-            wanted = [write for write in those if self._wanted(write, images)]
+            wanted = [write for write in those if self._wanted(write, images) and not self._in_gap(write)]
             if told[name] > len(those):
                 self.verdict.say("repeated", str(name), told[name])
             if told[name] < len(wanted):
                 self.verdict.say("lost", str(name), f"{told[name]} of {len(wanted)}")
             self.verdict.figures["withheld"] += len(those) - min(told[name], len(those))
+
+    def _in_gap(self, write: Write) -> bool:
+        return any(first < write.time <= last for first, last in self.gaps)
 
     def sight(self, write: Write, phase: int | None = None) -> Sight:
         if phase is None:
@@ -294,11 +308,20 @@ class Events:
         before, after = self.images_of(write)
         seen = self.sight(write)
         if after is None:
-            return images.get(write.collection, False) and before is not None and seen.sees(before)
+            # Who sees documents of its kind from then on alone was never told of this one.
+            earlier = self._earlier(write)
+            mine = before is not None and seen.sees(before) and earlier.sees(before)
+            return images.get(write.collection, False) and mine
         if write.op == "insert":
             return seen.sees(after)
         # Without images it is not certain that a rule's document was theirs, or that what they see has changed.
         return images.get(write.collection, False) and seen.sees(after) and seen.shown(before) != seen.shown(after)
+
+    def _earlier(self, write: Write, phase: int | None = None) -> Sight:
+        """What was seen right before it."""
+        if phase is None:
+            phase = len(self.phases) - 1 if self.flips and write.time > self.flips[0] else 0
+        return self.phases[phase](write.collection, write.time - 1)
 
     def _one(self, phase: int, event: Frame, write: Write, images: Mapping[str, bool]) -> None:
         if write.op in CATALOGUE:
@@ -316,8 +339,12 @@ class Events:
             states = self._states(event, write)
             if event["document"] not in [self._at(state, event, phase) for state in states if state is not None]:
                 self.verdict.say("document_differs", event["op"], (event, [seen.shown(one) for one in states]))
-        if "before" in event and event["before"] != seen.shown(before):
-            self.verdict.say("before_of_unseen", event["op"], (event, seen.shown(before)))
+        earlier = self._earlier(write, phase)
+        shown_then = [one.shown(before) for one in (seen, earlier)]
+        if "before" in event and (event["before"] not in shown_then or None in shown_then):
+            self.verdict.say("before_of_unseen", event["op"], (event, shown_then))
+        if write.op == "delete" and before is not None and not earlier.sees(before):
+            self.verdict.say("event_of_unseen", event["op"], event)
         shares = [share for share in seen.shares for one in readable if Sight((share,)).sees(one)]
         for path in [*event.get("updated", ()), *event.get("removed", ())]:
             parts = [part for part in path.split(".") if not part.isdigit()]

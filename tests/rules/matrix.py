@@ -49,7 +49,7 @@ def _rules(runs: Sequence[Run], phase: int) -> dict[str, Any]:
     """The one file: each cell's collection, and that whoever is root may write what rules go by."""
     every: dict[str, Any] = {}
     for run in runs:
-        every |= run.rules[phase]
+        every |= run.told_rules[phase]
     return every
 
 

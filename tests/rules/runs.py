@@ -17,7 +17,20 @@ from tests.rules import judge
 from tests.rules.cells import Cell
 from tests.rules.readers import NAME, PATIENCE, Socket, Stream, patiently
 from tests.rules.ruled import Person, Rules, Sight, matches, sight
-from tests.rules.scene import NARROW, PEOPLE, ROOT, WIDE, Maker, bearer, ruled, token
+from tests.rules.scene import (
+    MEMBERS,
+    NARROW,
+    PEOPLE,
+    ROOT,
+    SETS,
+    WIDE,
+    Maker,
+    bearer,
+    memberships,
+    ruled,
+    taken,
+    token,
+)
 from tests.truth import Document, Truth, View, name_of, time_of
 
 SEEDED = 60
@@ -47,6 +60,8 @@ class Run:
     def __init__(self, number: int, cell: Cell, seed: int, database: Database[dict[str, Any]]) -> None:
         self.cell, self.number = cell, number
         self.collection = f"c{number}"
+        self.members = f"m{number}"
+        """The collection with who is a member of what, where that is in one."""
         self.maker = Maker(seed + number, tag=number + 1)
         self.dice = self.maker.dice
         self.database = database
@@ -56,6 +71,8 @@ class Run:
         self.images = cell.mode == "events" and self.dice.random() < 0.7
         self.people = self._people()
         self.rules = self._rules()
+        self.told_rules = tuple(taken(one, self.members) for one in self.rules) if self.by_sets else self.rules
+        """As the service is given them."""
         self.reader: Socket | Stream | None = None
         self.polled: list[Callable[[Truth], None]] = []
         self.raw: list[bytes] = []
@@ -72,14 +89,24 @@ class Run:
         what, _, direction = self.cell.change.partition(" ")
         return what, direction == "gives"
 
+    @property
+    def by_sets(self) -> bool:
+        """Whether its rules go by what is in another collection, and a document there is what changes."""
+        return self._what[0] == "set"
+
     def _people(self) -> tuple[Person, Person]:
-        narrow, wide = PEOPLE[self.cell.who]
         what, gives = self._what
+        if what == "set":
+            fewer, more = MEMBERS[self.cell.who]
+            return (fewer, more) if gives else (more, fewer)
+        narrow, wide = PEOPLE[self.cell.who]
         if what != "token":
             return narrow, narrow
         return (narrow, wide) if gives else (wide, narrow)
 
     def _rules(self) -> tuple[Rules, Rules]:
+        if self.by_sets:
+            return ruled(SETS, self.collection), ruled(SETS, self.collection)
         narrow, wide = (ruled(one, self.collection) for one in (NARROW, WIDE))
         what, gives = self._what
         if what != "rule":
@@ -95,6 +122,16 @@ class Run:
         view = {name_of(one["_id"]): one for one in documents}
         self.initial[self.collection] = view
         self.ledger.begun(self.collection, view)
+        if self.by_sets:
+            # Beside what others are, who must not be taken for them.
+            those = memberships(self.people[0]) | memberships(Person("zed", (), {"teams": ["t1", "t2", "t3"]}))
+            self.database[self.members].insert_many([{"_id": key, **one} for key, one in those.items()])
+            self.ledger.begun(self.members, {name_of(key): {"_id": key, **one} for key, one in those.items()})
+
+    def bearer_of(self, phase: int) -> Person:
+        """By whose token they come: nothing of what a collection says stands in it."""
+        person = self.people[phase]
+        return Person(person.sub, person.roles) if self.by_sets else person
 
     # ------------------------------------------------------------------------------------------------------- stages
 
@@ -102,7 +139,7 @@ class Run:
         self.url = urls.of(self.cell)
         self.reader = self._reader()
         if self.reader is not None:
-            answer = await self.reader.open(token(self.people[0]))
+            answer = await self.reader.open(token(self.bearer_of(0)))
             assert answer["type"] == "live", (self.cell, answer)
         # A row, or an event, is less than a document.
         await self._writes(A_ROUND * (2 if self.cell.way == "ws group" or self.cell.mode == "events" else 1))
@@ -126,6 +163,8 @@ class Run:
         elif what == "token":
             await self._caught_up()
             await self._token()
+        else:
+            await self._membership()
         if self.cell.circumstance == "overflow" and isinstance(self.reader, Socket):
             await self._overflow()
         await self._writes(A_ROUND)
@@ -138,11 +177,11 @@ class Run:
         self.url = urls.of(self.cell)
         if self.cell.away and self.reader is not None:
             self.reader.url = self.url
-            answer = await self.reader.open(token(self.people[1]), phase=1, resume=True)
+            answer = await self.reader.open(token(self.bearer_of(1)), phase=1, resume=True)
             if answer["type"] != "live" and self.cell.mode == "events" and answer.get("code") == "history_lost":
                 self.verdict.figures["history_lost"] += 1
                 await self.reader.close()
-                answer = await self.reader.open(token(self.people[1]), phase=1)
+                answer = await self.reader.open(token(self.bearer_of(1)), phase=1)
             assert answer["type"] == "live", (str(self.cell), answer)
         await self._writes(A_ROUND * (2 if self.cell.mode == "events" else 1))
         await self._poll(1)
@@ -212,6 +251,18 @@ class Run:
         await self.reader.close()
         answer = await self.reader.open(token(self.people[1]), phase=1, resume=True)
         assert answer["type"] == "live", (str(self.cell), answer)
+
+    async def _membership(self) -> None:
+        """What they are a member of is something else, in one transaction with documents that this concerns."""
+        before, after = (memberships(person) for person in self.people)
+        ops: list[Op] = [delete(self.members, key) for key in before.keys() - after.keys()]
+        ops += [insert(self.members, key, **after[key]) for key in after.keys() - before.keys()]
+        touched = self.dice.sample(self._keys(), 4)
+        ops += [update(self.collection, key, **self.maker.changed(self.cell.who)) for key in touched]
+        key = self.maker.key()
+        ops.append(insert(self.collection, key, **self.maker.document(key, self.cell.who) | {"_id": key}))
+        self.dice.shuffle(ops)
+        self.changed_at = await asyncio.to_thread(self.ledger.together, ops)
 
     async def _overflow(self) -> None:
         assert isinstance(self.reader, Socket)
@@ -290,7 +341,7 @@ class Run:
         if self.cell.mode != "poll":
             return
         path = f"/v1/collections/{self.collection}/documents"
-        person = self.people[phase]
+        person = self.bearer_of(phase)
         time_now = self.ledger.last if self.ledger.commits else 0
         async with httpx.AsyncClient(base_url=self.url, timeout=PATIENCE, headers=bearer(person)) as http:
             if self.cell.way == "one":
@@ -335,15 +386,18 @@ class Run:
 
     # -------------------------------------------------------------------------------------------------------- judge
 
-    def _sight(self, phase: int) -> Sight:
+    def _sight(self, phase: int, at: int | None = None) -> Sight:
+        """What they see; of sets that hangs on the cluster time, and on nothing that the reader hears of."""
+        if self.by_sets and at is not None:
+            phase = int(at >= self.changed_at > 0)
         return sight(self.rules[phase], self.people[phase], self.collection)
 
-    def _sight_of(self, phase: int, _: str, __: int) -> Sight:
-        return self._sight(phase)
+    def _sight_of(self, phase: int, _: str, at: int) -> Sight:
+        return self._sight(phase, at)
 
     def _expected(self, truth: Truth, phase: int, at: int) -> list[Document]:
         """What the reader's view is at a cluster time."""
-        seen = self._sight(phase)
+        seen = self._sight(phase, at)
         shown = [seen.shown(one) for one in truth.at(self.collection, at).values()]
         documents = [one for one in shown if one is not None]
         way = self.cell.way
@@ -411,7 +465,7 @@ class Run:
             every[at].add(name)
         turns = {0, self.changed_at}
         for at in sorted({*every, *turns}):
-            phases = {0} if at < self.changed_at else {1} if at > self.changed_at else {0, 1}
+            phases = {0} if at < self.changed_at else {1} if at > self.changed_at or self.by_sets else {0, 1}
             names = truth.at(self.collection, at) if at in turns else every[at]
             for phase in phases:
                 seen = self._sight(phase)

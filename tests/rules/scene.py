@@ -65,6 +65,52 @@ PEOPLE: dict[str, tuple[Person, Person]] = {
 }
 """Each with a narrow and a wide token. bob has two grants that differ in rows and in fields; eve's lists her teams."""
 
+SETS: Rules = {
+    "*cell*": {
+        **NARROW["*cell*"],
+        "customer": {
+            "read": {"$or": [{"owner": "$user.sub"}, {"team": {"$in": "$user.claims.teams"}}]},
+            "fields": {"hide": ["margin", "notes.internal", "lines.cost"]},
+        },
+    }
+}
+"""With the claims in a collection instead: see `taken`. So it is judged by claims, whatever the service goes by."""
+MEMBERS: dict[str, tuple[Person, Person]] = {
+    "ann": (Person("ann", ("customer",), {"teams": []}), Person("ann", ("customer",), {"teams": ["t2", "t3"]})),
+    "bob": (
+        Person("bob", ("customer", "staff"), {"regions": ["n"], "teams": []}),
+        Person("bob", ("customer", "staff"), {"regions": ["n", "s"], "teams": ["t3"]}),
+    ),
+    "eve": (Person("eve", ("member",), {"teams": ["t1"]}), Person("eve", ("member",), {"teams": ["t1", "t2"]})),
+}
+"""What each is a member of, before and after."""
+
+
+def taken(rules: Rules, collection: str) -> Rules:
+    """The same rules, with what the claims list taken from the documents of a collection."""
+
+    def changed(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: changed(inner) for name, inner in value.items()}
+        if isinstance(value, list):
+            return list(map(changed, value))
+        if isinstance(value, str) and value.startswith("$user.claims."):
+            where = {"user": "$user.sub", "of": value.removeprefix("$user.claims.")}
+            return {"$from": {"collection": collection, "where": where, "values": "value"}}
+        return value
+
+    found: Rules = changed(rules)
+    return found
+
+
+def memberships(person: Person) -> dict[str, Document]:
+    """The documents that say what the claims of a person do, by their keys."""
+    return {
+        f"{person.sub} {of} {value}": {"user": person.sub, "of": of, "value": value}
+        for of, values in person.claims.items()
+        for value in values
+    }
+
 
 def token(person: Person, *, seconds: float = 3600, **claims: Any) -> str:
     """One of theirs that is good for so long."""

@@ -17,9 +17,6 @@ from typing import Any
 import httpx
 import pytest
 
-from realtime.app import create_app
-from realtime.errors import ConfigurationError
-from realtime.settings import load
 from tests.replica_set import ReplicaSet
 from tests.rules.ruled import Person, Rules
 from tests.rules.scene import ROOT, RULED, bearer, token, written
@@ -197,15 +194,6 @@ async def writing(service: Service) -> AsyncIterator[Count]:
     finally:
         count.stop = True
         await task
-
-
-def test_a_rule_that_takes_values_from_the_database_is_refused_at_the_start(tmp_path: Path) -> None:
-    """Live reads would not follow a membership that ends: so far no rule may go by one."""
-    rule = {"team": {"$in": {"$from": {"collection": "members", "where": {"user": "$user.sub"}, "values": "team"}}}}
-    for operation in ("read", "insert", "update", "delete"):
-        file = written(tmp_path / "rules.yaml", {"orders": {"teamed": {operation: rule}}})
-        with pytest.raises(ConfigurationError, match=r"\$from"):
-            create_app(load(**{**RULED, "rules": str(file)}))
 
 
 # ------------------------------------------------------------------- 2. identity incomplete at subscribe

@@ -11,6 +11,7 @@ import bson
 from realtime.core.bson.stored import CODEC
 from realtime.core.live.aggregate import Grouping
 from realtime.core.mql.filters import Filter, stem
+from realtime.core.mql.membership import Members
 from realtime.core.mql.ordering import Sort
 from realtime.core.mql.pipelines.pipeline import Pipeline
 from realtime.core.mql.projection import Projection
@@ -43,6 +44,8 @@ class Query:
     """In events mode what is seen of each collection, by which each event is judged; None: everything."""
     pipeline: Pipeline | None = None
     """What becomes of the documents that match, as `projection` shows them: cut to what may be seen."""
+    members: Members | None = None
+    """The set that this is a query of the service's own for: it holds values, and no documents."""
 
     @classmethod
     def of(
@@ -99,6 +102,11 @@ class Query:
             sight,
             pipeline,
         )
+
+    @property
+    def sets(self) -> tuple[Members, ...]:
+        """What has to be asked of other collections to know what it finds."""
+        return self.filter.sets if self.sight is None else self.sight.sets
 
     @property
     def collection(self) -> str:

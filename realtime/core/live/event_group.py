@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from realtime.core.bson import ejson, keys
@@ -12,7 +13,20 @@ from realtime.core.live.judging import judge, told_name
 from realtime.core.live.moments import Settled
 from realtime.core.live.query import Images, Query, QueryGroup
 from realtime.core.mql.filters import stem
+from realtime.core.mql.sight import Sight
 from realtime.core.mql.vision import Vision
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A change of a set, between `first` and `last`, which are one cluster time where it is known: what both let.
+
+    Before and at `last` an image before its event is seen by those alone who saw it then and see it now.
+    """
+
+    first: int
+    last: int
+    both: Sight
 
 
 class EventGroup:
@@ -25,6 +39,11 @@ class EventGroup:
         self.time = 0
         self.live = False
         self.deletes: Literal["matched", "all", "none"] = "all"
+        self._turn: Turn | None = None
+
+    def turn(self, query: Query, turn: Turn) -> None:
+        """A set of its rule became another one: it is this query from then on, under the same key."""
+        self.query, self._turn = query, turn
 
     def know(self, pre_images: Mapping[str, bool]) -> None:
         """Whether each of the collections that are named keeps images, and so which deletes are told."""
@@ -99,7 +118,8 @@ class EventGroup:
         fields: dict[str, Any] = {"op": event.op, "collection": event.collection}
         if event.identity is not None:
             fields["key"] = keys.shown_key(event.key)
-            vision = None if self.query.sight is None else self.query.sight.of(event.collection)
+            sight = self._sight(event)
+            vision = None if sight is None else sight.of(event.collection)
             if vision is not None and not vision.everything:
                 if not self._show_judged(event, entry, vision, fields):
                     return None
@@ -115,6 +135,12 @@ class EventGroup:
         if event.wall_time is not None:
             fields["wall_time"] = event.wall_time
         return fields
+
+    def _sight(self, event: ChangeEvent) -> Sight | None:
+        """By what an event is judged: where it is not known before or after which change of a set, by what both let."""
+        turn = self._turn
+        certain = turn is None or event.time > turn.last or event.time == turn.first == turn.last
+        return self.query.sight if certain or turn is None else turn.both
 
     def _show(self, event: ChangeEvent, entry: Entry, fields: dict[str, Any]) -> bool:
         """Put the images into `fields`; False when the filter keeps the event out."""
@@ -141,7 +167,9 @@ class EventGroup:
         """As `_show` and `_describe`, of what a rule lets be seen. The filter reads what is shown alone."""
         show, matches = self.query.projection.apply, self.query.filter.matches
         after = entry.after(event)
-        told = judge(event, vision, after)
+        turn = self._turn
+        earlier = turn.both.of(event.collection) if turn is not None and event.time <= turn.last else None
+        told = judge(event, vision, after, earlier)
         if told is None:
             return False
         matched = event.before is not None and told.before is not None and matches(event.before)

@@ -48,25 +48,32 @@ class Told:
     paths: tuple[tuple[str, ...], tuple[str, ...]] | None = None
 
 
-def judge(event: ChangeEvent, vision: Vision, after: After) -> Told | None:
-    """What may be told of an event of a document; None: that it happened is not. `after` is of no use to a delete."""
+def judge(event: ChangeEvent, vision: Vision, after: After, earlier: Vision | None = None) -> Told | None:
+    """What may be told of an event of a document; None: that it happened is not. `after` is of no use to a delete.
+
+    `earlier`: what is seen of the image before, where that is less than of the one after.
+    """
+    first = vision if earlier is None else earlier
     if event.op == "delete":
-        return _departed(event, vision)
+        return _departed(event, first)
     seeing = _seeing_after(vision, after)
     document = None if after.document is None else _shown(vision, after.document)
     if not seeing or (after.document is not None and document is None):
         return None
-    before = None if event.before is None else _shown(vision, event.before)
     if event.op == "insert":
         return Told(document)
     seen = _seeing_before(event, vision, seeing)
     if event.before is not None and not seen:
         return Told(document)
+    before = None if event.before is None else _shown(vision, event.before)
     if event.before is not None and event.document is not None:
         if _encoded(before) == _encoded(document):
             return None
     elif not _certainly_changed(event, seeing):
         return None
+    if earlier is not None:
+        before = None if event.before is None else _shown(earlier, event.before)
+        seen = _seeing_before(event, earlier, _seeing_after(earlier, after))
     if event.op != "update" or not seen:
         return Told(document, before)
     return Told(document, before, (_named(event.updated, seeing, seen), _named(event.removed, seeing, seen)))

@@ -1,4 +1,4 @@
-"""What a query means beside its text: the dialect of the server at hand, and the time zones that it knows."""
+"""What a query means beside its text: by the dialect of the server at hand, its time zones, its rule's sets."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import replace
 from realtime.core.live.query import Query
 from realtime.core.mql.dialect import Dialect
 from realtime.core.mql.expressions.timezones import Named, Zones
+from realtime.core.mql.membership import Found
 
 
 def asks(query: Query) -> frozenset[str]:
@@ -42,3 +43,9 @@ def told(query: Query, tables: Zones) -> Query:
     pipeline = None if query.pipeline is None else query.pipeline.told(tables)
     selection, shown = query.filter.told(tables), query.projection.told(tables)
     return replace(query, filter=selection, projection=shown, sight=sight, pipeline=pipeline)
+
+
+def filled(query: Query, found: Found) -> Query:
+    """The query with these values in place of its rule's sets, under the same key."""
+    sight = None if query.sight is None else query.sight.filled(found)
+    return replace(query, filter=query.filter.filled(found), projection=query.projection.filled(found), sight=sight)

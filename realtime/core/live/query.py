@@ -25,6 +25,7 @@ from realtime.core.live.departures import Departures
 from realtime.core.live.events import format_position
 from realtime.core.live.journal import Entry
 from realtime.core.live.leaves import Leaves, unheld
+from realtime.core.live.members import Values
 from realtime.core.live.moments import Settled, Touch
 from realtime.core.live.pipelines.flow import Flow
 from realtime.core.live.pipelines.singly import Singly
@@ -429,6 +430,8 @@ def _fields(query: Query) -> dict[str, int] | None:
 
 def _result(query: Query, bounds: GroupBounds) -> Result:
     """An empty result of the kind that the query asks for."""
+    if query.members is not None:
+        return Values(query.members)
     pipeline = query.pipeline
     if pipeline is not None:
         if query.resumes:

@@ -34,6 +34,7 @@ from realtime.core.mql.language import (
     kind,
     unsupported,
 )
+from realtime.core.mql.membership import Found, Members
 from realtime.core.mql.moving import Compiled, Moving, compile_moving, pinned, shape_of
 from realtime.core.mql.operators import Condition, Every, Leaf, Negated
 from realtime.core.mql.paths import Matcher, Predicate, as_document, every, negate, overlaps, some, stem
@@ -106,6 +107,15 @@ class Filter:
     def _again(self, dialect: Dialect, tables: Zones) -> Filter:
         # Its bounds were looked at when it was taken.
         return compile_filter(self.source, UNBOUNDED, dialect, tables, moving=self.moving is not None)
+
+    def filled(self, _found: Found) -> Filter:
+        """The same filter with these values in place of a rule's sets: it has none. See `realtime.core.mql.vision`."""
+        return self
+
+    @property
+    def sets(self) -> tuple[Members, ...]:
+        """What a rule in it asks of other collections: nothing."""
+        return ()
 
     @property
     def canonical(self) -> bytes:

@@ -18,6 +18,7 @@ from realtime.core.mql.dialect import NEWEST, Dialect
 from realtime.core.mql.expressions.evaluation import NO_ZONES, Expression, Named, Zones, compile_expression
 from realtime.core.mql.filters import overlaps, stem
 from realtime.core.mql.language import REFERENCE
+from realtime.core.mql.membership import Found
 from realtime.errors import InvalidRequestError, UnsupportedOperatorError
 
 Apply = Callable[[dict[str, Any]], dict[str, Any]]
@@ -62,6 +63,10 @@ class Projection:
         if not self.asks & self.dialect.differs(dialect):
             return self
         return compile_projection(self.source, dialect, self.tables)
+
+    def filled(self, _found: Found) -> Projection:
+        """The same projection with these values in place of a rule's sets: it has none."""
+        return self
 
     def told(self, tables: Zones) -> Projection:
         """The same projection with these zones' offsets known."""

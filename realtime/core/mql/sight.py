@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import bson
 
 from realtime.core.bson.stored import CODEC
 from realtime.core.mql.expressions.evaluation import Named
 from realtime.core.mql.filters import Filter
+from realtime.core.mql.membership import Found, Members
 from realtime.core.mql.projection import Projection
 from realtime.core.mql.vision import Share, Vision, forbidden
 
@@ -93,6 +94,16 @@ class Sight:
         named = {name: _changed(vision, change) for name, vision in self.named.items()}
         return Sight(named, _changed(self.others, change), self.readable, self.others_readable)
 
+    @property
+    def sets(self) -> tuple[Members, ...]:
+        """What has to be asked of other collections to know what is seen, each once."""
+        return tuple({one.key: one for vision in self.visions for one in vision.sets}.values())
+
+    def filled(self, found: Found) -> Sight:
+        """The same with these values in place of its sets."""
+        named = {name: vision.filled(found) for name, vision in self.named.items()}
+        return Sight(named, self.others.filled(found), self.readable, self.others_readable)
+
     def _shares(self) -> list[Share]:
         return [share for vision in self.visions for share in vision.shares]
 
@@ -102,5 +113,5 @@ def _parts(vision: Vision) -> list[bytes]:
 
 
 def _changed(vision: Vision, change: Callable[[Filter], Filter]) -> Vision:
-    shares = tuple(Share(change(share.filter), share.cut, share.key) for share in vision.shares)
+    shares = tuple(replace(share, filter=change(share.filter)) for share in vision.shares)
     return Vision(shares, vision.granted)

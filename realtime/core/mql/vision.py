@@ -8,7 +8,7 @@ asks by has to be shown by all shares: so no answer depends on what is hidden.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -21,6 +21,7 @@ from realtime.core.mql.demands import canonical
 from realtime.core.mql.dialect import Dialect
 from realtime.core.mql.expressions.timezones import Named, Zones
 from realtime.core.mql.filters import UNBOUNDED, Filter, compile_filter, may_fail
+from realtime.core.mql.membership import Found, Members, Slots
 from realtime.core.mql.paths import WHOLE, Matcher, never, some
 from realtime.core.mql.projection import Projection
 from realtime.errors import ForbiddenError, ServiceError
@@ -35,13 +36,15 @@ NEVER: dict[str, Any] = {"_id": {"$in": []}}
 class Share:
     """Documents that match, and their fields. `key`: what names the rows in a query's key, in place of the filter.
 
-    `most`: how many documents a live query may hold; None: no fewer than any.
+    `most`: how many documents a live query may hold; None: no fewer than any. `slots`: what the rows ask of other
+    collections; such a share has a key, so it keeps its name whatever is found.
     """
 
     filter: Filter
     cut: Cut = ALL_FIELDS
     key: bytes | None = None
     most: int | None = None
+    slots: Slots | None = field(default=None, compare=False)
 
     @property
     def every_row(self) -> bool:
@@ -54,6 +57,13 @@ class Share:
         cut = {"hide": list(self.cut.hide), "show": None if self.cut.show is None else list(self.cut.show)}
         rows = self.filter.canonical if self.key is None else b"key" + self.key
         return bson.encode({"rows": rows, "cut": cut, "most": self.most}, codec_options=CODEC)
+
+    def filled(self, found: Found) -> Share:
+        """The same with these values in place of its sets; itself where it has none."""
+        if self.slots is None:
+            return self
+        rows, before = self.slots.place(found), self.filter
+        return replace(self, filter=compile_filter(NEVER if rows is None else rows, UNBOUNDED, before.dialect))
 
 
 @dataclass(frozen=True)
@@ -92,6 +102,18 @@ class Vision:
             return {(share.filter.canonical, share.cut) for share in vision.shares}
 
         return self is other or (self.granted == other.granted and parts(self) == parts(other))
+
+    @cached_property
+    def sets(self) -> tuple[Members, ...]:
+        """What has to be asked of other collections to know what is seen, each once."""
+        if self.everything:
+            return ()
+        asked = {one.key: one for share in self.shares if share.slots is not None for one in share.slots.asked}
+        return tuple(asked.values())
+
+    def filled(self, found: Found) -> Vision:
+        """The same, under the same key, with these values in place of its sets."""
+        return Vision(tuple(share.filled(found) for share in self.shares), self.granted) if self.sets else self
 
     @property
     def every_row(self) -> bool:
@@ -308,6 +330,15 @@ class Ruled(Filter):
         """The same filter with these zones' offsets known."""
         return self._of(self.vision.told(tables), self.own.told(tables))
 
+    def filled(self, found: Found) -> Filter:
+        """The same filter with these values in place of the rule's sets."""
+        return self._of(self.vision.filled(found), self.own)
+
+    @property
+    def sets(self) -> tuple[Members, ...]:
+        """What the rule asks of other collections."""
+        return self.vision.sets
+
     def _of(self, vision: Vision, own: Filter) -> Filter:
         return self if vision is self.vision and own is self.own else Ruled.of(vision, own)
 
@@ -349,6 +380,10 @@ class _Seen(Projection):
     def told(self, tables: Zones) -> Projection:
         """The same projection with these zones' offsets known."""
         return self._of(self.vision.told(tables), self.own.told(tables))
+
+    def filled(self, found: Found) -> Projection:
+        """The same projection with these values in place of the rule's sets."""
+        return self._of(self.vision.filled(found), self.own)
 
     def _of(self, vision: Vision, own: Projection) -> Projection:
         return self if vision is self.vision and own is self.own else _Seen.of(vision, own)

@@ -20,7 +20,7 @@ from realtime.core.access.principal import Principal
 from realtime.core.access.rules.policy import Policy
 from realtime.core.access.rules.writing import Ruling, Rulings
 from realtime.core.connection.session import Limits
-from realtime.core.mql.vision import EVERYTHING, Vision
+from realtime.core.mql.vision import EVERYTHING
 from realtime.core.upstream.health import Standing
 from realtime.core.wire.protocol import Status
 from realtime.errors import (
@@ -37,6 +37,7 @@ from realtime.settings import Settings, is_loopback
 from realtime.web.entrance import paths
 from realtime.web.entrance.doorkeeper import Doorkeeper, Starting, address_of
 from realtime.web.entrance.problems import ProblemRoute, no_path, problem
+from realtime.web.entrance.sets import Seen, filled
 from realtime.web.entrance.streaming import asks_for_stream
 
 log = logging.getLogger("realtime")
@@ -288,23 +289,26 @@ async def principal_of(connection: HTTPConnection) -> Principal:
     raise UnauthenticatedError("who asks?") if asking is None else asking
 
 
-async def vision_of(connection: HTTPConnection, collection: str) -> Vision:
+async def vision_of(connection: HTTPConnection, collection: str) -> Seen:
     """What whoever asks sees of a collection. `ForbiddenError` as of `seen_by`."""
     live: Live = connection.state.realtime
-    return EVERYTHING if live.policy is None else await seen_by(live, await principal_of(connection), collection)
+    return Seen(EVERYTHING) if live.policy is None else await seen_by(live, await principal_of(connection), collection)
 
 
-async def seen_by(live: Live, principal: Principal, collection: str) -> Vision:
+async def seen_by(live: Live, principal: Principal, collection: str) -> Seen:
     """What a principal sees of a collection, as the server at hand means it. `ForbiddenError` where that is nothing.
 
-    Without a grant that is the answer whatever there is by that name: MongoDB is not asked.
+    Without a grant that is the answer whatever there is by that name: MongoDB is not asked. `UnavailableError` where
+    what a rule takes from another collection cannot be read.
     """
     if live.policy is None:
-        return EVERYTHING
+        return Seen(EVERYTHING)
     vision = live.policy.reading(principal, collection)
     vision.check_granted()
     vision = vision.spoken(live.hub.groups.dialects.now)
-    return vision.told(await live.reader.zones(vision.zones)) if vision.zones else vision
+    if vision.zones:
+        vision = vision.told(await live.reader.zones(vision.zones))
+    return await filled(vision, live.reader)
 
 
 Who = Annotated[Principal, Depends(principal_of)]

@@ -74,7 +74,7 @@ async def _told(policy: Policy, who: Principal, names: list[str]) -> tuple[list[
     for name in names[:MOST_COLLECTIONS]:
         alike = _identities(rules.grants(who, name))
         if alike not in said:
-            said[alike] = told(rules, who, name, policy.sets)
+            said[alike] = told(rules, who, name)
             await asyncio.sleep(0)  # a turn each, for the rules may be long
         found.append({"name": name, **said[alike]})
         size += len(ejson.encode(found[-1]))

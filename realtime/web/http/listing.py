@@ -16,8 +16,10 @@ from realtime.core.mql.projection import Projection, compile_projection
 from realtime.core.mql.vision import Vision
 from realtime.core.wire import cursor
 from realtime.errors import InvalidRequestError
+from realtime.ports import VoidReadError
 from realtime.web.entrance.live import Current, Live, note, principal_of, ruled, seen_by, vision_of
 from realtime.web.entrance.problems import problems
+from realtime.web.entrance.sets import void
 from realtime.web.entrance.shared import SharedRoute
 from realtime.web.entrance.streaming import EVENT_STREAM, Head, accepted
 from realtime.web.http import examples, ndjson, sse
@@ -74,7 +76,7 @@ async def collections(live: Current, request: Request) -> Response:
 class Listing:
     """What was asked for, checked; each kind of answer refuses what does not go with it.
 
-    `filter` is asked of the documents alone that `vision` lets be seen.
+    `filter` is asked of the documents alone that `vision` lets be seen, as of `at`, or whenever it is read.
     """
 
     collection: str
@@ -84,6 +86,7 @@ class Listing:
     sort: dict[str, int]
     limit: int | None
     skip: int | None
+    at: int | None = None
 
     @property
     def identity(self) -> bytes:
@@ -151,8 +154,9 @@ async def list_documents(
     check_collection(collection)
     selection = compile_filter(parameter(filter, "filter"), live.limits.filter)
     shown = compile_projection(parameter(projection, "projection"))
-    vision = await vision_of(request, collection)
-    listing = Listing(collection, vision, selection.source, shown, sort_of(sort), limit, skip)
+    mine = await vision_of(request, collection)
+    vision = mine.vision
+    listing = Listing(collection, vision, selection.source, shown, sort_of(sort), limit, skip, mine.at)
     vision.check(selection, shown, sorted_by=list(listing.sort))
     # MongoDB says nothing of a zone that it does not know where no document needs it, and else blames a document.
     await live.reader.zones({**shown.zones, **selection.zones})
@@ -190,7 +194,7 @@ async def _lines(live: Live, request: Request, listing: Listing, selection: Filt
         await stay.check()
         if live.policy is None:
             return documents
-        now = await seen_by(live, stay.principal, listing.collection)
+        now = (await seen_by(live, stay.principal, listing.collection)).vision
         if not now.same(listing.vision):
             now.check(selection, listing.projection, sorted_by=list(listing.sort))
             documents = list(filter(now.sees, documents))
@@ -215,7 +219,11 @@ async def _page(live: Live, listing: Listing, after: str | None, *, count: bool)
     # The cursor is made from the sort keys, so what hides them is applied here.
     whole = listing.vision.cuts or not all(_shows(listing.projection, path) for path in cursor.sort_keys(listing.sort))
     projection = {} if whole else listing.projection.source
-    page = await live.reader.page(listing.collection, listing.command(selection, limit, projection), listing.rule)
+    command = listing.command(selection, limit, projection)
+    try:
+        page = await live.reader.page(listing.collection, command, listing.rule, at=listing.at)
+    except VoidReadError:
+        raise void() from None
     documents = page.documents
     if values is not None:
         cursor.check(listing.sort, values, documents)

@@ -12,11 +12,12 @@ from realtime.core.connection.requests import check_collection
 from realtime.core.live.events import format_position
 from realtime.core.mql.updates import check_document, check_update
 from realtime.errors import ForbiddenError, InvalidRequestError, ServiceError, no_document
-from realtime.ports import Writer, Written
+from realtime.ports import VoidReadError, Writer, Written
 from realtime.web.entrance.doorkeeper import address_of
 from realtime.web.entrance.live import Current, Live, note, principal_of, ruled, vision_of
 from realtime.web.entrance.paths import PATH_BYTES, document_path
 from realtime.web.entrance.problems import problems
+from realtime.web.entrance.sets import void
 from realtime.web.entrance.shared import SharedRoute
 from realtime.web.http import examples
 from realtime.web.http.bodies import JSON, Collection, answer, body
@@ -87,8 +88,11 @@ async def _insert_many(live: Live, request: Request, collection: str, documents:
 async def read(live: Current, request: Request, collection: Collection, key: Key) -> Response:
     """The document, with an `ETag` of what is stored and shown; 304 where `If-None-Match` names it."""
     check_collection(collection)
-    vision = await vision_of(request, collection)
-    raw = seen(vision, await live.reader.get(collection, key_of(key)))
+    mine = await vision_of(request, collection)
+    try:
+        raw = seen(mine.vision, await live.reader.get(collection, key_of(key), at=mine.at))
+    except VoidReadError:
+        raise void() from None
     if raw is None:
         raise no_document(collection)
     note(request, "read", collection, key=key_of(key))

@@ -10,11 +10,13 @@ from typing import Any
 import bson
 import pytest
 
-from realtime.core.live.event_group import EventGroup
+from realtime.core.live import meaning
+from realtime.core.live.event_group import EventGroup, Turn
 from realtime.core.live.events import ChangeEvent
 from realtime.core.live.judging import After, judge, told_name
 from realtime.core.live.query import Query
 from realtime.core.mql.filters import compile_filter
+from realtime.core.mql.membership import Found, Members, Slots
 from realtime.core.mql.projection import compile_projection
 from realtime.core.mql.sight import Sight
 from realtime.core.mql.vision import EVERYTHING, NOTHING, Cut, Share, Vision
@@ -453,3 +455,71 @@ def test_with_both_images_each_event_that_changed_what_is_seen_is_told() -> None
             assert all(("before" in entry) == (was is not None) for entry in found)
             told_of, withheld = told_of + len(found), withheld + (not found)
     assert min(told_of, withheld) > 500
+
+
+# --------------------------------------------------------------------------------------------------------------- sets
+
+TEAMS = Members("members", {"user": "ann"}, "team")
+
+
+def teamed(*teams: str) -> Vision:
+    """Who is a member of these."""
+
+    def placed(found: Found) -> dict[str, Any] | None:
+        values = found.get(TEAMS.key)
+        return {"team": {"$in": values}} if values else None
+
+    empty = compile_filter({"_id": {"$in": []}})
+    share = Share(empty, Cut(hide=["margin"]), b"teamed", slots=Slots((TEAMS,), placed))
+    return Vision.of([share]).filled({TEAMS.key: list(teams)})
+
+
+def turned(before: str, after: str, first: int, last: int) -> EventGroup:
+    """A group whose set became another one between these times; teams are letters."""
+    group = group_of(teamed(*before))
+    now = meaning.filled(group.query, {TEAMS.key: list(after)})
+    both = meaning.filled(group.query, {TEAMS.key: [one for one in before if one in after]})
+    assert both.sight is not None
+    group.turn(now, Turn(first, last, both.sight))
+    return group
+
+
+def of_team(team: str, key: int = 1, **fields: Any) -> dict[str, Any]:
+    return {"_id": key, "team": team, "n": 1, "margin": 7, **fields}
+
+
+def test_at_the_change_of_a_set_an_event_is_judged_by_what_holds_then() -> None:
+    group = turned("ab", "bc", 11, 11)
+    entries = told(group, *(insert(11, of_team(team, n)) for n, team in enumerate("abc")))
+    assert [entry["key"] for entry in entries] == [1, 2]
+    entries = told(group, *(insert(12, of_team(team, n)) for n, team in enumerate("abc")))
+    assert [entry["key"] for entry in entries] == [1, 2]
+
+
+def test_what_is_not_known_to_be_before_or_after_a_change_of_a_set_is_judged_by_both() -> None:
+    group = turned("ab", "bc", 11, 13)
+    entries = told(group, *(insert(time, of_team(team)) for time in (11, 12, 13) for team in "abc"))
+    assert [entry["document"]["team"] for entry in entries] == ["b", "b", "b"]
+    assert [entry["document"]["team"] for entry in told(group, insert(14, of_team("c")))] == ["c"]
+
+
+@pytest.mark.parametrize(("team", "shown_before"), [("b", True), ("c", False)])
+def test_an_image_before_a_change_of_a_set_is_for_who_saw_it_then_and_sees_it_now(
+    team: str, shown_before: bool
+) -> None:
+    images = {"before": of_team(team), "document": of_team(team, n=2)}
+    (entry,) = told(turned("ab", "bc", 11, 11), update(11, 1, "n", "margin", **images))
+    assert entry["document"]["n"] == 2
+    assert ("before" in entry) is shown_before
+    assert ("updated" in entry) is shown_before
+    (entry,) = told(turned("ab", "bc", 11, 11), update(11, 1, "n"), images={"1": of_team(team, n=2)})
+    assert ("updated" in entry) is shown_before
+    deletes = told(turned("ab", "bc", 11, 11), delete(11, 1, before=of_team(team)))
+    assert len(deletes) == shown_before
+
+
+def test_who_becomes_a_member_is_not_told_that_something_hidden_changed() -> None:
+    images = {"before": of_team("c"), "document": of_team("c", margin=8)}
+    assert told(turned("ab", "bc", 11, 11), update(11, 1, "margin", **images)) == []
+    moved = {"before": of_team("z"), "document": of_team("c")}
+    assert len(told(turned("ab", "bc", 11, 11), update(11, 1, "team", **moved))) == 1

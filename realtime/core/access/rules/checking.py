@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from realtime.core.access.rules.membership import wrong
 from realtime.core.access.rules.model import EVERY, OPERATIONS, Grant, Operation, Rules
-from realtime.core.access.rules.placing import FROM, RuleError, try_out
+from realtime.core.access.rules.placing import RuleError, try_out
 from realtime.core.access.tokens import MAX_NAME
 from realtime.core.mql.filters import UNBOUNDED, compile_filter
 from realtime.core.wire.reserved_names import refusal
@@ -41,7 +42,7 @@ def _problems(rules: Rules, served: frozenset[str] | None) -> Iterator[Problem]:
             here = (collection, role)
             if not 1 <= len(role) <= MAX_NAME:
                 yield Problem(here, f"a role has 1 to {MAX_NAME} characters")
-            yield from _grant(here, grant)
+            yield from _grant(here, grant, served)
             if grant.idle and (collection == EVERY or role not in of_all):
                 yield Problem(here, "lets nothing, as if it were not there: say what it lets, or leave it out")
             if role != EVERY and grant.read is not False and everybody is not None and _reads_all(everybody):
@@ -69,9 +70,9 @@ def _reads_all(grant: Grant) -> bool:
     return grant.read is True and not grant.fields.hide and grant.fields.show is None
 
 
-def _grant(here: tuple[str, ...], grant: Grant) -> Iterator[Problem]:
+def _grant(here: tuple[str, ...], grant: Grant, served: frozenset[str] | None) -> Iterator[Problem]:
     for operation in OPERATIONS:
-        yield from _rule((*here, operation), grant, operation)
+        yield from _rule((*here, operation), grant, operation, served)
     fields, reads = grant.fields, grant.read is not False
     if fields.hide and fields.show is not None:
         yield Problem((*here, "fields"), "hide says all but these, show these alone: choose one")
@@ -113,34 +114,26 @@ def _crossing(paths: tuple[str, ...]) -> tuple[str, str] | None:
     return None
 
 
-def _rule(here: tuple[str, ...], grant: Grant, operation: Operation) -> Iterator[Problem]:
+def _rule(
+    here: tuple[str, ...], grant: Grant, operation: Operation, served: frozenset[str] | None
+) -> Iterator[Problem]:
     rule = grant.rule(operation)
     if isinstance(rule, bool):
         return
     try:
         placed = try_out(rule)
         compile_filter(placed, UNBOUNDED)
-    except RuleError as wrong:
-        yield Problem((*here, *wrong.path), wrong.reason)
+        found = [Problem((*here, *path), reason, inside) for path, reason, inside in wrong(rule, served)]
+    except RuleError as error:
+        yield Problem((*here, *error.path), error.reason)
     except ServiceError as error:
         yield Problem(here, error.message, str((error.details or {}).get("path", "")))
     else:
-        for path in _sets(rule, here):
-            yield Problem(path, f"{FROM} is not served yet: put the values into the token, as $user.claims.…")
+        yield from found
         if not placed:
             yield Problem(here, "is true of every document: say true")
         elif _never(placed):
             yield Problem(here, "is true of no document: say false")
-
-
-def _sets(value: Any, here: tuple[str | int, ...]) -> Iterator[tuple[str | int, ...]]:
-    """Where a rule asks for values of the database: what is read live does not follow them so far."""
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            yield from [(*here, name)] if name == FROM else _sets(inner, (*here, name))
-    elif isinstance(value, list):
-        for at, inner in enumerate(value):
-            yield from _sets(inner, (*here, at))
 
 
 def _never(placed: Mapping[str, Any]) -> bool:

@@ -6,17 +6,19 @@ not read: it has paths, and values that documents have there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from realtime.core.access.principal import Principal
+from realtime.core.access.rules.membership import members
 from realtime.core.access.rules.model import OPERATIONS, Grant, Operation, Rules
-from realtime.core.access.rules.placing import NO_SETS, Sets, place
+from realtime.core.access.rules.placing import FROM, place
 from realtime.core.access.rules.writing import writable
 from realtime.core.bson import ejson
 from realtime.core.mql.fieldsets import FieldSet
 from realtime.core.mql.filters import UNBOUNDED, compile_filter
+from realtime.core.mql.membership import MOST, Members
 
 MOST_GRANTS = 20
 """Of one operation that are told."""
@@ -26,11 +28,30 @@ MOST_BYTES = 4096
 
 @dataclass(frozen=True, slots=True)
 class Let:
-    """That one grant lets somebody do something. `rows`: the filter; {}: every document; None: none, for no claim."""
+    """That one grant lets somebody do something. `rows`: the filter; {}: every document; None: none, for no claim.
+
+    In place of the values of a set, which MongoDB knows alone, `rows` has a name, by which `asked` has what is asked.
+    """
 
     operation: Operation
     grant: Grant
     rows: dict[str, Any] | None
+    asked: Mapping[str, Members] = field(default_factory=dict)
+
+    @property
+    def shown(self) -> Any:
+        """The filter with `$from` for each set, the principal's claims in it."""
+        return self._shown(self.rows)
+
+    def _shown(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: self._shown(inner) for name, inner in value.items()}
+        if not isinstance(value, list):
+            return value
+        one = self.asked.get(value[0]) if len(value) == 1 and isinstance(value[0], str) else None
+        if one is None:
+            return list(map(self._shown, value))
+        return {FROM: {"collection": one.collection, "where": dict(one.selection), "values": one.path}}
 
     @property
     def fields(self) -> FieldSet:
@@ -38,29 +59,46 @@ class Let:
         return writable(self.grant)
 
 
-def explained(rules: Rules, principal: Principal, collection: str, sets: Sets = NO_SETS) -> Iterator[Let]:
+class _Names:
+    """In place of the values of each set a name that no document has."""
+
+    def __init__(self) -> None:
+        self.asked: dict[str, Members] = {}
+
+    def values(self, spec: Mapping[str, Any], principal: Principal) -> Sequence[Any]:
+        """One name."""
+        name = f"\0set {len(self.asked)}"
+        self.asked[name] = members(spec, principal, MOST)
+        return [name]
+
+
+def explained(rules: Rules, principal: Principal, collection: str) -> Iterator[Let]:
     """What the principal's grants let, by operation. The rules have been checked: nothing is raised."""
     grants = rules.grants(principal, collection)
     for operation in OPERATIONS:
         for grant in grants:
             rule = grant.rule(operation)
             if rule is not False:
-                yield Let(operation, grant, place(rule, principal, sets))
+                names = _Names()
+                yield Let(operation, grant, place(rule, principal, names), names.asked)
 
 
-def told(rules: Rules, principal: Principal, collection: str, sets: Sets = NO_SETS) -> dict[str, Any]:
+def told(rules: Rules, principal: Principal, collection: str) -> dict[str, Any]:
     """The same for the principal, bounded: for each operation a list, empty where it is forbidden.
 
-    Each entry has `documents`: true for every one, false for none, the filter, or null where that is on hidden fields
-    or long (`why`: `hidden` or `long`); of a read `hidden` or `shown` and `most`; of an insert or update `writable` or
-    `unwritable`, and `keys: server`. `more`: there are grants that are not told.
+    Each entry has `documents`: true for every one, false for none, the filter, or null where that is on hidden fields,
+    takes from a collection that they may not read, or is long (`why`: `hidden` or `long`); of a read `hidden` or
+    `shown` and `most`; of an insert or update `writable` or `unwritable`, and `keys: server`. `more`: there are grants
+    that are not told.
     """
-    found = list(explained(rules, principal, collection, sets))
+    found = list(explained(rules, principal, collection))
     readers = [let.grant for let in found if let.operation == "read"]
     said: dict[str, Any] = {operation: [] for operation in OPERATIONS}
     for let in found:
         if len(said[let.operation]) < MOST_GRANTS:
-            said[let.operation].append({**_rows(let, readers or [let.grant]), **_fields(let)})
+            named = all(_reads(rules, principal, one.collection) for one in let.asked.values())
+            rows = _rows(let, readers or [let.grant]) if named else {"documents": None, "why": "hidden"}
+            said[let.operation].append({**rows, **_fields(let)})
         else:
             said["more"] = True
     return said
@@ -72,9 +110,13 @@ def _rows(let: Let, readers: list[Grant]) -> dict[str, Any]:
     named = compile_filter(let.rows, UNBOUNDED).named
     if not all(reader.cut.shows(path) for reader in readers for path in named):
         return {"documents": None, "why": "hidden"}
-    if len(ejson.encode(let.rows)) > MOST_BYTES:
+    if len(ejson.encode(let.shown)) > MOST_BYTES:
         return {"documents": None, "why": "long"}
-    return {"documents": let.rows}
+    return {"documents": let.shown}
+
+
+def _reads(rules: Rules, principal: Principal, collection: str) -> bool:
+    return any(grant.read is not False for grant in rules.grants(principal, collection))
 
 
 def _fields(let: Let) -> dict[str, Any]:

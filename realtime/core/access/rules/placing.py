@@ -7,22 +7,17 @@ an operator takes one. Where it is missing, or is anything else, the condition i
 
 from __future__ import annotations
 
-import datetime as dt
-import math
 import re
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn, Protocol
 
-from bson.binary import Binary
-from bson.decimal128 import Decimal128
-from bson.int64 import Int64
 from bson.objectid import ObjectId
 
 from realtime.core.access.principal import Principal
 from realtime.core.access.rules.model import Rule
 from realtime.core.bson.values import MISSING
 from realtime.core.mql.language import COMMENT, COMPARISONS, EXPRESSION, FIELD_OPERATORS, LOGICAL, SCHEMA, is_operators
+from realtime.core.mql.membership import is_scalar
 
 MAX_VALUES = 1000
 """Elements of a list that is placed."""
@@ -32,8 +27,6 @@ _USER = re.compile(r"\$user(?:\.|$)")
 _LOOKS = re.compile(r"\s*\$+\{?\s*user\b", re.IGNORECASE)
 """What is meant for a claim, and would be text that no document has, or below a negation that each lacks."""
 _KNOWN = re.compile(r"\$user\.(sub|roles|claims\..+)")
-_SCALARS = (str, bool, int, float, ObjectId, Int64, Decimal128, uuid.UUID, Binary, dt.datetime)
-_INT64 = 2**63
 
 
 class RuleError(ValueError):
@@ -192,7 +185,7 @@ class _Placing:
             found = ObjectId("0" * 24) if found is _ANYTHING else ObjectId(found) if _is_id(found) else MISSING
         elif found is _ANYTHING:
             found = "a"
-        return self._or_false(found if _is_scalar(found) else MISSING, negative=negative)
+        return self._or_false(found if is_scalar(found) else MISSING, negative=negative)
 
     def _list(self, name: str, operand: Any, *, negative: bool) -> Any:
         if self._is_claim(operand) and isinstance(operand, str):
@@ -201,12 +194,13 @@ class _Placing:
         elif isinstance(operand, dict) and FROM in operand:
             if name == "$all" or negative or len(operand) > 1:
                 self._wrong(f"{FROM} stands alone, below $in, and below no negation")
-            found = self._sets(operand[FROM])
+            values = self._sets(operand[FROM])
+            return list(values) if values else MISSING
         elif not isinstance(operand, list):
             return operand  # the compiler says what is wrong with it
         else:
             return self._elements(name, operand, negative=negative)
-        sound = isinstance(found, list | tuple) and 0 < len(found) <= MAX_VALUES and all(map(_is_scalar, found))
+        sound = isinstance(found, list | tuple) and 0 < len(found) <= MAX_VALUES and all(map(is_scalar, found))
         return self._or_false(list(found) if sound else MISSING, negative=negative)
 
     def _elements(self, name: str, operand: list[Any], *, negative: bool) -> Any:
@@ -256,12 +250,3 @@ class _Placing:
 
 def _is_id(value: Any) -> bool:
     return isinstance(value, ObjectId) or (isinstance(value, str) and ObjectId.is_valid(value))
-
-
-def _is_scalar(value: Any) -> bool:
-    """What a claim may be: text, a number, a boolean, an id, a date; nothing that is null, or no number."""
-    if isinstance(value, float):
-        return math.isfinite(value)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return -_INT64 <= value < _INT64
-    return isinstance(value, _SCALARS)

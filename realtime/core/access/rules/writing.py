@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import bson
 
 from realtime.core.access.principal import Principal
+from realtime.core.access.rules.membership import members
 from realtime.core.access.rules.model import Grant, Operation, Rules
-from realtime.core.access.rules.placing import MAX_VALUES, NO_SETS, Sets, place
+from realtime.core.access.rules.placing import NO_SETS, Sets, place
 from realtime.core.access.rules.policy import Policy
 from realtime.core.access.rules.reading import reading
 from realtime.core.bson.stored import CODEC
-from realtime.core.bson.values import MISSING
 from realtime.core.mql.dialect import NEWEST, Dialect
 from realtime.core.mql.fieldsets import FieldSet
 from realtime.core.mql.filters import UNBOUNDED, compile_filter
-from realtime.core.mql.paths import leaves
+from realtime.core.mql.membership import MOST, Members
 from realtime.core.mql.vision import NEVER
 from realtime.core.mql.writing import Permit, WriteRule, shown_by
 
@@ -51,33 +50,16 @@ def writable(grant: Grant) -> FieldSet:
     return shown_by(grant.cut) if named is None else FieldSet(frozenset(named), but=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Members:
-    """A set that a rule takes from another collection, as a question to MongoDB."""
-
-    collection: str
-    selection: Mapping[str, Any]
-    path: str
-    most: int
-
-    def values(self, documents: Sequence[Mapping[str, Any]]) -> Sequence[Any] | None:
-        """The values that the documents have; None for more than there may be."""
-        parts = tuple(self.path.split("."))
-        found = [value for one in documents for value in leaves(one, parts, 0, enter=True)]
-        # Those of a list, and the list itself, which is no value of a set.
-        kept = [value for value in found if value is not MISSING and not isinstance(value, list)]
-        return kept if len(kept) <= self.most else None
-
-
 class Ruling:
     """What one principal may write, by these rules, as a server of this dialect means them."""
 
-    __slots__ = ("_dialect", "_known", "_principal", "_rules")
+    __slots__ = ("_dialect", "_known", "_most", "_principal", "_rules")
 
-    def __init__(self, rules: Rules, principal: Principal, dialect: Dialect = NEWEST) -> None:
+    def __init__(self, rules: Rules, principal: Principal, dialect: Dialect = NEWEST, most: int = MOST) -> None:
         self._rules = rules
         self._principal = principal
         self._dialect = dialect
+        self._most = most
         self._known: dict[str, tuple[WriteRule, _Asked]] = {}
 
     def asks(self, collection: str) -> tuple[Members, ...]:
@@ -96,7 +78,7 @@ class Ruling:
     def _looked_at(self, collection: str) -> tuple[WriteRule, _Asked]:
         found = self._known.get(collection)
         if found is None:
-            asked = _Asked()
+            asked = _Asked(self._most)
             found = self._meant(collection, asked), asked
             if len(self._known) >= MOST_KEPT:
                 self._known.clear()
@@ -122,7 +104,7 @@ class Rulings:
             self._kept, self._of = {}, (policy.rules, dialect)
         # To Python `True` is 1, so claims that are equal may say something else.
         who = principal, repr(principal.claims)
-        found = self._kept.pop(who, None) or Ruling(policy.rules, principal, dialect)
+        found = self._kept.pop(who, None) or Ruling(policy.rules, principal, dialect, policy.most)
         if len(self._kept) >= MOST_KEPT:
             del self._kept[next(iter(self._kept))]  # who has not written for the longest
         self._kept[who] = found
@@ -132,14 +114,13 @@ class Rulings:
 class _Asked:
     """Sets that take down what they are asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
         self.asked: dict[bytes, Members] = {}
+        self._most = most
 
     def values(self, spec: Mapping[str, Any], principal: Principal) -> Sequence[Any]:
         """A value, so that nothing behind it goes unasked."""
-        where = place(dict(spec.get("where") or {}), principal)
-        selection = NEVER if where is None else where
-        self.asked[_named(spec)] = Members(spec["collection"], selection, spec["values"], MAX_VALUES)
+        self.asked[_named(spec)] = members(spec, principal, self._most)
         return [""]
 
 

@@ -98,3 +98,18 @@ def test_a_long_condition_and_many_grants_are_cut(monkeypatch: pytest.MonkeyPatc
     said = of(rules(**{role: {"read": {"role": role}} for role in roles}), *roles)
     assert said["more"] is True
     assert [one["documents"] for one in said["read"]] == [{"role": role} for role in roles[:-1]]
+
+
+def test_what_is_taken_from_another_collection_is_told_as_what_is_asked_there_to_who_may_read_it() -> None:
+    taken = {"$in": {"$from": {"collection": "members", "where": {"user": "$user.sub"}, "values": "team"}}}
+    both = {"$or": [{"team": taken}, {"tags": {"$in": ["a", "b"]}}]}
+    for reads in (True, False):
+        members = {"member": {"read": reads, "insert": True}}
+        rules = Rules.model_validate({"collections": {"tasks": {"member": {"read": both}}, "members": members}})
+        (only,) = told(rules, Principal("ann", frozenset({"member"})), "tasks")["read"]
+        if reads:
+            asked = {"collection": "members", "where": {"user": {"$eq": "ann"}}, "values": "team"}
+            wanted = {"$or": [{"team": {"$in": {"$from": asked}}}, {"tags": {"$in": ["a", "b"]}}]}
+            assert only == {"documents": wanted}
+        else:
+            assert only == {"documents": None, "why": "hidden"}

@@ -106,7 +106,7 @@ def test_unknown_words_are_told_with_their_line(text: str, told: str) -> None:
         ("\n      a: 1\n      b: {$date: yesterday}", 5, "not a valid $date"),
         ("\n      a: {$expr: 1}", 4, "$expr"),
         ("{a: {$in: {$from: {}}}, b: {$from: 1}}", 3, "$from stands below $in"),
-        ("\n      $or:\n        - a: {$in: {$from: {collection: c}}}", 5, "$or.0.a.$in.$from: $from is not served yet"),
+        ("\n      $or:\n        - a: {$in: {$from: {collection: c}}}", 5, "$or.0.a.$in.$from: takes collection"),
     ],
 )
 def test_a_bad_filter_is_told_with_the_line_of_what_is_wrong(rule: str, line: int, told: str) -> None:

@@ -10,8 +10,9 @@ import pytest
 from realtime.core.access.principal import Principal
 from realtime.core.access.rules.model import Rules
 from realtime.core.access.rules.policy import Policy
-from realtime.core.access.rules.writing import Members, Ruling, Rulings, writing
+from realtime.core.access.rules.writing import Ruling, Rulings, writing
 from realtime.core.mql.dialect import NEWEST
+from realtime.core.mql.membership import Members
 from realtime.core.mql.vision import NEVER
 from realtime.errors import ForbiddenError
 
