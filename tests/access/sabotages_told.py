@@ -18,7 +18,7 @@ TOLD: list[tuple[str, str, str, str, str]] = [
     (
         "told: conditions without end",
         EXPLAINING,
-        "if len(ejson.encode(let.rows)) > MOST_BYTES:",
+        "if len(ejson.encode(let.shown)) > MOST_BYTES:",
         "if False:",
         f"{OF_EXPLAINING}::test_a_long_condition_and_many_grants_are_cut",
     ),

@@ -93,7 +93,7 @@ SETS_ROWS: list[tuple[str, str, str, str, str]] = [
         MEMBERSHIPS,
         "        if one is not None and one.known:\n            one.answered.clear()\n            self._unknown(one)",
         "        one = one",
-        f"{JUDGED}::test_a_set_that_cannot_be_followed_is_read_again_before_anybody_is_told[lost]",
+        f"{JUDGED}::test_a_set_that_cannot_be_followed_is_read_again_before_anybody_is_told[dropped]",
     ),
     (
         "sets: what holds of the old state is told while it is read again",
