@@ -203,8 +203,10 @@ class Sets:
             await waiting.answered.wait()
             if waiting.error is not None:
                 raise waiting.error
-        query = meaning.filled(group.query, self.found(group.query)) if asked else group.query
-        if asked and isinstance(group, QueryGroup):
+        if not asked:
+            return
+        query = meaning.filled(group.query, self.found(group.query))
+        if isinstance(group, QueryGroup):
             group.means(query)
         else:
             group.query = query
