@@ -194,6 +194,24 @@ async def test_a_write_asks_the_set_of_its_own_moment(service: Service) -> None:
     assert [one["_id"] for one in database.orders.find()] == ["mine"]
 
 
+async def test_a_name_in_other_letters_is_not_the_same_one(service: Service) -> None:
+    """Whatever the collection takes for equal: by its own collation ann would be whatever ANN is."""
+    database = service.database
+    database.create_collection("members", collation={"locale": "en", "strength": 2})
+    joined(database, "red", "ANN")
+    database.orders.insert_one(of_team("r1"))
+    async with connected(service, ANN) as wire, httpx.AsyncClient(base_url=service.url, timeout=30) as http:
+        # What is live goes by no collation at all.
+        answer = await wire.ask(type="subscribe", id="s", collection="orders")
+        assert (answer["type"], answer["code"]) == ("error", "unavailable")
+        page = await http.get("/v1/collections/orders/documents", headers=bearer(ANN))
+        assert page.json()["documents"] == []
+        one = await http.get("/v1/collections/orders/documents/r1", headers=bearer(ANN))
+        assert one.status_code == 404
+        refused = await wire.ask(type="insert", collection="orders", document={"_id": "x", "team": "red"})
+        assert refused["code"] == "forbidden"
+
+
 def _aborted(database: Database[dict[str, Any]]) -> int:
     """Transactions that MongoDB has aborted."""
     return int(database.client.admin.command("serverStatus")["transactions"]["totalAborted"])
