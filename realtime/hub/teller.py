@@ -54,9 +54,8 @@ class Teller:
 
     def close(self) -> None:
         """Nobody is told any more."""
-        self._pacer.close()
-        self.late.close()
-        self._memberships.sets.close()
+        for part in (self._pacer, self.late, self._memberships.sets):
+            part.close()
 
     def forget(self, group: Group) -> None:
         """The group is gone."""
@@ -114,12 +113,10 @@ class Teller:
         touches = settled.touches[collection].values()
         routes = self._routes(collection, touches, images)
         for group in self._router.unsettled(collection):
-            if group.query.members is None:
-                yield from self._collect(group, settled, images, touches)
+            yield from self._collect(group, settled, images, touches)
         metrics.EVALUATIONS.inc(sum(map(len, routes.values())))
         for group, concerned in routes.items():
-            if group.query.members is None:  # else it was settled before everybody
-                yield from self._apply(group, settled, images, concerned)
+            yield from self._apply(group, settled, images, concerned)
 
     def _collect(
         self, group: QueryGroup, settled: Settled, images: Images, touches: Collection[Touch]
@@ -145,8 +142,8 @@ class Teller:
     def _apply(
         self, group: QueryGroup, settled: Settled, images: Images, touches: Iterable[Touch]
     ) -> Iterable[Outcome]:
-        if self._roster.members(group) is None:
-            return ()  # it had to make room for another one of this batch
+        if self._roster.members(group) is None or group.query.members is not None:
+            return ()  # it had to make room for another one of this batch, or was settled before everybody
         refused: Sequence[Outcome] = ()
         try:
             if group.live:
