@@ -382,7 +382,9 @@ class RawBson:
         elif place == BESIDE:
             beside = element(next(self._names), value)
             if self.dice.random() < 0.2:
-                beside += element(self.dice.choice([b"v", b"v", b"g"]), value)
+                # Not one that stands before `v` may stand: behind it MongoDB's own `$group` would not find `v` any more
+                # (findings/a-name-that-stands-twice-hides-the-next.sh).
+                beside += element(b"v", value)
         put = PLACES.get(place)
         inner = put(value, self.dice) if put is not None else small(self.dice)
         return Made(kind, place, key, element(b"v", inner) + self._plain() + beside)
