@@ -31,6 +31,7 @@ from tests.benching.sabotages import BENCHED
 from tests.client.sabotages import CLIENTS
 from tests.client.sabotages_tokens import TOKENS
 from tests.core.sabotages_events import HEARD
+from tests.core.sabotages_pipelines import PIPELINES
 from tests.e2e.sabotages import NEWCOMERS
 from tests.exact.sabotages import SHOWN
 from tests.exact.sabotages_exact import EXACT

@@ -14,7 +14,9 @@ from realtime.core.live.moments import Settled, settle
 from realtime.core.live.query import GroupBounds, Query, QueryGroup
 from realtime.core.mql.filters import compile_filter
 from realtime.core.mql.ordering import parse_sort
+from realtime.core.mql.pipelines.compiling import compile_pipeline
 from realtime.core.mql.projection import compile_projection
+from realtime.core.mql.vision import EVERYTHING, Vision
 
 EPOCH = "0123ABCD"
 ROOMY = GroupBounds(documents=1000, bytes=1 << 20, frame_bytes=1 << 20)
@@ -43,6 +45,21 @@ def query(
         limit=limit,
         throttle=throttle,
         grouping=None if group is None else compile_grouping(group),
+    )
+
+
+def piped(*stages: dict[str, Any], throttle: int = 0, vision: Vision = EVERYTHING) -> Query:
+    """A query for the stages of a pipeline, as the session makes it."""
+    pipeline = compile_pipeline(list(stages))
+    return Query.of(
+        mode="query",
+        collections=frozenset({"items"}),
+        filter=pipeline.match,
+        projection=compile_projection(None),
+        operations=None,
+        throttle=throttle,
+        vision=vision,
+        pipeline=pipeline,
     )
 
 
@@ -76,6 +93,8 @@ def brought_up(made: QueryGroup, *documents: dict[str, Any], at: int = 10) -> Qu
         found = sorted(found, key=parse_sort(wanted.sort).place)[: wanted.limit]
     for document in found:
         made.put(document)
+    for _ in made.steps():
+        pass
     made.loaded(at, len(found))
     made.caught_up({}, at)
     return made
