@@ -56,7 +56,7 @@ from realtime.web.entrance.doorkeeper import Doorkeeper, address_of
 from realtime.web.entrance.live import Entrance, Live
 from realtime.web.entrance.own import Dependency
 from realtime.web.entrance.problems import answer_unknown_paths, answer_unknown_sockets
-from realtime.web.http import grants, listing, rest, sse, tickets
+from realtime.web.http import aggregate, grants, listing, rest, sse, tickets
 from realtime.web.http.typed import typed_routes
 from realtime.web.socket import asked, socket
 
@@ -133,8 +133,9 @@ class Realtime:
         """What clients need, and with `pages` what people and machines of the operator's do."""
         router = APIRouter(redirect_slashes=False)
         asks = [Depends(Entrance(self.live, asks=True)), Security(BEARER)]
+        of_clients = (listing.router, aggregate.router, rest.router, sse.router, tickets.router, grants.router)
         # First the sockets: routes are tried one after the other, and most who come together come there.
-        for part in (socket.router, typed, listing.router, rest.router, sse.router, tickets.router, grants.router):
+        for part in (socket.router, typed, *of_clients):
             router.include_router(part, dependencies=asks)
         of_pages = [page_routes.router, page_routes.probes_router, descriptions.router]
         for part in [asked.router, *(of_pages if pages else [page_routes.bare_probes_router])]:

@@ -54,6 +54,7 @@ from tests.sabotaged import CollectError, Result, Runs, Sabotage, alone, copied,
 from tests.web.sabotages import HTTP
 from tests.web.sabotages_closed import CLOSED
 from tests.web.sabotages_doors import DOORS
+from tests.web.sabotages_pipelines import PIPED
 from tests.web.sabotages_reading import READERS
 from tests.web.sabotages_refused import ANSWERS
 from tests.web.sabotages_sockets import SOCKETS
@@ -77,6 +78,7 @@ ROWS = (
         READERS,
         ANSWERS,
         SOCKETS,
+        PIPED,
         ACCESS,
         TOKENS,
     ),

@@ -51,6 +51,7 @@ HUB, MAX_HUB_LINES, MAX_HUB_CLASS_LINES = "realtime.hub", 400, 250
 LARGE_LINES = 400
 LARGE = {
     "realtime.app": "everything is put together in one place",
+    "realtime.client.client": "all that a program holds: the client, its views and events, reads and writes",
     "realtime.client.link": "one connection's state machine: connecting, frames, silence, backoff",
     "realtime.core.bson.ejson": "encoder and decoder stand beside each other, type by type",
     "realtime.core.connection.session": "one state machine: what each frame, token and change of rules asks for",

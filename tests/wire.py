@@ -39,7 +39,8 @@ class View:
         elif kind == "snapshot":
             if frame["first"]:
                 self.documents.clear()
-            self.documents.update((key_text(document["_id"]), document) for document in frame["documents"])
+            keys = frame.get("keys") or [document["_id"] for document in frame["documents"]]
+            self.documents.update(zip(map(key_text, keys), frame["documents"], strict=True))
         elif kind == "changes":
             self._changes(frame)
         elif kind in {"live", "unsubscribed"}:

@@ -29,6 +29,7 @@ EPOCH = 8
 """Characters of a position that name its history (PROTOCOL 1)."""
 Filter = Mapping[str, Any]
 Sort = Sequence[tuple[str, int]] | Mapping[str, int]
+Pipeline = Sequence[Mapping[str, Any]]
 
 
 def _given(**fields: Any) -> Frame:
@@ -129,6 +130,11 @@ class View(_Iteration):
         return self._fold.position
 
     @property
+    def ordered(self) -> bool:
+        """Whether `documents` stand in an order that was asked for."""
+        return self._fold.rows.order is not None
+
+    @property
     def state(self) -> State:
         """`stale`: shows what it was at `position`, until the service is back and the view whole again."""
         return "closed" if self._subscriber.ended else self._fold.state
@@ -200,15 +206,21 @@ class Client:
         limit: int | None = None,
         throttle: int | None = None,
         group: Mapping[str, Any] | None = None,
+        pipeline: Pipeline | None = None,
     ) -> View:
         """A live query. `throttle`: at most one moment in so many milliseconds.
 
         `group`: rows instead of documents, `{"by": ["status"], "count": True, "sum": ["total"]}` (PROTOCOL 3); the
         `_id` of a row is a dict of the values at the paths of `by`.
+
+        `pipeline`: MongoDB's own stages in place of all the others but `throttle`. A row's key is its `_id`; that of
+        `$count`, which shows none, is None.
         """
         ordered = list(sort.items()) if isinstance(sort, Mapping) else sort
         pairs = None if ordered is None else [list(pair) for pair in ordered]
+        stages = None if pipeline is None else list(pipeline)
         fields = _given(filter=filter, projection=projection, sort=pairs, limit=limit, throttle=throttle, group=group)
+        fields |= _given(pipeline=stages)
         return View(self._link, {"collection": collection, **fields})
 
     def events(
@@ -259,6 +271,10 @@ class Client:
         included.
         """
         return await self._once(self.query(collection, filter=filter, projection=projection, sort=sort, limit=limit))
+
+    async def aggregate(self, collection: str, pipeline: Pipeline) -> list[Document]:
+        """The rows of a pipeline, as of one position, once. Errors, and what they are made of, as for `find`."""
+        return await self._once(self.query(collection, pipeline=pipeline))
 
     async def count(self, collection: str, filter: Filter | None = None) -> int:  # noqa: A002 - MongoDB's word
         """How many documents match, at most 100,000. Errors as for `find`."""

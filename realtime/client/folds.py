@@ -9,7 +9,7 @@ from collections import deque
 from typing import Any, Literal
 
 from realtime.client.records import Change, Document, Event, Moment, State
-from realtime.client.rows import Rows, text_of
+from realtime.client.rows import Rows, is_ordered, text_of
 
 Frame = dict[str, Any]
 Need = Literal["again", "pause"]
@@ -104,7 +104,7 @@ class ViewFold(Fold):
         self._behind = False
 
     def _empty(self) -> Rows:
-        return Rows(ordered="sort" in self.asked or "limit" in self.asked)
+        return Rows(ordered=is_ordered(self.asked))
 
     def request(self) -> Frame:
         if self.state == "connecting":
@@ -132,7 +132,7 @@ class ViewFold(Fold):
         if kind == "snapshot":
             if frame["first"] or self._arriving is None:
                 self._arriving = self._empty()
-            self._arriving.put(frame["documents"])
+            self._arriving.put(frame["documents"], frame.get("keys"))
         elif kind == "resync":
             channel = self.channel
             self.lost()

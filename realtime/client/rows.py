@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from realtime.client.records import Change, Document
-from realtime.core.bson.ejson import encode
+from realtime.core.bson.ejson import decode, encode
 
 
 def text_of(key: Any) -> str:
     """What a key is known by: its Extended JSON, which is the same for the same value."""
     return encode(key).decode()
+
+
+def key_of(name: str, document: Document) -> Any:
+    """The key that a document is held under; a row of `$count` does not show it."""
+    return document["_id"] if "_id" in document else decode(name)
+
+
+_ORDERED, _UNORDERED = frozenset({"$sort", "$sortByCount"}), frozenset({"$group", "$bucket", "$count"})
+
+
+def is_ordered(asked: Mapping[str, Any]) -> bool:
+    """Whether the documents of what was asked have an order: by `sort` or `limit`, or by a pipeline's last sort."""
+    names = [next(iter(stage), "") for stage in asked.get("pipeline", ()) if isinstance(stage, Mapping)]
+    ordering = [name for name in names if name in _ORDERED | _UNORDERED]
+    return "sort" in asked or "limit" in asked or bool(ordering and ordering[-1] in _ORDERED)
 
 
 class Rows:
@@ -33,10 +48,11 @@ class Rows:
         """The documents, in order."""
         return [self.documents[name] for name in (self.documents if self.order is None else self.order)]
 
-    def put(self, documents: Iterable[Document]) -> None:
-        """More documents of a snapshot, after those that are there."""
-        for document in documents:
-            name = text_of(document["_id"])
+    def put(self, documents: Sequence[Document], keys: Sequence[Any] | None = None) -> None:
+        """More documents of a snapshot, after those that are there; `keys` where they do not show them."""
+        named = [document["_id"] for document in documents] if keys is None else keys
+        for key, document in zip(named, documents, strict=True):
+            name = text_of(key)
             if self.order is not None and name not in self.documents:
                 self.order.append(name)
             self.documents[name] = document
@@ -74,7 +90,9 @@ class Rows:
     def changes_to(self, new: Rows) -> tuple[Change, ...]:
         """The moment that makes this `new`: every document that differs, entered, left or moved, and no other."""
         leaves = [
-            Change("leave", document["_id"]) for name, document in self.documents.items() if name not in new.documents
+            Change("leave", key_of(name, document))
+            for name, document in self.documents.items()
+            if name not in new.documents
         ]
         same = {
             name
@@ -89,7 +107,7 @@ class Rows:
                 document = new.documents[name]
                 index = None if new.order is None else place
                 op = "update" if name in self.documents else "enter"
-                puts.append(Change(op, document["_id"], document, index))  # type: ignore[arg-type]  # reason: one of two words
+                puts.append(Change(op, key_of(name, document), document, index))  # type: ignore[arg-type]  # reason: one of two words
         return (*leaves, *puts)
 
 

@@ -77,6 +77,21 @@ class SortKeys(click.ParamType):  # type: ignore[type-arg]  # reason: generic si
             self.fail(f"{value!r} is no sort: write it as -total,name or '[[\"total\", -1]]'", param, ctx)
 
 
+class Stages(click.ParamType):  # type: ignore[type-arg]  # reason: generic since click 8.4 only
+    """A pipeline: a JSON list of stages."""
+
+    name = "JSON"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[dict[str, Any]]:
+        try:
+            decoded = decode(value)
+        except EjsonError as error:
+            self.fail(f'{error}; write it as \'[{{"$sortByCount": "$status"}}]\'', param, ctx)
+        if not isinstance(decoded, list) or not all(isinstance(stage, dict) for stage in decoded):
+            self.fail("not a JSON list of stages", param, ctx)
+        return decoded
+
+
 class Group(JsonObject):
     """A `group`, as JSON or as the names of what to count by."""
 
@@ -117,6 +132,7 @@ class Wanted:
     sort: list[tuple[str, int]] | None
     limit: int | None
     group: dict[str, Any] | None
+    pipeline: list[dict[str, Any]] | None
     json: bool
 
     def again(self, position: str) -> str:
@@ -128,7 +144,8 @@ class Wanted:
         if self.url != DEFAULT_URL:
             words += ["--url", self.url]
         sort = None if self.sort is None else [list(key) for key in self.sort]
-        options = {"filter": self.filter, "projection": self.projection, "sort": sort, "group": self.group}
+        options: dict[str, Any] = {"filter": self.filter, "projection": self.projection, "sort": sort}
+        options |= {"group": self.group, "pipeline": self.pipeline}
         for name, value in options.items():
             if value is not None:
                 words += [f"--{name}", encode(value).decode()]
@@ -158,6 +175,11 @@ class Wanted:
     type=Group(),
     help='with --query: rows of groups; status counts, or \'{"by": ["status"], "sum": ["total"]}\'',
 )
+@click.option(
+    "--pipeline",
+    type=Stages(),
+    help='with --query: what stages make of the documents; \'[{"$sortByCount": "$status"}]\'',
+)
 @click.option("--json", is_flag=True, help="one JSON object a line; its `resume` is what --position takes")
 @click.option("--token", envvar="REALTIME_TOKEN", help="for a service that asks for one [REALTIME_TOKEN]")
 def tail(**options: Any) -> None:
@@ -177,8 +199,9 @@ def tail(**options: Any) -> None:
     wanted = Wanted(**options)
     if wanted.query and (wanted.since or wanted.position or wanted.operations):
         raise click.UsageError("--query shows what is there now: leave out --since, --position and --operations")
-    if not wanted.query and (wanted.sort or wanted.limit or wanted.group is not None):
-        raise click.UsageError("--sort, --limit and --group are of a live query: add --query")
+    rows = wanted.group is not None or wanted.pipeline is not None
+    if not wanted.query and (wanted.sort or wanted.limit or rows):
+        raise click.UsageError("--sort, --limit, --group and --pipeline are of a live query: add --query")
     if wanted.since and wanted.position:
         raise click.UsageError("--since and --position both say where to begin: give one of them")
     sys.exit(asyncio.run(Tail(wanted).run()))
@@ -309,13 +332,13 @@ class Tail:
             sort=asked.sort,
             limit=asked.limit,
             group=asked.group,
+            pipeline=asked.pipeline,
         )
-        ordered = asked.sort is not None or asked.limit is not None
         async with view:
             self.position = lambda: view.position
             position = view.position
             for place, document in enumerate(view.documents):
-                self._row("row", document["_id"], document, position, place if ordered else None)
+                self._row("row", document.get("_id"), document, position, place if view.ordered else None)
             async for moment in view:
                 for change in moment.changes:
                     self._row(change.op, change.key, change.document, moment.position, change.index)

@@ -55,6 +55,8 @@ _AT_A_DOCUMENT = re.compile(r"(?:Plan)?Executor error during (?:find command|get
 """How MongoDB begins to say that something ended a read under way: a document, where it is none of `_OF_THE_READ`."""
 _OF_THE_READ = frozenset({292})
 """QueryExceededMemoryLimitNoDiskUseAllowed."""
+_OUT_OF_MEMORY = _OF_THE_READ | {146}
+"""What one stage may hold of documents: ExceededMemoryLimit is of one that no disk could help."""
 _FIELD = re.compile(r"field: '([^']*)'")
 _BUSY = frozenset({24, 46, 112})
 """LockTimeout, LockBusy, WriteConflict: nothing was written, and the same may go through at once."""
@@ -136,6 +138,11 @@ def _server_error(error: OperationFailure, intent: Intent, maybe: dict[str, Any]
         return _timed_out("MongoDB took too long", maybe)
     if code in _TOO_LARGE:
         return errors.TooLargeError(_TOO_LARGE_MESSAGE)
+    if code in _OUT_OF_MEMORY and intent == "read":
+        return errors.TooLargeError(
+            "MongoDB would need more memory for this than it gives one stage (100 MB): match fewer documents, or keep "
+            "less of each"
+        )
     if code in _NO_SNAPSHOT:
         return errors.UnavailableError("MongoDB has no snapshot to read just now", retry_after=RETRY_AFTER_SECONDS)
     if code in _NOT_A_COLLECTION:

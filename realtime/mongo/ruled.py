@@ -7,7 +7,7 @@ equality. Then the expression fails of a document that the rule leaves out.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -57,6 +57,12 @@ def reading(collection: str, options: Document, rule: Document | None = None) ->
     ]
     rest = {name: value for name, value in options.items() if name not in _STAGES}
     return {"aggregate": collection, "pipeline": [encoded(stage) for stage in pipeline], "cursor": {}, **rest}
+
+
+def aggregating(collection: str, stages: Sequence[Document]) -> dict[str, Any]:
+    """The `aggregate` for a client's stages, the rule among them; it writes nothing to a disk, whatever it sorts."""
+    pipeline = [encoded(stage) for stage in stages]
+    return {"aggregate": collection, "pipeline": pipeline, "cursor": {}, "allowDiskUse": False}
 
 
 _STAGES = frozenset({"filter", "sort", "skip", "limit", "projection", "batchSize"})

@@ -21,7 +21,7 @@ from realtime.errors import TimedOutError, TooLargeError, UnsupportedCollectionE
 from realtime.mongo import ruled
 from realtime.mongo.client import EXACTLY, RAW, Client, Database
 from realtime.mongo.faults import Gate
-from realtime.mongo.stream import DocumentStream
+from realtime.mongo.stream import DocumentStream, Most, ended
 from realtime.mongo.zones import UnknownZoneError, asked_zone
 from realtime.ports import CollectionFacts, Document, Snapshot, VoidReadError
 
@@ -277,7 +277,45 @@ class MongoReader:
 
     async def stream(self, collection: str, options: Mapping[str, Any], rule: Document | None = None) -> DocumentStream:
         """All documents by `find`'s own options, at no one time; the caller closes it. `rule` as in `find`."""
-        return await DocumentStream.open(self._client, self._database, self._gate, collection, options, rule)
+        command = ruled.reading(collection, options, rule)
+        return await DocumentStream.open(self._client, self._database, self._gate, command, rule)
+
+    async def aggregate(
+        self,
+        collection: str,
+        stages: Sequence[Document],
+        *,
+        rows: int,
+        size: int,
+        rule: Document | None = None,
+        at: int | None = None,
+    ) -> Page:
+        """What a pipeline makes of the documents, at one time. `TooLargeError` for more `rows`, or more bytes of them.
+
+        `rule`: the one that stands in `stages`; an error then says nothing of what it leaves out. `at` as in `page`.
+        Whoever is cancelled meanwhile leaves nothing running in MongoDB.
+        """
+        command = ruled.aggregating(collection, stages)
+        with ruled.withheld(rule):
+            async with self._gate.page():
+                try:
+                    snapshot = await self._at(command, at, Most(rows, size))
+                except _NoCollectionError as nothing:
+                    return Page(nothing.time, [])
+        return Page(snapshot.time, [dict(row) for row in snapshot.documents])
+
+    async def stream_rows(
+        self, collection: str, stages: Sequence[Document], *, rule: Document | None = None
+    ) -> DocumentStream:
+        """All rows of a pipeline, at no one time; the caller closes it. `rule` as in `aggregate`."""
+        command = ruled.aggregating(collection, stages)
+        return await DocumentStream.open(self._client, self._database, self._gate, command, rule)
+
+    async def now(self) -> int:
+        """The cluster's time."""
+        async with self._gate.page():
+            reply = await self._database.command({"ping": 1, "maxTimeMS": self._milliseconds})
+        return to_time(reply["operationTime"])
 
     async def get(self, collection: str, key: Any, *, at: int | None = None) -> bytes:
         """One document, majority committed, as BSON. `NotFoundError` without it. `at` as in `page`."""
@@ -315,49 +353,73 @@ class MongoReader:
                 raise
         return next(iter(reply["cursor"]["firstBatch"]), None)
 
-    async def _at(self, command: dict[str, Any], at: int | None) -> Snapshot:
+    async def _at(self, command: dict[str, Any], at: int | None, most: Most | None = None) -> Snapshot:
         """At a time of the server's own, or exactly at this one; `VoidReadError` where that cannot be read."""
         if at is None:
-            return await self._with_new_times(command, {"level": "snapshot"})
+            return await self._with_new_times(command, {"level": "snapshot"}, most)
         try:
-            return await self._run(command, {"level": "snapshot", "atClusterTime": to_timestamp(at)})
+            return await self._run(command, {"level": "snapshot", "atClusterTime": to_timestamp(at)}, most)
         except OperationFailure as error:
             if error.code in _VOID:
                 raise VoidReadError(f"code {error.code} at {at}") from error
             raise
 
-    async def _with_new_times(self, command: dict[str, Any], concern: dict[str, Any]) -> Snapshot:
+    async def _with_new_times(
+        self, command: dict[str, Any], concern: dict[str, Any], most: Most | None = None
+    ) -> Snapshot:
         """Codes 239 and 246 are final for a time and mended by a newer one, which the server picks by itself."""
         for _ in range(SNAPSHOT_TRIES - 1):
             try:
-                return await self._run(command, concern)
+                return await self._run(command, concern, most)
             except OperationFailure as error:
                 if error.code not in _VOID:
                     raise
-        return await self._run(command, concern)
+        return await self._run(command, concern, most)
 
-    async def _run(self, command: dict[str, Any], concern: dict[str, Any]) -> Snapshot:
-        """A raw find, read to its end: every batch of a cursor is at the same time."""
-        async with await self._client.start_session(causal_consistency=False) as session:
-            full = {**_chunked(command), "readConcern": concern, "maxTimeMS": self._milliseconds}
-            collection = command.get("find") or command["aggregate"]
-            try:
-                reply = await self._database.command(full, session=session, codec_options=RAW)
-            except OperationFailure as error:
-                if error.code == _ANOTHER:
-                    raise VoidReadError(f"{collection} is another collection by now") from error
-                raise
-            cursor = reply["cursor"]
-            if "atClusterTime" not in cursor:
-                raise _NoCollectionError(to_time(reply["operationTime"]))
-            time = to_time(cursor["atClusterTime"])
-            documents = _decode(cursor["firstBatch"])
-            while cursor["id"]:
-                more = {"getMore": cursor["id"], "collection": collection, "batchSize": _CHUNK}
-                reply = await self._database.command(more, session=session, codec_options=RAW)
-                cursor = reply["cursor"]
-                documents += _decode(cursor["nextBatch"])
-            return Snapshot(time, documents)
+    async def _run(self, command: dict[str, Any], concern: dict[str, Any], most: Most | None = None) -> Snapshot:
+        """A raw find, read to its end: every batch of a cursor is at the same time.
+
+        `most`: over it `TooLargeError`; and what is not read to its end is killed in MongoDB.
+        """
+        session = await self._client.start_session(causal_consistency=False)
+        if most is None:
+            async with session:
+                return await self._read(session, command, concern, None)
+        whole = False
+        try:
+            snapshot = await self._read(session, command, concern, most)
+            whole = True
+            return snapshot
+        finally:
+            await ended(self._client, session, whole=whole)
+
+    async def _read(
+        self, session: Any, command: dict[str, Any], concern: dict[str, Any], most: Most | None
+    ) -> Snapshot:
+        full = {**_chunked(command), "readConcern": concern, "maxTimeMS": self._milliseconds}
+        collection = command.get("find") or command["aggregate"]
+        try:
+            reply = await self._database.command(full, session=session, codec_options=RAW)
+        except OperationFailure as error:
+            if error.code == _ANOTHER:
+                raise VoidReadError(f"{collection} is another collection by now") from error
+            raise
+        cursor = reply["cursor"]
+        if "atClusterTime" not in cursor:
+            raise _NoCollectionError(to_time(reply["operationTime"]))
+        time = to_time(cursor["atClusterTime"])
+        batch, size = cursor["firstBatch"], 0
+        documents = _decode(batch)
+        while True:
+            if most is not None:
+                size += sum(len(document.raw) for document in batch)
+                most.check(len(documents), size)
+            if not cursor["id"]:
+                return Snapshot(time, documents)
+            more = {"getMore": cursor["id"], "collection": collection, "batchSize": _CHUNK}
+            cursor = (await self._database.command(more, session=session, codec_options=RAW))["cursor"]
+            batch = cursor["nextBatch"]
+            documents += _decode(batch)
 
     async def _count(
         self, collection: str, selection: Document, rule: Document | None = None, options: Document | None = None

@@ -1,16 +1,17 @@
-"""All documents of a `find`, a batch at a time: bounded memory, and no snapshot held for a slow reader."""
+"""All documents of a `find` or `aggregate`, batch by batch: bounded memory, no snapshot held for a slow reader."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from bson.raw_bson import RawBSONDocument
 from pymongo.errors import OperationFailure, PyMongoError
 
 from realtime.core.bson import stored
-from realtime.errors import TimedOutError
+from realtime.errors import TimedOutError, TooLargeError
 from realtime.mongo import ruled
 from realtime.mongo.client import RAW, Client, Database
 from realtime.mongo.faults import RETRY_AFTER_SECONDS, Gate
@@ -21,6 +22,44 @@ REPLY_BYTES = 1024 * 1024
 SLICE_BYTES, SLICE_DOCUMENTS = 64 * 1024, 250
 """Decoded at once; the loop gets its turn in between."""
 KILL_SECONDS = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Most:
+    """How much one answer may hold: rows, and bytes of their BSON."""
+
+    rows: int
+    bytes: int
+
+    def check(self, rows: int, size: int) -> None:
+        """`TooLargeError` for more than that."""
+        if rows > self.rows or size > self.bytes:
+            raise TooLargeError(
+                f"the result has more than {self.rows} rows or {self.bytes} bytes: put a $limit behind a $sort, or "
+                "take it as NDJSON",
+                details={"limit": self.rows if rows > self.rows else self.bytes},
+            )
+
+
+async def ended(client: Client, session: Any, *, whole: bool) -> None:
+    """End a session at once; what was not read `whole` is killed, a command under way included.
+
+    By session and not by cursor: a command under way has no cursor yet that could be named. Safe where whoever asked is
+    cancelled: it goes on without them.
+    """
+    # In a task of its own, so that a client that is gone, or a service that stops, does not cut it short.
+    await asyncio.shield(asyncio.ensure_future(_ended(client, session, whole=whole)))
+
+
+async def _ended(client: Client, session: Any, *, whole: bool) -> None:
+    try:
+        if not whole:
+            async with asyncio.timeout(KILL_SECONDS):
+                await client.admin.command({"killSessions": [session.session_id]})
+    except (PyMongoError, TimeoutError):
+        return  # MongoDB is away; it closes idle cursors by itself
+    finally:
+        await session.end_session()
 
 
 class DocumentStream:
@@ -52,14 +91,15 @@ class DocumentStream:
         client: Client,
         database: Database,
         gate: Gate,
-        collection: str,
-        options: Mapping[str, Any],
+        command: dict[str, Any],
         rule: Mapping[str, Any] | None = None,
     ) -> DocumentStream:
-        """Run the `find` and take its first batch. Raises `ServiceError` only."""
+        """Run the `find` or `aggregate` and take its first batch. Raises `ServiceError` only.
+
+        `rule`: the one that `command` has in it.
+        """
         session = await client.start_session(causal_consistency=False)
-        stream = cls(client, database, gate, session, collection, rule)
-        command = ruled.reading(collection, options, rule)
+        stream = cls(client, database, gate, session, command.get("find") or command["aggregate"], rule)
         size = {"cursor": {"batchSize": FIRST_BATCH}} if "aggregate" in command else {"batchSize": FIRST_BATCH}
         # Without maxTimeMS, which counts all of a cursor's commands together: each has the gate's time.
         concern = {"level": "majority"}
@@ -86,19 +126,7 @@ class DocumentStream:
         """End the cursor at once. Safe to call twice, and where nothing was opened."""
         session, self._session = self._session, None
         if session is not None:
-            # In a task of its own, so that a client that is gone, or a service that stops, does not cut it short.
-            await asyncio.shield(asyncio.ensure_future(self._end(session)))
-
-    async def _end(self, session: Any) -> None:
-        try:
-            if not self._whole:
-                async with asyncio.timeout(KILL_SECONDS):
-                    # By session and not by cursor: a find under way has no cursor yet that could be named.
-                    await self._client.admin.command({"killSessions": [session.session_id]})
-        except (PyMongoError, TimeoutError):
-            return  # MongoDB is away; it closes idle cursors by itself
-        finally:
-            await session.end_session()
+            await ended(self._client, session, whole=self._whole)
 
     async def _run(self, command: dict[str, Any]) -> None:
         with ruled.withheld(self._rule):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from realtime.client.records import Change
-from realtime.client.rows import Rows, text_of
+from realtime.client.rows import Rows, is_ordered, text_of
 from realtime.core.bson import ejson
 
 
@@ -58,6 +59,38 @@ def test_a_window_takes_out_what_the_moment_names_and_puts_in_by_rising_index() 
         ("update", "c", 0),
         ("enter", "d", 2),
     ]
+
+
+def test_rows_that_do_not_show_their_key_are_known_by_the_one_that_was_named() -> None:
+    of, later = Rows(), Rows()
+    of.put([{"n": 5}], keys=[None])
+    assert (list(of.documents), of.shown()) == (["null"], [{"n": 5}])
+    later.put([{"n": 6}], keys=[None])
+    assert of.changes_to(later) == (Change("update", None, {"n": 6}),)
+    assert of.changes_to(Rows()) == (Change("leave", None),)
+    assert of.apply([Change("update", None, {"n": 7})]) == (Change("update", None, {"n": 7}),)
+    assert of.apply([Change("leave", None)]) == (Change("leave", None),)
+
+
+@pytest.mark.parametrize(
+    ("asked", "ordered"),
+    [
+        ({}, False),
+        ({"sort": [["a", 1]]}, True),
+        ({"limit": 5}, True),
+        ({"group": {"by": ["a"]}}, False),
+        ({"pipeline": []}, False),
+        ({"pipeline": [{"$match": {"a": 1}}, {"$set": {"b": 1}}]}, False),
+        ({"pipeline": [{"$sort": {"a": 1}}, {"$limit": 5}, {"$project": {"a": 1}}]}, True),
+        ({"pipeline": [{"$sort": {"a": 1}}, {"$limit": 5}, {"$group": {"_id": "$a"}}]}, False),
+        ({"pipeline": [{"$group": {"_id": "$a"}}, {"$match": {"_id": 1}}, {"$sort": {"_id": 1}}]}, True),
+        ({"pipeline": [{"$sortByCount": "$a"}, {"$set": {"b": 1}}]}, True),
+        ({"pipeline": [{"$sort": {"a": 1}}, {"$limit": 5}, {"$count": "n"}]}, False),
+        ({"pipeline": [5, {}]}, False),
+    ],
+)
+def test_whether_there_is_an_order_goes_by_what_was_asked(asked: dict[str, Any], ordered: bool) -> None:
+    assert is_ordered(asked) is ordered
 
 
 def test_a_copy_lives_on_its_own() -> None:

@@ -118,8 +118,8 @@ NEWCOMERS: list[tuple[str, str, str, str, str]] = [
     (
         "tail: goes on without its order",
         "realtime/commands/tail.py",
-        '"sort": sort, "group"',
-        '"group"',
+        '"projection": self.projection, "sort": sort}',
+        '"projection": self.projection}',
         f"{TAIL_TEST}::test_interrupted_a_query_prints_the_command_that_shows_the_same_query",
     ),
     (

@@ -162,13 +162,16 @@ async def test_interrupted_a_query_prints_the_command_that_shows_the_same_query(
     """It lacked all that makes a query: `--query`, `--sort`, `--limit`, `--group`."""
     orders = service.database.orders
     orders.insert_many([{"_id": n, "status": ["open", "paid"][n % 2], "total": n} for n in range(5)])
-    base = ("orders", "--url", service.url, "--query", "--json", "--filter", '{"total": {"$gte": 1}}')
+    base = ("orders", "--url", service.url, "--query", "--json")
     for asked, rows in (
         (("--sort", "-total,status", "--limit", "2", "--projection", '{"total": 1}'), 2),
         (("--group", '{"by": ["status"], "sum": ["total"]}'), 2),
+        (("--pipeline", '[{"$sortByCount": "$status"}, {"$set": {"more": true}}]'), 2),
+        (("--pipeline", '[{"$match": {"status": "open"}}, {"$count": "n"}]'), 1),
         ((), 4),
     ):
-        async with tailing(*base, *asked) as tail:
+        filtered = () if "--pipeline" in asked else ("--filter", '{"total": {"$gte": 1}}')
+        async with tailing(*base, *filtered, *asked) as tail:
             first = [json.loads(line) for line in await tail.until(rows)]
             code, said = await tail.interrupt()
         (command,) = re.findall(r"realtime tail .*", said)
@@ -271,6 +274,11 @@ async def test_history_that_is_lost_ends_with_3_and_says_what_to_do(own_replica_
         (("--query", "--since", "5m"), 2, "leave out --since"),
         (("--sort", "total"), 2, "add --query"),
         (("--query", "--sort", "[7]"), 2, "write it as -total,name"),
+        (("--pipeline", "[]"), 2, "add --query"),
+        (("--query", "--pipeline", "{}"), 2, "list of stages"),
+        (("--query", "--pipeline", "[5]"), 2, "list of stages"),
+        (("--query", "--pipeline", "["), 2, "write it as"),
+        (("--query", "--pipeline", '[{"$out": "a"}]'), 1, "it writes"),
         (("--query", "--group", '{"by": ["a"]}', "--limit", "5"), 1, "group"),
         (("--since", "5m", "--position", "x"), 2, "give one of them"),
         (("--filter", '{"a": {"$where": 1}}'), 1, "$where"),

@@ -17,7 +17,7 @@ WRITER = "tests/demo/test_shop.py"
 SHOWN: list[tuple[str, str, str, str, str]] = [
     ("shown: a hidden move is no change", f"{CLIENT}/view.js", " || change.index !== undefined)", ")", NODE),
     ("shown: a new order alone is no news", f"{CLIENT}/query.js", " || effect.moved)", ")", NODE),
-    ("shown: writes are foreseen in groups", f"{CLIENT}/optimistic.js", "if (this.#grouped) return false;", "", NODE),
+    ("shown: writes are foreseen in groups", f"{CLIENT}/optimistic.js", "if (this.#derived) return false;", "", NODE),
     (
         "shown: index is the end",
         f"{CLIENT}/view.js",
@@ -35,7 +35,7 @@ SHOWN: list[tuple[str, str, str, str, str]] = [
     (
         "shown: python has no order",
         "realtime/client/folds.py",
-        'Rows(ordered="sort" in self.asked or "limit" in self.asked)',
+        "Rows(ordered=is_ordered(self.asked))",
         "Rows(ordered=False)",
         BOTH,
     ),

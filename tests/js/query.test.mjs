@@ -40,6 +40,22 @@ describe("states", () => {
     assert.throws(() => client.query("orders", { filters: {} }), /no option filters/);
   }));
 
+  test("a pipeline goes out as it is, and what it sorts by in the order that was meant", () => scene({}, async (service, client, connection) => {
+    const by = new Map([["total", -1], ["1", 1]]);
+    const query = client.query("orders", { pipeline: [{ $match: { at: new Date(0) } }, { $group: { _id: "$city", n: { $sum: 1 } } }, { $sort: by }], throttle: 50 });
+    const { id, ...frame } = await connection.next("subscribe");
+    assert.deepEqual(frame, { type: "subscribe", mode: "query", collection: "orders", throttle: 50,
+      pipeline: [{ $match: { at: { $date: "1970-01-01T00:00:00.000Z" } } }, { $group: { _id: "$city", n: { $sum: 1 } } }, { $sort: { total: -1, 1: 1 } }] });
+    assert.match(connection.texts.at(-1), /"\$sort":\{"total":-1,"1":1\}/);
+    connection.send({ type: "subscribed", id, channel: 7, recovered: false, query: "hash" },
+      { type: "snapshot", id, documents: [{ _id: "Bonn", n: 2 }], first: true, last: true, position: at(10) }, { type: "live", id, position: at(10) });
+    await query.ready;
+    assert.equal(query.document(query.documents[0].id), undefined); // no document that could be written
+    for (const stages of [[{ $sort: { total: -1, 1: 1 } }], [{ $group: { _id: null, t: { $topN: { n: 2, output: "$a", sortBy: { a: 1, 2: 1 } } } } }]]) {
+      assert.throws(() => client.query("orders", { pipeline: stages }), /names like numbers first/);
+    }
+  }));
+
   test("stale with what it showed when the link is lost, live again when the replay is whole", () => scene({}, async (service, client, connection) => {
     const { query } = await live(client, connection);
     const rows = query.documents;

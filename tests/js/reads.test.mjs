@@ -42,6 +42,14 @@ describe("a read", () => {
     assert.deepEqual(connection.frames[0].group, { by: [], count: true });
   }));
 
+  test("of a pipeline gives its rows, in order", () => scene({}, async (service, client, connection) => {
+    const rows = client.aggregate("orders", [{ $sortByCount: "$city" }]);
+    const id = await connection.serve([{ _id: "Bonn", count: 3 }, { _id: "Cork", count: 1 }]);
+    assert.deepEqual(await rows, [{ _id: "Bonn", count: 3 }, { _id: "Cork", count: 1 }]);
+    assert.deepEqual(connection.frames[0].pipeline, [{ $sortByCount: "$city" }]);
+    assert.equal((await connection.next("unsubscribe")).id, id);
+  }));
+
   test("waits for what this client wrote where the service is behind it, and no longer", () => scene({}, async (service, client, connection) => {
     const write = client.insert("orders", { _id: 1 });
     connection.send({ type: "result", id: (await connection.next("insert")).id, position: at(20), key: 1 });

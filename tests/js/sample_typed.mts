@@ -127,6 +127,29 @@ await client.update("orders", "any key", { $set: { "a.b": 1 }, $push: { c: 2 } }
 await client.insert("orders", { _id: new Map([["2", 1], ["1", 2]]), a: 1 });
 await client.get("orders", 5);
 
+interface Sold { _id: string; revenue: number }
+const cities: ReadonlyArray<Readonly<Sold>> = await client.aggregate<Sold>("orders", [
+  { $match: { status: { $ne: "cancelled" }, at: { $gt: new Date(0) } } }, { $unwind: "$items" }, { $set: { "items.sum": { $multiply: ["$total", "$items.qty"] } } },
+  { $group: { _id: "$address.city", revenue: { $sum: "$items.sum" }, orders: { $count: {} }, best: { $topN: { n: 3, sortBy: { total: -1 }, output: "$_id" } } } },
+  { $match: { revenue: { $gt: 5 } } }, { $sort: { revenue: -1 } }, { $skip: 1 }, { $limit: 10 }, { $unset: ["best"] },
+]);
+client.query("orders", { pipeline: [{ $bucket: { groupBy: "$total", boundaries: [0, 10, 100], default: "more", output: { n: { $sum: 1 } } } }], throttle: 500 });
+client.query("orders", { pipeline: [{ $sort: new Map([["total", -1], ["1", 1]]) }, { $limit: 5 }, { $project: { total: 1, twice: { $add: ["$total", "$total"] } } }] });
+const atFirst: number | undefined = client.query<{ open: number }>("orders", { pipeline: [{ $match: { status: "open" } }, { $count: "open" }] }).documents[0]?.document.open;
+const ranked = useQuery<{ _id: string; count: number }>(client, "orders", { pipeline: [{ $sortByCount: "$status" }] });
+const ranking: string[] = ranked.documents.map(({ key }) => key);
+console.log(cities, atFirst, ranking);
+// @ts-expect-error a pipeline filters by itself
+client.query("orders", { pipeline: [], filter: { status: "open" } });
+// @ts-expect-error and is no group beside
+client.query("orders", { pipeline: [], group: { by: [] } });
+// @ts-expect-error reads another collection
+client.query("orders", { pipeline: [{ $lookup: { from: "a", as: "b" } }] });
+// @ts-expect-error rows are of something
+client.query("orders", { pipeline: [{ $group: { n: { $sum: 1 } } }] });
+// @ts-expect-error there are two directions
+client.query("orders", { pipeline: [{ $sort: { total: 2 } }] });
+
 // @ts-expect-error not a status
 client.query<Order>("orders", { filter: { status: "shut" } });
 // @ts-expect-error nor in events

@@ -9,6 +9,7 @@ const PATIENCE = 5_000;
 /** One accepted connection. */
 class Connection {
   frames = [];
+  texts = []; // the same as they came
   #taken = 0;
   #wake = () => {};
 
@@ -16,6 +17,7 @@ class Connection {
     this.socket = socket;
     this.closed = new Promise((resolve) => socket.on("close", resolve));
     socket.on("message", (data) => {
+      this.texts.push(String(data));
       this.frames.push(JSON.parse(data));
       this.#wake();
     });

@@ -50,6 +50,20 @@ describe("snapshot", () => {
     view.receive(changes(at(11), enter(4))); // channel 7 is its own
   });
 
+  test("a row that does not show its key has the one that the frame names", () => {
+    const view = accepted();
+    view.receive({ type: "snapshot", id: "s", documents: [{ n: 5 }], keys: [null], first: true, last: true, position: at(10) });
+    view.receive({ type: "live", id: "s", position: at(10) });
+    const [row] = view.rows.values();
+    assert.deepEqual([row.id, row.key, row.document], ["null", null, { n: 5 }]);
+    view.receive({ ...changes(at(11)), changes: [{ op: "update", key: null, document: { n: 6 } }] });
+    assert.deepEqual([...view.rows].map(([id, { key, document: { n } }]) => [id, key, n]), [["null", null, 6]]);
+    view.receive(changes(at(12), leave(null)));
+    assert.equal(view.rows.size, 0);
+    view.receive({ ...changes(at(13)), changes: [{ op: "enter", key: null, document: { n: 1 } }] });
+    assert.deepEqual([...view.rows.values()].map(({ id, key }) => [id, key]), [["null", null]]);
+  });
+
   test("an empty one is live with no documents", () => {
     const view = accepted();
     view.receive({ type: "snapshot", id: "s", documents: [], first: true, last: true, position: at(10) });

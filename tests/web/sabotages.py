@@ -286,7 +286,7 @@ HTTP: list[tuple[str, str, str, str, str]] = [
     (
         "the cursor of a reader that is gone lives on",
         "realtime/mongo/stream.py",
-        'await self._client.admin.command({"killSessions": [session.session_id]})',
+        'await client.admin.command({"killSessions": [session.session_id]})',
         "pass",
         "tests/web/http/test_ndjson.py::test_a_reader_that_is_gone_takes_its_cursor_along_at_once",
     ),

@@ -57,9 +57,14 @@ def snapshot(subscription_id: str, group: QueryGroup, most: int | None) -> Itera
         runs = (b",".join(run) for run in protocol.split(largest, most))
     if most is not None:
         worst = max(largest, key=len, default=b"")
-        if len(next(protocol.snapshot_frames(subscription_id, [worst], group.position))) > most:
+        if len(next(_frames(subscription_id, [worst], group))) > most:
             raise _too_large(worst, most, "_id")
-    return protocol.snapshot_frames(subscription_id, runs, group.position)
+    return _frames(subscription_id, runs, group)
+
+
+def _frames(subscription_id: str, runs: Iterable[bytes], group: QueryGroup) -> Iterator[bytes]:
+    shows_keys = group.query.shows_keys
+    return protocol.snapshot_frames(subscription_id, runs, group.position, shows_keys=shows_keys)
 
 
 def answer(frame: bytes, most: int | None) -> bytes:

@@ -54,6 +54,11 @@ def refuse_fields(request: protocol.Subscribe, most_documents: int) -> None:
                 raise InvalidRequestError(f"{name}: belongs to mode events", details={"field": name})
         if request.limit is not None and request.limit > most_documents:
             raise InvalidRequestError(f"limit: at most {most_documents} (limits.documents)", details={"field": "limit"})
+        for name in ("filter", "last", "sort", "limit", "projection", "group") if request.pipeline is not None else ():
+            if getattr(request, name) is not None:
+                raise InvalidRequestError(
+                    f"{name}: does not go with pipeline, whose stages say that themselves", details={"field": name}
+                )
         for name in ("sort", "limit", "projection") if request.group is not None else ():
             if getattr(request, name) is not None:
                 raise InvalidRequestError(
@@ -61,7 +66,7 @@ def refuse_fields(request: protocol.Subscribe, most_documents: int) -> None:
                     details={"field": name},
                 )
         return
-    for name in ("last", "sort", "limit", "throttle", "group", "query"):
+    for name in ("last", "sort", "limit", "throttle", "group", "pipeline", "query"):
         if getattr(request, name) is not None:
             raise InvalidRequestError(f"{name}: belongs to mode query", details={"field": name})
 

@@ -19,6 +19,7 @@ from realtime.core.live.events import format_position, parse_position
 from realtime.core.live.query import Query
 from realtime.core.mql.filters import Bounds, Filter, compile_filter
 from realtime.core.mql.ordering import parse_sort
+from realtime.core.mql.pipelines.compiling import compile_pipeline
 from realtime.core.mql.projection import Projection, compile_projection
 from realtime.core.mql.sight import Sight
 from realtime.core.mql.vision import EVERYTHING, Vision
@@ -319,20 +320,26 @@ class Session:
         collections = collections_of(request)
         for name in collections or ():
             self.limits.collections.check(name)
-        operations = None if request.operations is None else frozenset(request.operations)
+        if request.mode == "query":
+            return self._view(request, collections, projection)
+        selection = compile_filter(filter_of(request), self.limits.filter)
+        return Query.of(
+            mode=request.mode,
+            collections=collections,
+            filter=selection,
+            projection=projection,
+            operations=None if request.operations is None else frozenset(request.operations),
+            sight=self._sight(collections, selection, projection),
+        )
+
+    def _view(self, request: protocol.Subscribe, collections: frozenset[str] | None, projection: Projection) -> Query:
         sorted_by = parse_sort(request.sort) if request.sort is not None or request.limit is not None else None
-        selection = compile_filter(filter_of(request), self.limits.filter, moving=request.mode == "query")
         grouping = None if request.group is None else compile_grouping(request.group)
-        if request.mode == "events":
-            sight = self._sight(collections, selection, projection)
-            return Query.of(
-                mode=request.mode,
-                collections=collections,
-                filter=selection,
-                projection=projection,
-                operations=operations,
-                sight=sight,
-            )
+        pipeline = None if request.pipeline is None else compile_pipeline(request.pipeline)
+        # What the first stages match is asked as any filter is; the others see what may be seen of the documents.
+        selection = (
+            compile_filter(filter_of(request), self.limits.filter, moving=True) if pipeline is None else pipeline.match
+        )
         vision = self._vision(collections)
         if request.limit is not None and vision.most is not None and request.limit > vision.most:
             raise InvalidRequestError(f"limit: at most {vision.most}, by your rules", details={"field": "limit"})
@@ -347,12 +354,13 @@ class Session:
             collections=collections,
             filter=selection,
             projection=projection,
-            operations=operations,
+            operations=None,
             sort=sorted_by,
             limit=request.limit,
             throttle=request.throttle or 0,
             grouping=grouping,
             vision=vision,
+            pipeline=pipeline,
         )
 
     def _vision(self, collections: frozenset[str] | None) -> Vision:

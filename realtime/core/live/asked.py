@@ -125,6 +125,11 @@ class Query:
         return computes or self.filter.computes or bool(self.projection.computed)
 
     @property
+    def shows_keys(self) -> bool:
+        """Whether each document that is shown has its key as `_id`; the one row of a `$count` has not."""
+        return self.pipeline is None or self.pipeline.group is None or self.pipeline.group.keyed
+
+    @property
     def resumes(self) -> bool:
         """Whether its documents are shown one by one, each whatever the others are, so that who was away can go on."""
         alone = self.pipeline is None or (self.pipeline.group is None and self.pipeline.order is None)

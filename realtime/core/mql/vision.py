@@ -126,6 +126,12 @@ class Vision:
         return any(not share.cut.whole for share in self.shares)
 
     @cached_property
+    def cut_alike(self) -> Cut | None:
+        """What is shown of every document alike; None where that goes with the document."""
+        cuts = {share.cut for share in self.shares}
+        return next(iter(cuts), ALL_FIELDS) if len(cuts) < 2 else None
+
+    @cached_property
     def rule(self) -> Filter:
         """The rows, as one filter."""
         sources = [share.filter.source for share in self.shares]

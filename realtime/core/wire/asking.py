@@ -35,3 +35,14 @@ _LAST = {
 }
 Last = Annotated[Object | None, WithJsonSchema({"anyOf": [_LAST, {"type": "null"}]})]
 """`last`. What a client sends is read by `core.mql.moving`."""
+
+MAX_STAGES = 32
+_STAGE = {"type": "object", "minProperties": 1, "maxProperties": 1}
+_PIPELINE = {
+    "type": "array",
+    "description": "Stages of an aggregation, which filter, sort and group by themselves (PROTOCOL 3).",
+    "items": _STAGE,
+    "maxItems": MAX_STAGES,
+}
+Pipeline = Annotated[list[Any] | None, WithJsonSchema({"anyOf": [_PIPELINE, {"type": "null"}]})]
+"""`pipeline`. What a client sends is read by `core.mql.pipelines`, which says what is wrong with it."""

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSche
 
 from realtime.core.bson import ejson
 from realtime.core.wire import legible
-from realtime.core.wire.asking import Group, Last
+from realtime.core.wire.asking import Group, Last, Pipeline
 from realtime.errors import InvalidRequestError, MalformedFrameError, ServiceError, UnknownTypeError, first_wrong
 
 PROTOCOL_VERSION = 1
@@ -52,6 +52,7 @@ class Subscribe(Request):
     limit: int | None = Field(None, ge=1)
     throttle: int | None = Field(None, ge=0, le=MAX_THROTTLE)
     group: Group = None
+    pipeline: Pipeline = None
     skip: Any = None
     operations: list[Operation] | None = None
     position: Position | None = None
@@ -245,11 +246,15 @@ class Subscribed(ServerFrame):
 
 
 class SnapshotFrame(ServerFrame):
-    """A part of a query's documents at one cluster time; `first` empties the view, `last` has the position."""
+    """A part of a query's documents at one cluster time; `first` empties the view, `last` has the position.
+
+    `keys`: those of the documents, in their order, where these do not show them as `_id`.
+    """
 
     type: Literal["snapshot"] = "snapshot"
     id: str
     documents: list[Any]
+    keys: list[Any] | None = None
     first: bool
     last: bool
     position: Position | None = None
@@ -469,12 +474,18 @@ def id_target(subscription_id: str) -> bytes:
     return b'"id":' + orjson.dumps(subscription_id)
 
 
-def snapshot_frames(subscription_id: str, runs: Iterable[bytes], position: str) -> Iterator[bytes]:
-    """A snapshot's frames; `runs` are the joined documents of each, at least one, shared by everyone who asked."""
+def snapshot_frames(
+    subscription_id: str, runs: Iterable[bytes], position: str, *, shows_keys: bool = True
+) -> Iterator[bytes]:
+    """A snapshot's frames; `runs` are the joined documents of each, at least one, shared by everyone who asked.
+
+    Without `shows_keys` there is one document at most, whose key is null.
+    """
     head = b'{"type":"snapshot",%b,"documents":[' % id_target(subscription_id)
     rest, first = iter(runs), b"true"
     run = next(rest)
     for following in rest:
         yield head + run + b'],"first":%b,"last":false}' % first
         run, first = following, b"false"
-    yield head + run + b'],"first":%b,"last":true,"position":"%b"}' % (first, position.encode())
+    keys = b"" if shows_keys else b'"keys":[null],' if run else b'"keys":[],'
+    yield head + run + b'],%b"first":%b,"last":true,"position":"%b"}' % (keys, first, position.encode())

@@ -252,14 +252,8 @@ class OpenRoute(ProblemRoute):
 _ALWAYS: Kinds = {errors.ForbiddenError, InvalidRequestError, errors.UnavailableError, InternalError}
 """Host and origin, a query that is not known, a service that is not started, a bug: every route can answer these."""
 _OF_A_COLLECTION: Kinds = {errors.UnsupportedCollectionError, errors.TimedOutError}
-_OF_A_BODY: Kinds = {
-    errors.MalformedFrameError,
-    errors.InvalidUpdateError,
-    errors.ValidationFailedError,
-    errors.DuplicateKeyError,
-    errors.TooLargeError,
-    UnsupportedEncodingError,
-}
+_OF_A_BODY: Kinds = {errors.MalformedFrameError, errors.TooLargeError, UnsupportedEncodingError}
+_OF_A_WRITE: Kinds = {errors.InvalidUpdateError, errors.ValidationFailedError, errors.DuplicateKeyError}
 _OF_A_DOCUMENT: Kinds = {errors.InvalidDocumentError, errors.UnsupportedValueError}
 _OF_A_CONDITION: Kinds = {errors.InvalidFilterError, errors.UnsupportedOperatorError}
 _OF_A_FILTER: Kinds = _OF_A_CONDITION | _OF_A_DOCUMENT
@@ -267,6 +261,7 @@ _OF_A_FIELD: dict[str, Kinds] = {
     "filter": _OF_A_FILTER,
     "where": _OF_A_FILTER,
     "projection": _OF_A_FILTER,
+    "pipeline": _OF_A_FILTER | {errors.TooLargeError},
     "position": {errors.InvalidPositionError, errors.HistoryLostError},
     "since": {errors.InvalidPositionError, errors.HistoryLostError},
     "collection": {errors.UnsupportedCollectionError},
@@ -296,7 +291,7 @@ def described_problems(
         kinds |= _OF_A_FIELD.get(name, set())
     # Who takes a body reads it off the request.
     if {"POST", "PUT", "PATCH"} & set(methods) and "request" in asked:
-        kinds |= _OF_A_BODY
+        kinds |= _OF_A_BODY | (_OF_A_FIELD["pipeline"] if path.endswith("/aggregate") else _OF_A_WRITE)
     if "PATCH" in methods:
         kinds |= _OF_A_CONDITION
     found: dict[int | str, list[type[ServiceError]]] = {}

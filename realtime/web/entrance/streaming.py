@@ -18,6 +18,8 @@ ABORT = "realtime.abort"
 """Key in the ASGI scope's extensions under which our server offers to cut the connection."""
 STREAM_PATHS = "/events"
 """How the path of what is an event stream and nothing else ends."""
+ROWS_PATH = "/aggregate"
+"""How the path ends of what may be one by `POST` too."""
 
 
 def accepted(connection: HTTPConnection) -> set[str]:
@@ -29,8 +31,9 @@ def accepted(connection: HTTPConnection) -> set[str]:
 def asks_for_stream(connection: HTTPConnection) -> bool:
     """Whether a request is answered with an event stream, if it is answered with anything but a problem."""
     route = getattr(connection.scope.get("route"), "path", "")
+    listed = route.endswith("/documents") and connection.scope["method"] != "POST"
     streams = route.endswith(STREAM_PATHS) or (
-        route.endswith("/documents") and EVENT_STREAM in accepted(connection) and connection.scope["method"] != "POST"
+        (listed or route.endswith(ROWS_PATH)) and EVENT_STREAM in accepted(connection)
     )
     return connection.scope["type"] == "http" and streams
 

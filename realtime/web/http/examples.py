@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 KEY = {"$oid": "6579f0c2a1b2c3d4e5f60718"}
@@ -50,6 +51,24 @@ PAGE: Responses = {
         "content": {
             "application/json": {"example": {"documents": [ORDER], "next": None, "position": POSITION}},
             "application/x-ndjson": {"schema": {"type": "string"}, "example": '{"_id":"a1"}\n{"end":true}\n'},
+            "text/event-stream": {
+                "schema": {"type": "string"},
+                "example": f'id: {POSITION}\ndata: {{"type":"live","id":"s","position":"{POSITION}"}}\n\n',
+            },
+        },
+    }
+}
+ROWS: Responses = {
+    200: {
+        "description": "the rows; or, by `Accept`, any number of them as lines, or the live query",
+        "content": {
+            "application/json": {
+                "example": {"documents": [{"_id": "Oslo", "revenue": 40.5}], "position": POSITION},
+            },
+            "application/x-ndjson": {
+                "schema": {"type": "string"},
+                "example": '{"_id":"Oslo","revenue":40.5}\n{"end":true}\n',
+            },
             "text/event-stream": {
                 "schema": {"type": "string"},
                 "example": f'id: {POSITION}\ndata: {{"type":"live","id":"s","position":"{POSITION}"}}\n\n',
@@ -152,6 +171,22 @@ SORT: dict[str, Any] = {
 GROUP: dict[str, Any] = {
     "none": {"summary": "documents, no rows", "value": ""},
     "sales": {"summary": "sales by status", "value": '{"by": ["status"], "count": true, "sum": ["total"]}'},
+}
+REVENUE: list[dict[str, Any]] = [
+    {"$match": {"status": {"$ne": "cancelled"}}},
+    {"$group": {"_id": "$city", "revenue": {"$sum": {"$multiply": ["$price", "$qty"]}}}},
+    {"$sort": {"revenue": -1}},
+]
+PIPELINE: dict[str, Any] = {
+    "revenue": {"summary": "revenue by city", "value": json.dumps(REVENUE)},
+    "count": {"summary": "how many are open", "value": '[{"$match": {"status": "open"}}, {"$count": "open"}]'},
+}
+PIPELINE_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "description": "the stages, as Extended JSON",
+        "content": {"application/json": {"schema": {"type": "array", "items": {"type": "object"}}, "example": REVENUE}},
+    }
 }
 
 _ERROR = {

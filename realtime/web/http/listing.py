@@ -29,7 +29,7 @@ MAX_PAGE, PAGE = 1000, 100
 MAX_SKIP = 1_000_000
 
 
-class _ByAccept(sse.StreamRoute):
+class ByAccept(sse.StreamRoute):
     """A route whose every answer, a problem too, is one of several that `Accept` chooses from."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -44,7 +44,7 @@ class _ByAccept(sse.StreamRoute):
 
 
 router = APIRouter(prefix="/v1/collections", route_class=SharedRoute, tags=["documents"])
-by_accept = APIRouter(route_class=_ByAccept)
+by_accept = APIRouter(route_class=ByAccept)
 
 
 @router.head("", include_in_schema=False)

@@ -43,7 +43,11 @@ def test_the_same_question_on_two_connections_is_one_query() -> None:
 def test_last_is_the_condition_that_it_is_short_for() -> None:
     long = {"$expr": {"$gte": ["$at", {"$subtract": ["$$NOW", 900_000]}]}}
     last = {"path": "at", "seconds": 900}
-    asked = [{"filter": {"a": 1, **long}}, {"filter": {"a": 1}, "last": last}, {"last": {**last, "seconds": 901}}]
+    asked: list[dict[str, Any]] = [
+        {"filter": {"a": 1, **long}},
+        {"filter": {"a": 1}, "last": last},
+        {"last": {**last, "seconds": 901}},
+    ]
     queries = [opened(subscribe(session(), **fields)).query for fields in asked]
     assert all(query.filter.moving is not None for query in queries)
     assert queries[0].key == queries[1].key != queries[2].key
@@ -113,6 +117,18 @@ SUBSCRIBE_REFUSED: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
         {"field": "group.median"},
     ),
     "group in events mode": ({"mode": "events", "group": {"by": []}}, "invalid_request", {"field": "group"}),
+    **{
+        f"pipeline with {name}": ({"pipeline": [], name: value}, "invalid_request", {"field": name})
+        for name, value in {
+            "filter": {},
+            "sort": {"a": 1},
+            "limit": 1,
+            "projection": {"a": 1},
+            "group": {"by": []},
+        }.items()
+    },
+    "pipeline in events mode": ({"mode": "events", "pipeline": []}, "invalid_request", {"field": "pipeline"}),
+    "pipeline that is no list": ({"pipeline": {"$count": "n"}}, "invalid_request", {"field": "pipeline"}),
     "two collections in query mode": ({"collection": ["a", "b"]}, "invalid_request", {"field": "collection"}),
     "sort in events mode": ({"mode": "events", "sort": {"a": 1}}, "invalid_request", {"field": "sort"}),
     "limit in events mode": ({"mode": "events", "limit": 5}, "invalid_request", {"field": "limit"}),

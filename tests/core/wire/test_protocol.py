@@ -368,6 +368,17 @@ def test_snapshot_frames_are_the_models_bytes(
     assert start == len(documents)
 
 
+@pytest.mark.parametrize("documents", [[], [{"n": 5}]])
+def test_a_snapshot_of_a_row_without_its_key_names_that(documents: list[dict[str, Any]]) -> None:
+    run = b",".join(ejson.encode(document) for document in documents)
+    (only,) = protocol.snapshot_frames("s", [run], POSITION, shows_keys=False)
+    model = protocol.SnapshotFrame(
+        id="s", documents=documents, keys=[None] * len(documents), first=True, last=True, position=POSITION
+    )
+    assert only == model.encode()
+    assert json.loads(only)["keys"] == [None] * len(documents)
+
+
 def test_an_empty_snapshot_is_one_frame_that_is_first_and_last() -> None:
     (only,) = protocol.snapshot_frames("s", [b",".join(run) for run in protocol.split([], 10)], POSITION)
     assert json.loads(only) == {

@@ -74,6 +74,12 @@ export class Client {
     return this.#reads.find(collection, options);
   }
 
+  /** The rows of a pipeline, once, as of one position. */
+  async aggregate(collection, pipeline) {
+    this.#requireOpen();
+    return this.#reads.aggregate(collection, pipeline);
+  }
+
   /** How many documents match, once. */
   async count(collection, filter = {}) {
     this.#requireOpen();

@@ -3,7 +3,7 @@
 // What can be foreseen: an insert, where the query has no filter or one of plain equalities and neither window nor
 // projection (what is first or shown elsewhere is the service's to say); of a held document a delete, a replace, and an
 // update of `$set`, `$unset` and `$inc` on paths that the projection shows. All else appears when it has happened; of rows
-// of groups nothing is foreseen.
+// of groups and of pipelines nothing is foreseen.
 
 import { decode, equal } from "./ejson.js";
 import { put } from "./names.js";
@@ -19,18 +19,19 @@ export class Edits {
   #memo = new Map(); // id → {row, edits, shown}
   #accepts;
   #shows;
-  #grouped;
+  #derived;
 
   constructor(request) {
     const free = request.sort === undefined && request.limit === undefined && request.projection === undefined;
     this.#accepts = free ? equalities(decode(request.filter ?? {})) : null;
     this.#shows = shownPaths(request.projection);
-    this.#grouped = request.group !== undefined; // its rows are no documents that could be written
+    // Their rows are no documents that could be written.
+    this.#derived = request.group !== undefined || request.pipeline !== undefined;
   }
 
   /** Takes a write (`{op, id, frame}`, the frame as it is sent); false where nothing can be foreseen. */
   add(write, rows) {
-    if (this.#grouped) return false;
+    if (this.#derived) return false;
     const held = this.#resolve(rows.get(write.id), this.#edits.get(write.id) ?? []);
     const apply = this.#foresee(write, held);
     if (apply === null) return false;

@@ -6,15 +6,21 @@ import { Edits } from "./optimistic.js";
 import { Subscription } from "./subscription.js";
 import { View } from "./view.js";
 
-const OPTIONS = ["filter", "projection", "sort", "limit", "throttle", "group"];
+const OPTIONS = ["filter", "projection", "sort", "limit", "throttle", "group", "pipeline"];
 const NOTHING = Object.freeze([]);
+
+/** What a pipeline sorts by, wherever it does. */
+function sorts(value) {
+  if (typeof value !== "object" || value === null) return NOTHING;
+  return Object.entries(value).flatMap(([name, inner]) => (name === "$sort" || name === "sortBy" ? [inner] : sorts(inner)));
+}
 
 /** Made by `client.query`. `subscribe(fn)`: `fn(changes)` after every change, `changes` as `View.receive` has them. */
 export class Query extends Subscription {
   #view = new View();
   #request;
   #edits;
-  #grouped;
+  #derived;
   #snapshot = null;
   #shown = null; // the rows of the snapshot, for as long as only the state changes
 
@@ -25,7 +31,8 @@ export class Query extends Subscription {
     const unknown = Object.keys(options).find((name) => !OPTIONS.includes(name));
     if (unknown !== undefined) throw new TypeError(`a query has no option ${unknown}; there are: ${OPTIONS.join(", ")}`);
     if (unsure(this.#request.sort)) throw new TypeError('JavaScript puts names like numbers first: give a list as `sort`, [["total", -1], ["1", 1]]');
-    this.#grouped = options.group !== undefined;
+    if (sorts(this.#request.pipeline).some(unsure)) throw new TypeError('JavaScript puts names like numbers first: sort by a Map, new Map([["total", -1], ["1", 1]])');
+    this.#derived = options.group !== undefined || options.pipeline !== undefined;
     this.#edits = new Edits(this.#request);
   }
 
@@ -65,7 +72,7 @@ export class Query extends Subscription {
 
   /** The document that is held under this id, without what was foreseen; undefined where there is none. */
   document(id) {
-    return this.#grouped ? undefined : this.#view.rows.get(id)?.document;
+    return this.#derived ? undefined : this.#view.rows.get(id)?.document;
   }
 
   /** Shows a write before it is known, where anything is to be seen of it here. */

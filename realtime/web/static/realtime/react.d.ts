@@ -1,10 +1,11 @@
 import type {
-  ChangeEvent, Client, ConnectionStatus, Document, EventOptions, GroupOptions, GroupRow, QueryOptions, QuerySnapshot, RealtimeError, SubscriptionState,
+  ChangeEvent, Client, ConnectionStatus, Document, EventOptions, GroupOptions, GroupRow, PipelineOptions, QueryOptions, QuerySnapshot, RealtimeError, SubscriptionState,
 } from "./realtime.js";
 import type { Exactly } from "./documents.js";
 
-/** A live query for as long as the component is mounted; with `group`, its rows. */
+/** A live query for as long as the component is mounted; with `group` or `pipeline`, its rows. */
 export declare function useQuery<T extends Document = GroupRow>(client: Client, collection: string, options: GroupOptions): QuerySnapshot<T>;
+export declare function useQuery<T extends Document = Document>(client: Client, collection: string, options: PipelineOptions): QuerySnapshot<T>;
 export declare function useQuery<T extends Document = Document>(client: Client, collection: string, options?: QueryOptions<Exactly<T>>): QuerySnapshot<T>;
 
 export interface EventsOptions<T = Document> extends EventOptions<T> {

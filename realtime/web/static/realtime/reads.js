@@ -43,6 +43,10 @@ export class Reads {
     return this.#read(collection, options);
   }
 
+  async aggregate(collection, pipeline) {
+    return this.#read(collection, { pipeline });
+  }
+
   async count(collection, filter) {
     const [row] = await this.#read(collection, { filter, group: { by: [], count: true } });
     return row?.count ?? 0;

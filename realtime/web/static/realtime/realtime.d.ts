@@ -1,6 +1,6 @@
 /** The browser client of realtime. README.md beside this file says how to use it. */
 
-import type { Document, Exactly, Filter, Insertion, Given, KeyOf, Projection, Replacement, Sort, Update } from "./documents.js";
+import type { Document, Exactly, Expression, Filter, Insertion, Given, KeyOf, Projection, Replacement, Sort, Update } from "./documents.js";
 
 export type {
   At, BsonType, Condition, Document, Expression, Filter, Given, Insertion, KeyOf, Operators, Path, Projection, Replacement, Sort, Update, WithId,
@@ -36,6 +36,7 @@ export declare class Client {
   readonly pending: number;
 
   query<T extends Document = GroupRow>(collection: string, options: GroupOptions): Query<T>;
+  query<T extends Document = Document>(collection: string, options: PipelineOptions): Query<T>;
   query<T extends Document = Document>(collection: string, options?: QueryOptions<Exactly<T>>): Query<T>;
   events<T extends Document = Document>(collection: string | readonly string[], options?: EventOptions<Exactly<T>>): Events<T>;
 
@@ -43,6 +44,8 @@ export declare class Client {
   get<T extends Document = Document>(collection: string, key: Given<KeyOf<Exactly<T>>>, options?: { projection?: Projection<Exactly<T>> }): Promise<Readonly<T> | null>;
   /** The documents that match, as of one position, once. `too_large` over `limits.documents`. */
   find<T extends Document = Document>(collection: string, options?: FindOptions<Exactly<T>>): Promise<ReadonlyArray<Readonly<T>>>;
+  /** The rows of a pipeline, as of one position, once. `too_large` over `limits.documents`. */
+  aggregate<T extends Document = Document>(collection: string, pipeline: ReadonlyArray<Stage>): Promise<ReadonlyArray<Readonly<T>>>;
   /** How many documents match, once; `too_large` over 100,000. */
   count<T extends Document = Document>(collection: string, filter?: Filter<Exactly<T>>): Promise<number>;
 
@@ -113,6 +116,7 @@ export interface QueryOptions<T = Document> extends FindOptions<T> {
   /** Milliseconds: at most one moment in that time. */
   throttle?: number;
   group?: undefined;
+  pipeline?: undefined;
 }
 
 /** Rows of groups instead of documents; `group` goes with neither `projection`, `sort` nor `limit`. */
@@ -120,7 +124,47 @@ export interface GroupOptions {
   filter?: Filter;
   throttle?: number;
   group: Grouping;
+  pipeline?: undefined;
 }
+
+/** What MongoDB's stages make of the documents. `pipeline` goes with nothing but `throttle`: it filters and sorts itself. */
+export interface PipelineOptions {
+  pipeline: ReadonlyArray<Stage>;
+  throttle?: number;
+}
+
+/** A stage of docs/pipelines.md: an object of one of these. */
+export type Stage =
+  | { readonly $match: Filter }
+  | { readonly $set: Computed } | { readonly $addFields: Computed } | { readonly $project: { readonly [path: string]: 0 | 1 | boolean | Expression } }
+  | { readonly $unset: string | ReadonlyArray<string> }
+  | { readonly $replaceRoot: { readonly newRoot: Expression } } | { readonly $replaceWith: Expression }
+  | { readonly $unwind: string | { readonly path: string; readonly includeArrayIndex?: string; readonly preserveNullAndEmptyArrays?: boolean } }
+  | { readonly $sort: Order } | { readonly $skip: number } | { readonly $limit: number }
+  | { readonly $group: { readonly _id: Any; readonly [name: string]: Accumulator | Any } }
+  | { readonly $bucket: Buckets } | { readonly $sortByCount: Expression } | { readonly $count: string };
+
+type Computed = { readonly [path: string]: Any };
+type Order = { readonly [path: string]: 1 | -1 } | ReadonlyMap<string, number>;
+
+export interface Buckets {
+  readonly groupBy: Expression;
+  readonly boundaries: ReadonlyArray<unknown>;
+  readonly default?: unknown;
+  readonly output?: { readonly [name: string]: Accumulator };
+}
+
+type Any = Expression | number | bigint | boolean | null;
+type Several = { readonly input: Any; readonly n: Any };
+type First = { readonly sortBy: Order; readonly output: Any };
+
+/** How a field of a row is made. */
+export type Accumulator =
+  | { readonly $sum: Any } | { readonly $avg: Any } | { readonly $min: Any } | { readonly $max: Any } | { readonly $count: {} }
+  | { readonly $stdDevPop: Any } | { readonly $stdDevSamp: Any } | { readonly $addToSet: Any }
+  | { readonly $minN: Several } | { readonly $maxN: Several }
+  | { readonly $top: First } | { readonly $bottom: First }
+  | { readonly $topN: First & { readonly n: Any } } | { readonly $bottomN: First & { readonly n: Any } };
 
 /** What `$group` would do: one row for each combination of the values at `by`. Each list holds at most 16 paths. */
 export interface Grouping {
@@ -147,7 +191,7 @@ export interface GroupRow extends Document {
 export interface Row<T = Document> {
   /** The JSON text of `key`; always the same for the same key. */
   readonly id: string;
-  /** The document's `_id`. */
+  /** The document's `_id`; null for the row of a `$count`, which shows none. */
   readonly key: KeyOf<T>;
   readonly document: Readonly<T>;
   /** Whether something of it was written here and is not known yet. */

@@ -86,7 +86,8 @@ export class View {
 
   #snapshot(frame) {
     if (frame.first || this.#draft === null) this.#begin(new Map());
-    for (const document of frame.documents) this.#put(this.#draft, idOf(document._id), document);
+    // A row of `$count` does not show its key.
+    frame.documents.forEach((document, n) => this.#put(this.#draft, frame.keys === undefined ? document._id : frame.keys[n], document));
     return { kind: "progress" };
   }
 
@@ -147,11 +148,12 @@ export class View {
     return { kind: "ended", error: frame.code === undefined ? null : frame };
   }
 
-  #put(rows, id, raw) {
+  #put(rows, key, raw) {
+    const id = idOf(key);
     const held = rows.get(id) ?? this.rows.get(id);
     const document = decode(raw);
     const row = held !== undefined && equal(held.document, document) ? held
-      : Object.freeze({ id, key: held?.key ?? document._id, document, pending: false });
+      : Object.freeze({ id, key: held?.key ?? document._id ?? decode(key), document, pending: false });
     rows.set(id, row);
     return row;
   }
@@ -162,7 +164,7 @@ export class View {
       const id = idOf(change.key);
       const before = rows.get(id);
       if (change.op !== "leave") {
-        const row = this.#put(rows, id, change.document);
+        const row = this.#put(rows, change.key, change.document);
         puts.push({ id, row, index: change.index });
         // With an index it may be the same row at another place: what it is sorted by need not be shown.
         if (row !== before || change.index !== undefined) effects.push({ op: before === undefined ? "enter" : "update", id, row, before });
