@@ -10,6 +10,8 @@ import { optionsOf, windowOf } from "./page/explorer.js";
 import { amount, bars, grouping, nameOf, numbersIn, pathsIn } from "./page/groups.js";
 import { refusesWho, why } from "./page/identity.js";
 import { gist } from "./page/inspector.js";
+import { stepOf } from "./page/columns.js";
+import { itemsOf, measured, overTime } from "./page/pipelines.js";
 import { MEASURES, axis, grouped } from "./page/plots.js";
 import { decode, parse } from "./page/realtime/realtime.js";
 
@@ -97,6 +99,26 @@ test("an aggregate is asked for by its paths, and its rows are bars with the gre
   assert.deepEqual(bars(rows, { by: ["s"], measure: "sum", field: "n" }).map(({ name, text, extra }) => [name, text, extra]),
     [["a", "5.50", "2 documents"], ["b", "5.00", "1 document"], ["c", "5.00", "1 document"], ["x", "–", "3 documents"]]);
   assert.deepEqual(bars(rows, { by: ["s"], measure: "count", field: "" }).map(({ text }) => text), ["3", "2", "1", "1"]);
+});
+
+test("rows of a pipeline are drawn in their order, by the field asked for or the first with a number", () => {
+  const row = (key, fields) => ({ id: JSON.stringify(key), key, document: decode({ ...(key === null ? {} : { _id: key }), ...fields }) });
+  const rows = [row("b", { name: "x", sold: 5, orders: 2 }), row("a", { name: "y", sold: { $numberDecimal: "7.5" }, orders: 1 })];
+  assert.deepEqual([measured(rows), measured(rows, "orders"), measured([row("a", { name: "x" })]), measured([])], ["sold", "orders", "", ""]);
+  assert.deepEqual(itemsOf(rows, "sold", { more: "orders", unit: ["order", "orders"] }).map(({ name, value, text, extra }) => [name, value, text, extra]),
+    [["b", 5, "5.00", "2 orders"], ["a", 7.5, "7.50", "1 order"]]);
+  assert.deepEqual(itemsOf([row(null, { n: 5 })], "n").map(({ name, text, extra }) => [name, text, extra]), [["all documents", "5", ""]]);
+  assert.deepEqual(itemsOf(rows, "none").map(({ text }) => text), ["–", "–"]);
+  assert.deepEqual([overTime(rows), overTime([])], [false, false]);
+});
+
+test("rows that stand for times are columns in the order of time", () => {
+  const minute = (n, value) => ({ id: String(n), key: new Date(n * 60_000), document: { value } });
+  const rows = [minute(3, 1), minute(1, 2), minute(2, 3)];
+  assert.equal(overTime(rows), true);
+  assert.equal(overTime([...rows, { id: "x", key: "x", document: {} }]), false);
+  assert.deepEqual(itemsOf(rows, "value").map(({ at, value }) => [at / 60_000, value]), [[1, 2], [2, 3], [3, 1]]);
+  assert.deepEqual([stepOf([0, 180_000, 240_000]), stepOf([5]), stepOf([])], [60_000, 60_000, 60_000]);
 });
 
 test("whether any document has a field is told by the row of everything", () => {

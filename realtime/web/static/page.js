@@ -11,7 +11,7 @@ import { Inspector } from "./inspector.js";
 import { MachinePanel } from "./machine.js";
 import { PlotsPanel } from "./plots.js";
 import { connect, decode } from "./realtime/realtime.js";
-import { ShopPanel } from "./shop.js";
+import { CHARTS, ShopPanel } from "./shop.js";
 import { StatusLine } from "./status.js";
 
 const PATHS = { machine: "machine", shop: "shop", collections: "explorer", events: "events", charts: "plots", frames: "frames", access: "access" };
@@ -50,6 +50,7 @@ const counts = new CollectionCounts(client, () => credentials.token, (collection
   find("tab-machine").hidden = !hasMachine() && shown !== "machine";
   find("tab-shop").hidden = !hasShop() && shown !== "shop";
   panels.explorer.offer(listed, problem);
+  offerCharts();
   if (listed !== null || problem !== null) settle();
   tabInSight(); // others have come to its left
 });
@@ -112,6 +113,7 @@ function show(name) {
     else find(`tab-${each}`).removeAttribute("aria-current");
   }
   panels[name].start?.();
+  offerCharts();
   tabInSight();
   refresh();
 }
@@ -142,7 +144,13 @@ function remember(path, typed) {
 
 // Both are of the demo: somebody's own orders are no shop of ours.
 const hasShop = () => hasMachine() && (listed ?? []).some(({ name }) => name === "orders");
+const hasSales = () => hasShop() && listed.some(({ name }) => name === "sales");
 const hasMachine = () => (listed ?? []).some(({ name }) => name === "machine");
+
+// Nobody asked for a chart: the demo's.
+function offerCharts() {
+  if (shown === "plots" && hasSales() && !route()?.asked.collection) panels.plots.offer(CHARTS);
+}
 
 // Nobody chose a panel: the demo's, as soon as there is something of it; else the explorer.
 function settle() {

@@ -1,10 +1,12 @@
-// A number of a collection's documents over time, one line for each value of another field; or bars for its groups.
+// A number of a collection's documents over time, one line for each value of another field; or bars for its groups; or
+// the rows of a pipeline.
 
 import { LineChart, WINDOW } from "./chart.js";
 import { at, numberOf, pathsOf, show } from "./display.js";
 import { element, find, put, say } from "./dom.js";
 import { count, niceCeiling, plural } from "./format.js";
 import { ASKED, GroupBars, pathsIn } from "./groups.js";
+import { PipelineCards } from "./pipelines.js";
 import { Problem } from "./problem.js";
 import { parse } from "./realtime/realtime.js";
 
@@ -62,7 +64,8 @@ export class PlotsPanel {
   });
   #chosen = null;
   #bars;
-  #problem = new Problem(find("plot-form"), "plot-problem", ["plot-collection", "plot-filter", "plot-value", "plot-group"]);
+  #cards;
+  #problem = new Problem(find("plot-form"), "plot-problem", ["plot-collection", "plot-filter", "plot-value", "plot-group", "plot-pipeline"]);
 
   constructor(client, host) {
     this.#client = client;
@@ -72,11 +75,9 @@ export class PlotsPanel {
       event.preventDefault();
       this.watch(this.#typed());
     });
-    this.#bars = new GroupBars(client, {
-      counted: (changes) => host.counted(changes),
-      sign: () => host.sign(),
-      problem: this.#problem,
-    });
+    const of = { counted: (changes) => host.counted(changes), sign: () => host.sign(), problem: this.#problem };
+    this.#bars = new GroupBars(client, of);
+    this.#cards = new PipelineCards(client, of);
     for (const id of ["plot-measure", "plot-as"]) {
       find(id).addEventListener("change", () => this.#offerMeasures() && this.running && this.watch(this.#typed()));
     }
@@ -84,35 +85,43 @@ export class PlotsPanel {
   }
 
   get running() {
-    return this.#query !== null || this.#bars.running;
+    return this.#query !== null || this.#bars.running || this.#cards.running;
   }
 
   get live() {
-    return this.#bars.running ? this.#bars.live : this.#query?.state === "live";
+    return this.#rows === null ? this.#query?.state === "live" : this.#rows.live;
   }
 
   get filled() {
-    return this.#bars.running ? this.#bars.filled : this.#lines.size > 0;
+    return this.#rows === null ? this.#lines.size > 0 : this.#rows.filled;
+  }
+
+  /** What draws rows of the service's, in place of the lines; or null. */
+  get #rows() {
+    return [this.#bars, this.#cards].find((one) => one.running) ?? null;
   }
 
   /** What is open, for the window's title. */
   get title() {
-    if (!this.running) return "";
+    if (!this.running || this.#asked === null) return "";
+    if (this.#asked.as === "rows") return `${this.#asked.collection}: pipeline`;
     const { collection, value, measure } = this.#asked;
     return `${collection}: ${measure === "count" ? "count" : `${measure} of ${value}`}`;
   }
 
   /** What is drawn stays until the new one is, if it is of the same collection. */
   watch(asked) {
-    const { collection, filter = "", value = "", group = "", as = "lines" } = asked;
+    const { collection, filter = "", value = "", group = "", as = "lines", pipeline = "" } = asked;
     const measure = as === "bars" && !Object.hasOwn(ASKED, asked.measure) ? "count" : asked.measure ?? "latest";
-    for (const [id, text] of Object.entries({ collection, filter, value, group, as, measure })) find(`plot-${id}`).value = text;
+    for (const [id, text] of Object.entries({ collection, filter, value, group, as, measure, pipeline })) find(`plot-${id}`).value = text;
     this.#offerMeasures();
     if (collection === "") return this.#problem.tell("Which collection?", "plot-collection");
     if (this.#asked?.collection !== collection) this.#leave(collection);
+    if (as === "rows") return this.#watchRows({ collection, pipeline, value, as });
     if (value === "" && measure !== "count") return this.#problem.tell("Which field? One that holds numbers, like total.", "plot-value");
     if (as === "bars") return this.#watchBars({ collection, filter, value, group, measure, as });
     this.#bars.stop();
+    this.#cards.stop();
     const again = this.#query !== null && this.#asked.collection === collection && this.#asked.filter === filter;
     try {
       const options = filter === "" ? {} : { filter: parse(filter) };
@@ -134,6 +143,15 @@ export class PlotsPanel {
     this.#query?.close();
     this.#query = null;
     this.#bars.stop();
+    this.#cards.stop();
+  }
+
+  /** Cards of pipelines that nobody asked for, until somebody asks for something. */
+  offer(asked) {
+    if (this.running || find("plot-collection").value !== "") return;
+    this.#asked = null;
+    find("plot-card").hidden = find("plot-empty").hidden = true;
+    this.#cards.watch(asked);
   }
 
   #leave(collection) {
@@ -163,9 +181,29 @@ export class PlotsPanel {
     return undefined;
   }
 
+  #watchRows(asked) {
+    const { collection, pipeline, value } = asked;
+    let stages;
+    try {
+      stages = parse(pipeline === "" ? "[]" : pipeline);
+    } catch (error) {
+      return this.#problem.tell(`Not valid JSON: ${error.message}`, "plot-pipeline");
+    }
+    if (!Array.isArray(stages)) return this.#problem.tell("A pipeline is a list of stages.", "plot-pipeline");
+    this.stop();
+    this.#problem.clear();
+    find("plot-card").hidden = find("plot-empty").hidden = true;
+    this.#asked = asked;
+    this.#lines.clear();
+    this.#cards.watch([{ collection, pipeline: stages, value }]);
+    this.#host.chosen(asked);
+    return undefined;
+  }
+
   // A group has no latest document, and may be of several fields.
   #offerMeasures() {
     const bars = find("plot-as").value === "bars";
+    find("plot-form").classList.toggle("rows", find("plot-as").value === "rows");
     const latest = find("plot-measure").querySelector("[value=latest]");
     latest.disabled = bars;
     if (bars && latest.selected) find("plot-measure").value = "count";
@@ -174,7 +212,7 @@ export class PlotsPanel {
   }
 
   #typed() {
-    return Object.fromEntries(["collection", "filter", "value", "group", "measure", "as"].map((name) => [name, find(`plot-${name}`).value.trim()]));
+    return Object.fromEntries(["collection", "filter", "value", "group", "measure", "as", "pipeline"].map((name) => [name, find(`plot-${name}`).value.trim()]));
   }
 
   #begin(collection, options) {

@@ -10,6 +10,50 @@ const SILENT = 4_000; // ms without a change after which the writer counts as st
 const BOARD = { sort: [["total", -1]], limit: 20 };
 const SALES = { group: { by: ["status"], count: true, sum: ["total"] } };
 
+const last = (minutes) => ({ $match: { $expr: { $gte: ["$at", { $subtract: ["$$NOW", minutes * 60_000] }] } } });
+const WORTH = { $multiply: ["$items.price", "$items.qty"] };
+/** Of what was sold. */
+export const CHARTS = [
+  {
+    title: "Sales a minute",
+    note: "of the last 30 minutes",
+    value: "revenue",
+    pipeline: [
+      last(30),
+      { $unwind: "$items" },
+      { $group: { _id: { $dateTrunc: { date: "$at", unit: "minute" } }, revenue: { $sum: WORTH } } },
+      { $sort: { _id: 1 } },
+    ],
+  },
+  {
+    title: "Revenue by city",
+    note: "price × quantity, 30 minutes",
+    value: "revenue",
+    more: "lines",
+    unit: ["line", "lines"],
+    pipeline: [
+      last(30),
+      { $unwind: "$items" },
+      { $group: { _id: "$city", revenue: { $sum: WORTH }, lines: { $count: {} } } },
+      { $sort: { revenue: -1 } },
+    ],
+  },
+  {
+    title: "Sold best",
+    note: "ten products, last 10 minutes",
+    value: "sold",
+    more: "orders",
+    unit: ["order", "orders"],
+    pipeline: [
+      last(10),
+      { $unwind: "$items" },
+      { $group: { _id: "$items.product", sold: { $sum: "$items.qty" }, orders: { $count: {} } } },
+      { $sort: { sold: -1 } },
+      { $limit: 10 },
+    ],
+  },
+].map((chart) => ({ collection: "sales", ...chart }));
+
 /** A row of the board as a bar; the order is the window's, and is not made here. */
 export function boardItem({ id, document }) {
   return {
