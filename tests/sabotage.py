@@ -31,7 +31,7 @@ from tests.benching.sabotages import BENCHED
 from tests.client.sabotages import CLIENTS
 from tests.client.sabotages_tokens import TOKENS
 from tests.core.sabotages_events import HEARD
-from tests.core.sabotages_pipelines import PIPELINES
+from tests.core.sabotages_pipelines import FOLLOWED
 from tests.e2e.sabotages import NEWCOMERS
 from tests.exact.sabotages import SHOWN
 from tests.exact.sabotages_exact import EXACT
@@ -63,7 +63,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 ROWS = (
     *(WALLS_ROWS, OPERATIONS, EXACT, CLIENTS, BROWSER, HTTP, FILTERS, DOORS, EXPRESSIONS, SCHEMAS, EVENTS),
-    *(BENCHED, SUCCESSION, RULES, TOLD, CHANGED, RULED_WRITES, HEARD, JUDGED, PIPELINES),
+    *(BENCHED, SUCCESSION, RULES, TOLD, CHANGED, RULED_WRITES, HEARD, JUDGED, PIPELINES, FOLLOWED),
     *(
         LARGE,
         WINDOWS,

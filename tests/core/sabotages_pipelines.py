@@ -11,7 +11,7 @@ OF_HUB = "tests/hub/test_pipelines.py"
 FOLDED = f"{OF_FLOW}::test_what_a_client_folds_is_what_the_pipeline_makes_from_scratch"
 CROSSED = f"{OF_SLICE}::test_only_what_crosses_an_end_is_handed_on"
 
-PIPELINES: list[tuple[str, str, str, str, str]] = [
+FOLLOWED: list[tuple[str, str, str, str, str]] = [
     (
         "pipeline: a token that differs stays",
         ROWS,
