@@ -65,6 +65,10 @@ one object the first counts; a sort by the whole object goes through all of them
 sort in memory does not. An array whose elements have other names than 0, 1, 2 is gone through by place, where MongoDB
 goes by the names.
 
+MongoDB stops reading a document for an inclusion of so many names when it has met so many fields, and counts one that
+stands twice as two: what comes behind is missing. Its own `$group` loses fields so, and what it reads for the first
+rows of a live `group` does too; from the next change of such a document on its row is the one of all its fields.
+
 A live `group` by two fields or more has a row for a field that is `undefined` and another for one that is missing. So
 has MongoDB's newer engine; its classic one makes one row of both, and shows whichever document came first. An average
 of integers is exact here and in the newer engine; the classic one may lose the last digits of integers beyond 53 bits.
