@@ -10,7 +10,7 @@ ARGS ?=
 unexport PYTHONDONTWRITEBYTECODE
 export PYTHONPYCACHEPREFIX ?= $(abspath $(VENV))/pycache
 
-.PHONY: tools help demo serve test test-core test-quick test-long test-versions cover-core adversity sabotage findings screenshots check lint types schema install clean
+.PHONY: tools help demo serve bench test test-core test-quick test-long test-versions cover-core adversity sabotage findings screenshots check lint types schema install clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -67,6 +67,9 @@ test-versions: $(STAMP) ## what may differ between servers, on a mongod 6.0.27 t
 
 adversity: $(STAMP) tools ## the fault tests at full length, and what they showed to docs/adversity.md (half an hour)
 	$(BIN)/python -m tests.adversity.report
+
+bench: $(STAMP) tools ## this service beside its peers, every scenario thrice (an hour and more; ARGS='--share 0.02 --runs 1' to try it)
+	$(BIN)/python -m tests.bench.beside $(ARGS)
 
 sabotage: $(STAMP) tools ## one-line changes of the source, each of which must turn a test red (an hour and more)
 	$(BIN)/python -m tests.sabotage $(ARGS)

@@ -25,12 +25,13 @@ SCHEMES = {"http": 80, "ws": 80, "https": 443, "wss": 443}
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where the service is. `prefix` is its path, without a slash at the end."""
+    """Where the service is. `prefix` is its path, without a slash at the end; `door` where it takes WebSockets."""
 
     host: str
     port: int
     tls: bool
     prefix: str
+    door: str = "/v1/ws"
 
     @property
     def shown(self) -> str:
@@ -86,15 +87,19 @@ class Connection(asyncio.Protocol):
         self.transport = transport
         bearer = f"Authorization: Bearer {self._token}\r\n" if self._token else ""
         transport.write(
-            f"GET {self._address.prefix}/v1/ws HTTP/1.1\r\nHost: {self._address.shown}\r\nUpgrade: websocket\r\n"
+            f"GET {self._address.prefix}{self._address.door} HTTP/1.1\r\n"
+            f"Host: {self._address.shown}\r\nUpgrade: websocket\r\n"
             f"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {self._key.decode()}\r\n"
             f"User-Agent: realtime-bench\r\n{bearer}\r\n".encode()
         )
 
     def send(self, frame: dict[str, Any]) -> None:
+        """A text frame of JSON."""
+        self.send_text(json.dumps(frame, separators=(",", ":")).encode())
+
+    def send_text(self, text: bytes) -> None:
         """A text frame."""
-        payload = json.dumps(frame, separators=(",", ":")).encode()
-        self._write(0x80 | _TEXT, payload)
+        self._write(0x80 | _TEXT, text)
 
     def _write(self, first: int, payload: bytes) -> None:
         size = len(payload)

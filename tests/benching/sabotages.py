@@ -5,6 +5,7 @@ from __future__ import annotations
 BENCH_TEST = "tests/e2e/test_bench.py"
 COUNTING_TEST = "tests/benching/test_counting.py"
 SOCKETS_TEST = "tests/benching/test_sockets.py"
+BESIDE_TEST = "tests/bench/test_beside.py"
 COUNTING = "realtime/bench/counting.py"
 RUN = "realtime/bench/run.py"
 
@@ -78,5 +79,26 @@ BENCHED: list[tuple[str, str, str, str, str]] = [
         "if inodes and inodes & set(_files(pid))}",
         "if inodes and inodes & set(_files(pid)) and pid % 1 == 1}",
         f"{BENCH_TEST}::test_all_of_two_workers_are_counted",
+    ),
+    (
+        "beside: a run that repeated something is not void",
+        "tests/bench/beside.py",
+        'for name in ("lost", "repeated") if told[name]]',
+        'for name in ("lost",) if told[name]]',
+        f"{BESIDE_TEST}::test_a_run_that_lost_or_repeated_is_void_and_says_what",
+    ),
+    (
+        "beside: ratios are of medians and not of pairs",
+        "tests/bench/tables.py",
+        "each = [one[name] / other[name] for one, other in pairs if name in one and other.get(name)]",
+        "each = [ours[0][name] / other[name] for one, other in pairs if name in one and other.get(name)]",
+        f"{BESIDE_TEST}::test_a_table_has_medians_their_spread_and_ratios_of_pairs",
+    ),
+    (
+        "beside: who comes back asks for everything again",
+        "tests/bench/dialects.py",
+        "            self.send(orjson.dumps({**asked, **self._held[place]}))",
+        "            self.send(orjson.dumps(asked))",
+        f"{BESIDE_TEST}::test_a_small_run_delivers_exactly_what_was_written[resume-realtime]",
     ),
 ]
