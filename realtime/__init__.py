@@ -5,12 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Collection", "Principal", "Realtime", "Rules", "Settings", "__version__", "create_app"]
+__all__ = [
+    "Collection",
+    "Fields",
+    "Grant",
+    "Principal",
+    "Realtime",
+    "Rules",
+    "Settings",
+    "__version__",
+    "create_app",
+]
 
 if TYPE_CHECKING:
     from realtime.app import Realtime, create_app
     from realtime.core.access.principal import Principal
-    from realtime.core.access.rules.model import Rules
+    from realtime.core.access.rules.model import Fields, Grant, Rules
     from realtime.core.wire.collections import Collection
     from realtime.settings import Settings
 
@@ -29,10 +39,10 @@ def __getattr__(name: str) -> Any:
         from realtime.core.access.principal import Principal  # noqa: PLC0415 - see above
 
         return Principal
-    if name == "Rules":
-        from realtime.core.access.rules.model import Rules  # noqa: PLC0415 - see above
+    if name in {"Fields", "Grant", "Rules"}:
+        from realtime.core.access.rules import model  # noqa: PLC0415 - see above
 
-        return Rules
+        return getattr(model, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

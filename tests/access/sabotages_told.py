@@ -57,4 +57,11 @@ TOLD: list[tuple[str, str, str, str, str]] = [
         "",
         f"{OF_PAGE}::test_a_collection_is_asked_for_by_its_name_and_what_is_wrong_is_said",
     ),
+    (
+        "embedded: rules that the application gives anew are checked and not taken",
+        "realtime/app.py",
+        "self.take_rules(ruling.checked(rules, self.collections.names))",
+        "ruling.checked(rules, self.collections.names)",
+        "tests/web/test_embedded_rules.py::test_the_sample_obeys_its_rules_and_other_ones_when_they_are_taken",
+    ),
 ]

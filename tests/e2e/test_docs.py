@@ -278,7 +278,7 @@ def test_every_fence_that_is_opened_is_closed() -> None:
 def test_every_example_of_embedding_has_its_imports(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each by itself, as somebody pastes it; given are the `rt` of the first, and the reader's own `shop.sessions`."""
     theirs = ModuleType("shop.sessions")
-    theirs.__dict__["sessions"] = lambda: None
+    theirs.__dict__["sessions"] = theirs.__dict__["who"] = lambda: None
     monkeypatch.setitem(sys.modules, "shop", ModuleType("shop"))
     monkeypatch.setitem(sys.modules, theirs.__name__, theirs)
     examples = re.findall(r"^```python\n(.*?)^```$", read("embedding"), re.MULTILINE | re.DOTALL)
