@@ -212,7 +212,7 @@ class Realtime:
 
     def take_rules(self, rules: Rules) -> None:
         """These rules, which were checked, hold from now on."""
-        changes.exchange(self.live(), rules)
+        changes.exchange(self.live(), ruling.heeded(rules))
 
     def drain(self) -> None:
         """Tell every client that this is a farewell and no fault. Event streams would keep a server from ending."""

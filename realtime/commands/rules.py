@@ -32,10 +32,15 @@ def rules() -> None:
 @_FILE
 @guarded
 def check(file: Path | None) -> None:
-    """Check FILE, or that of REALTIME_RULES: each problem with its line, and exit 2 where there is one."""
+    """Check FILE, or that of REALTIME_RULES: each problem with its line, and exit 2 where there is one.
+
+    Rules that let nothing, as an empty file, are good, and warned of.
+    """
     found, path = _rules(file)
     count = sum(len(grants) for grants in found.collections.values())
     click.echo(f"{path}: good, {count} grant{'' if count == 1 else 's'}")
+    if found.idle:
+        click.echo(f"{path}: warning: {ruling.IDLE}")
 
 
 @rules.command("explain")

@@ -3,7 +3,9 @@
 An update that cannot touch what its rule reads, and a delete, have the rule in their selector: one command, as without
 rules. Everything else is a transaction that reads the document, judges it, writes, and judges what became of it. So is
 a write whose selector found nothing: whether the document is missing, not seen or not to be written is told there, and
-what is not seen is answered as what is missing, after the same commands.
+what is not seen is answered as what is missing, after the same commands. A replacement that keeps fields at the top,
+which its writer does not see, is written without one where they are still what was read: a transaction is three
+commands in three turns of a thread, this two in one.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from realtime.core.mql.writing import Permit, Update, WriteRule
 from realtime.errors import DuplicateKeyError, ServiceError
 from realtime.mongo.checked import CheckedWriter
 from realtime.mongo.client import EXACTLY, RAW
+from realtime.mongo.exchanging import exchange
 from realtime.mongo.redaction import TAKEN, redacted
 from realtime.mongo.transactions import transact
 from realtime.mongo.writes import Change, Outcome, Terms, raw_of, with_key
@@ -152,7 +155,7 @@ class RuledWriter(CheckedWriter):
             job = outcome = None
             if not self._ruling.asks(collection):
                 job = _job(rule, collection, key, change, terms)
-                outcome = await self._selected(session, job)
+                outcome = await self._selected(session, job) or await self._kept(session, job)
             if job is None or outcome is None or not outcome.matched:
 
                 async def write(transaction: Any) -> tuple[_Job, Outcome]:
@@ -185,6 +188,22 @@ class RuledWriter(CheckedWriter):
                 # Of what the model makes of it the rule is asked once more.
                 return None
         return await self._apply(session, job.collection, job.key, change)
+
+    async def _kept(self, session: Any, job: _Job) -> Outcome | None:
+        """A replacement that keeps fields at the top: written where they are still as they were read.
+
+        None where the document has to be asked in a transaction, as where somebody wrote in between.
+        """
+        given = dict(job.change.source)
+        if job.asked.keeps is None or not job.terms.free or _is_stamped(given):
+            return None
+        if self._collections.model_of(job.collection) is not None:
+            return None  # what it makes of the merged document is its own
+
+        def made(raw: bytes) -> tuple[Document, Document] | None:
+            return job.rule.exchanging(job.asked, stored.decode(raw), given)
+
+        return await exchange(self._database, session, job.collection, job.key, made, image=job.change.image)
 
     async def _judged(self, transaction: Any, job: _Job) -> Outcome:
         """The write, and what it makes, judged by the document as it is in this transaction."""

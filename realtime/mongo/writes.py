@@ -163,7 +163,7 @@ class MongoWriter:
     async def _find(self, session: Any, collection: str, key: Any, selector: Document | None = None) -> bytes | None:
         """The BSON of the document with this key, if it matches; None: there is none."""
         documents = self._database.get_collection(collection, codec_options=RAW)
-        found = await documents.find_one(_by(key, selector), collation=EXACTLY, session=session)
+        found = await documents.find_one(by_key(key, selector), collation=EXACTLY, session=session)
         return None if found is None else found.raw
 
     async def _put(self, session: Any, collection: str, document: Document) -> None:
@@ -176,7 +176,7 @@ class MongoWriter:
 
     async def _remove(self, session: Any, collection: str, key: Any, selector: Document | None = None) -> bool:
         """Delete the document with this key, if it matches; whether there was one."""
-        result = await self._database[collection].delete_one(_by(key, selector), collation=EXACTLY, session=session)
+        result = await self._database[collection].delete_one(by_key(key, selector), collation=EXACTLY, session=session)
         return bool(result.deleted_count)
 
     async def _apply(self, session: Any, collection: str, key: Any, change: Change) -> Outcome:
@@ -186,14 +186,14 @@ class MongoWriter:
         if not change.image:
             documents = self._database[collection]
             result = await (documents.replace_one if change.replaces else documents.update_one)(
-                _by(key, change.selector), body, **options
+                by_key(key, change.selector), body, **options
             )
             return Outcome(result.matched_count, result.modified_count, result.upserted_id is not None)
         documents = self._database.get_collection(collection, codec_options=RAW)
         # Whether anything changed is all that this is for: MongoDB's answer with the document does not say that.
         before = change.known or await self._find(session, collection, key, change.selector)
         write = documents.find_one_and_replace if change.replaces else documents.find_one_and_update
-        after = await write(_by(key, change.selector), body, return_document=ReturnDocument.AFTER, **options)
+        after = await write(by_key(key, change.selector), body, return_document=ReturnDocument.AFTER, **options)
         made = change.upsert and before is None
         if after is None or made:
             return Outcome(0, 0, made, after)
@@ -205,7 +205,7 @@ class MongoWriter:
             return
         if (
             await self._database.get_collection(collection, codec_options=RAW).find_one(
-                _by(key, where), {"_id": 1}, collation=EXACTLY, session=session
+                by_key(key, where), {"_id": 1}, collation=EXACTLY, session=session
             )
             is None
         ):
@@ -268,17 +268,18 @@ class MongoWriter:
     async def _check(self, transaction: Any, collection: str, key: Any, terms: Terms) -> None:
         documents = self._database.get_collection(collection, codec_options=RAW)
         shown = {"_id": 1} if terms.match is None else None
-        found = await documents.find_one(_by(key), shown, collation=EXACTLY, session=transaction)
+        found = await documents.find_one(by_key(key), shown, collation=EXACTLY, session=transaction)
         terms.check(None if found is None else found.raw)
         if found is None and terms.where is not None:
             raise terms.unmet(collection)
         await self._check_where(transaction, collection, key, terms.where)
 
 
-def _by(key: Any, selector: Document | None = None) -> RawBSONDocument:
+def by_key(key: Any, selector: Document | None = None) -> RawBSONDocument:
+    """The filter of the document with this key, if it matches the selector too."""
     # $eq, so that a key that looks like operators or is a regular expression is a value all the same.
-    by_key = {"_id": {"$eq": key}}
-    return raw_of(by_key if not selector else {"$and": [by_key, selector]})
+    named = {"_id": {"$eq": key}}
+    return raw_of(named if not selector else {"$and": [named, selector]})
 
 
 def raw_of(document: Document) -> RawBSONDocument:

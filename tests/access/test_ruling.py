@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from realtime import Realtime, Rules
-from realtime.access.ruling import policy_of
+from realtime.access.ruling import IDLE, policy_of
 from realtime.core.access.rules.model import Grant
 from realtime.core.wire.collections import Collection
 from realtime.errors import ConfigurationError
@@ -62,3 +62,15 @@ def test_rules_of_an_application_are_checked_as_those_of_a_file_are() -> None:
     first, second = str(refused.value).splitlines()
     assert first.startswith("rules: orders.a.read.x.$near: $near at x.$near is not supported")
     assert second.startswith("rules: others: is not served here")
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "orders: {}\n"])
+def test_rules_that_let_nothing_are_warned_of(tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture) -> None:
+    policy_of(load(rules=file(tmp_path, GOOD)), None, None)
+    assert caplog.messages == []
+    policy_of(load(rules=file(tmp_path, text)), None, None)
+    assert caplog.messages == [IDLE]
+    assert {record.levelname for record in caplog.records} == {"WARNING"}
+    caplog.clear()
+    Realtime(load(), rules=Rules())
+    assert caplog.messages == [IDLE]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from realtime.access.ruling import IDLE
 from realtime.core.access.principal import Principal
 from realtime.core.access.rules.model import Rules
 from realtime.core.access.rules.text import parse
@@ -32,6 +33,14 @@ def file(tmp_path: Path) -> str:
 def test_a_good_file_is_said_to_be_good_also_by_its_setting(file: str) -> None:
     for done in (typed("rules", "check", file), typed("rules", "check", rules=file)):
         assert (done.returncode, done.stdout) == (0, f"{file}: good, 2 grants\n")
+
+
+def test_rules_that_let_nothing_are_good_and_warned_of(tmp_path: Path) -> None:
+    path = tmp_path / "rules.yaml"
+    for text in ("", "# nothing so far\n", "orders: {}\n"):
+        path.write_text(text)
+        done = typed("rules", "check", str(path))
+        assert (done.returncode, done.stdout) == (0, f"{path}: good, 0 grants\n{path}: warning: {IDLE}\n")
 
 
 def test_what_is_wrong_is_told_with_its_line(tmp_path: Path) -> None:

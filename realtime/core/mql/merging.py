@@ -6,9 +6,14 @@ is hidden: two documents that look the same to them are answered the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import datetime as dt
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from bson.int64 import Int64
+from bson.objectid import ObjectId
 
 from realtime.core.bson.values import MISSING, order
 from realtime.core.mql.fieldsets import FieldSet, places
@@ -93,6 +98,37 @@ class Merging:
     def _keeps(self, at: Place) -> bool:
         """Whether there may be something there that cannot be read."""
         return not any(fields.holds(at) for fields in self.shown)
+
+
+_TYPES: dict[type, str] = {
+    type(None): "null",
+    bool: "bool",
+    int: "int",
+    Int64: "long",
+    float: "double",
+    str: "string",
+    ObjectId: "objectId",
+    dt.datetime: "date",
+}
+"""Types of which two values that MongoDB takes for equal are the same bytes, but for some doubles."""
+
+
+def alike(kept: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """Filters of the documents that have just these values at these names, in MongoDB's simple collation.
+
+    None where no filter can tell: 1.0 and 1.00 are equal decimals, and objects of equal fields may be other bytes.
+    """
+    parts: list[dict[str, Any]] = []
+    for name, value in kept.items():
+        if value is MISSING:
+            parts.append({name: {"$exists": False}})
+            continue
+        known = _TYPES.get(type(value))
+        if known is None or (known == "double" and (value == 0 or not math.isfinite(value))):
+            return None
+        # A list with such an element would match as well.
+        parts.append({name: {"$eq": value, "$type": known, "$not": {"$type": "array"}}})
+    return parts
 
 
 def _holds_more(at: Place) -> ForbiddenError:

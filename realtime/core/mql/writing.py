@@ -13,13 +13,14 @@ from functools import cached_property
 from typing import Any, NoReturn
 
 from realtime.core.bson import stored
+from realtime.core.bson.values import MISSING
 from realtime.core.mql.assignments import Assignment, assignments
 from realtime.core.mql.cut import Cut
 from realtime.core.mql.dialect import Dialect
 from realtime.core.mql.expressions.timezones import Named, Zones
 from realtime.core.mql.fieldsets import EVERY_FIELD, KEY, FieldSet, place, places
 from realtime.core.mql.filters import UNBOUNDED, Filter, compile_filter, may_fail, overlaps, stem
-from realtime.core.mql.merging import Merging
+from realtime.core.mql.merging import Merging, alike
 from realtime.core.mql.paths import WHOLE
 from realtime.core.mql.vision import Vision
 from realtime.errors import ForbiddenError, ServiceError
@@ -48,13 +49,15 @@ class Update:
     """An update or a replacement that may go ahead as far as can be told without the document.
 
     `selector`: a filter that decides the rest in MongoDB, as a part of the write's own; None: the document has to be
-    asked, before and after. `tells`: whether it may be answered if anything changed.
+    asked, before and after. `tells`: whether it may be answered if anything changed. `keeps`: of a replacement, the
+    names at the top that it keeps, where that is all that it makes of the document that it meets; None: there is more.
     """
 
     permits: tuple[Permit, ...]
     assigned: tuple[Assignment, ...] = ()
     selector: dict[str, Any] | None = None
     tells: bool = True
+    keeps: frozenset[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -193,10 +196,34 @@ class WriteRule:
             self._upserting([])
         tells = not self.vision.cuts
         if upsert or self.vision.cuts or not all(one.writable.everything for one in self.update):
-            return Update(self.update, tells=tells)
+            return Update(self.update, tells=tells, keeps=None if upsert else self._keeps())
         lets = tuple(one for one in self.update if one.lets(document))
         # Where none lets it, the document is asked all the same: one that is not seen is not there.
         return Update(self.update, selector=self._selecting(lets) if lets else None, tells=tells)
+
+    def _keeps(self) -> frozenset[str] | None:
+        """The names at the top that a replacement keeps, where every grant hides the same, and lets write the rest."""
+        fields = (*self._shown, *(one.writable for one in self.update))
+        found = {one.paths if one.but else None for one in fields}
+        paths = next(iter(found)) if len(found) == 1 else None
+        return None if paths is None or any("." in path for path in paths) else paths
+
+    def exchanging(
+        self, asked: Update, document: dict[str, Any], given: dict[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """What a replacement that `keeps` makes of a document, and a filter of documents of which it makes just that.
+
+        What it makes is what `merging` does, by far fewer steps. None: that is not to be said by a filter, or the
+        replacement may not go ahead, and why is for `merging` to tell.
+        """
+        keeps = asked.keeps or frozenset()
+        same = alike({name: document.get(name, MISSING) for name in keeps})
+        merged = {**given, **{name: value for name, value in document.items() if name in keeps}}
+        lets = [one for one in asked.permits if one.lets(document) and one.lets(merged)]
+        selector = self._selecting(lets) if lets and self.seen(document) is not None else None
+        if same is None or selector is None:
+            return None
+        return merged, {"$and": [part for part in (selector, *same) if part]}
 
     def merging(
         self, permits: Sequence[Permit], document: dict[str, Any], given: dict[str, Any]

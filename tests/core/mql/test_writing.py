@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
 from bson.int64 import Int64
 
 from realtime.core.bson import stored
+from realtime.core.bson.values import MISSING
 from realtime.core.mql.cut import Cut
 from realtime.core.mql.dialect import NEWEST
 from realtime.core.mql.fieldsets import EVERY_FIELD, FieldSet
@@ -15,6 +17,7 @@ from realtime.core.mql.filters import compile_filter
 from realtime.core.mql.vision import EVERYTHING, NOTHING, Share, Vision
 from realtime.core.mql.writing import Permit, WriteRule, seen_image, shown_by
 from realtime.errors import ForbiddenError
+from tests.chance import fresh_seed
 
 FAILS = {"$expr": {"$divide": [1, "$zero"]}}
 
@@ -267,6 +270,70 @@ def test_the_first_permit_that_lets_all_of_a_replacement_decides_what_is_kept() 
 
 
 # ------------------------------------------------------------------------------------------------- delete, and all
+
+
+def test_a_replacement_that_keeps_fields_at_the_top_says_which() -> None:
+    def keeps(*cuts: Cut, writable: FieldSet | None = None, upsert: bool = False) -> Any:
+        vision = Vision.of([Share(compile_filter({"n": n}), cut) for n, cut in enumerate(cuts)])
+        permits = [permit({"n": n}, writable or shown_by(cut)) for n, cut in enumerate(cuts)]
+        rule = WriteRule(vision, insert=(permit({}),), update=tuple(permits))
+        return rule.replacing({"_id": 1}, upsert=upsert).keeps
+
+    margin = Cut(hide=("margin",))
+    assert keeps(margin) == keeps(margin, margin) == {"margin"}
+    assert keeps(Cut(hide=("cost", "margin"))) == {"cost", "margin"}
+    assert keeps(Cut(hide=("notes.internal",))) is None
+    assert keeps(Cut(show=("title",))) is None
+    assert keeps(margin, Cut(hide=("cost",))) is None
+    assert keeps(margin, writable=only("n")) is None
+    assert keeps(margin, writable=EVERY_FIELD) is None
+    assert keeps(margin, upsert=True) is None
+
+
+def test_what_is_made_of_a_document_by_a_filter_is_what_merging_makes_of_it() -> None:
+    dice = random.Random(fresh_seed())
+    hidden = Cut(hide=("margin", "cost"))
+    values: list[Any] = [MISSING, 1, Int64(2), 2.5, "x", None, True, [1], {"a": 1}, 0.0]
+    exchanged = refused = 0
+    for _ in range(2000):
+        rows = [{"n": {"$lt": dice.randint(1, 6)}}, {"margin": {"$ne": 1}}]
+        rule = WriteRule(
+            Vision.of([Share(compile_filter({"n": {"$lt": 4}}), hidden)]),
+            update=tuple(permit(row, shown_by(hidden)) for row in dice.sample(rows, dice.randint(1, 2))),
+        )
+        names = dice.sample(["margin", "cost", "n", "title"], 4)
+        document = {"_id": 1, **{name: dice.choice(values) if name != "n" else dice.randint(0, 5) for name in names}}
+        document = {name: value for name, value in document.items() if value is not MISSING}
+        given = {"_id": 1, "n": dice.randint(0, 6), "new": 1}
+        asked = rule.replacing(given)
+        assert asked.keeps == {"margin", "cost"}
+        found = rule.exchanging(asked, document, given)
+        if rule.seen(document) is None:
+            assert found is None
+            refused += 1
+            continue
+        try:
+            _, _, merged = rule.merging(rule.before(asked, document), document, given)
+        except ForbiddenError:
+            assert found is None
+            refused += 1
+            continue
+        if found is None:
+            assert any(isinstance(document.get(name), list | dict) or document.get(name) == 0.0 for name in asked.keeps)
+            continue
+        made, same = found
+        exchanged += 1
+        assert list(made.items()) == list(merged.items())
+        matches = compile_filter(same).matches
+        assert matches(document)
+        changed = dice.choice(["margin", "cost"])
+        others = [value for value in values if repr(value) != repr(document.get(changed, MISSING))]
+        other = {**document, changed: dice.choice(others)}
+        if other[changed] is MISSING:
+            del other[changed]
+        assert not matches(other)
+    assert exchanged > 200
+    assert refused > 200
 
 
 def test_a_delete_has_its_rule_in_the_selector() -> None:

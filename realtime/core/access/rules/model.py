@@ -36,7 +36,7 @@ class Fields(_Frozen):
 class Limits(_Frozen):
     """`documents`: how many a live query of this grant's may hold."""
 
-    documents: int | None = Field(None, ge=1)
+    documents: int | None = Field(None, ge=1, strict=True)  # to Python True is 1
 
 
 @lru_cache(maxsize=1024)
@@ -76,6 +76,11 @@ class Rules(_Frozen):
     """Grants by collection and role. What has none is nobody's."""
 
     collections: Mapping[str, Mapping[str, Grant]] = Field(default_factory=dict)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody may do anything by them."""
+        return all(grant.idle for grants in self.collections.values() for grant in grants.values())
 
     def differs(self, other: Rules) -> frozenset[str] | None:
         """The collections whose grants are others there; None: it may be any."""

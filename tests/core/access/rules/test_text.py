@@ -81,6 +81,14 @@ def test_no_rules_are_rules_that_let_nothing() -> None:
             "rules.yaml:3: a.b.fields.hid: is not known here (did you mean hide?)",
         ),
         ("a:\n  b: {read: true, limits: {x: 1}}", "rules.yaml:2: a.b.limits.x: is not known here: there are documents"),
+        (
+            "a:\n  b: {read: true,\n    limits: {documents: true}}",
+            "rules.yaml:3: a.b.limits.documents: must be a whole number",
+        ),
+        (
+            "a:\n  b: {read: true,\n    limits: {documents: 5.0}}",
+            "rules.yaml:3: a.b.limits.documents: must be a whole number",
+        ),
         ("a:\n  b:\n    read: maybe", "rules.yaml:3: a.b.read: true, false or a filter"),
         ("a:\n  b: true", "rules.yaml:2: a.b: must be an object"),
         ("a: 5", "rules.yaml:1: a: must be an object"),
