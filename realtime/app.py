@@ -205,10 +205,19 @@ class Realtime:
         self.live()
         if (self.rules_file is None) is (rules is None):
             raise ConfigurationError("reload_rules(): of a file without rules, of rules that were given with others")
-        if rules is not None:
-            self.take_rules(ruling.checked(rules, self.collections.names))
-        elif self.rules_file is not None:
-            self.take_rules(await asyncio.to_thread(ruling.read, self.rules_file, self.collections.names))
+        async with self.live().exchanging:
+            if rules is not None:
+                await self._exchange(ruling.checked(rules, self.collections.names))
+            elif self.rules_file is not None:
+                await self._exchange(await asyncio.to_thread(ruling.read, self.rules_file, self.collections.names))
+
+    async def _exchange(self, rules: Rules) -> None:
+        await self.foresee_rules(rules)
+        self.take_rules(rules)
+
+    async def foresee_rules(self, rules: Rules) -> None:
+        """These rules, which were checked, are about to hold."""
+        await changes.foresee(self.live(), rules)
 
     def take_rules(self, rules: Rules) -> None:
         """These rules, which were checked, hold from now on."""

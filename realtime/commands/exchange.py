@@ -13,7 +13,7 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Any, Generic, Protocol, TypeVar
 
 from realtime.bugs import act
@@ -163,16 +163,20 @@ class Offers(Generic[Rules]):
         self._lock = threading.Lock()
         self._taken: Rules | None = None
         self._apply: Callable[[Rules], None] | None = None
+        self._foresee: Callable[[Rules], Awaitable[None]] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def begin(self) -> None:
         """Hear from now on."""
         threading.Thread(target=self._hear, daemon=True).start()
 
-    def serve(self, apply: Callable[[Rules], None]) -> None:
-        """Rules that are taken are applied by this, in the running loop; those that came before it at once."""
+    def serve(self, apply: Callable[[Rules], None], foresee: Callable[[Rules], Awaitable[None]] | None = None) -> None:
+        """Rules that are taken are applied by this, in the running loop; those that came before it at once.
+
+        `foresee` is given them first, and is waited for.
+        """
         with self._lock:
-            self._loop, self._apply = asyncio.get_running_loop(), apply
+            self._loop, self._apply, self._foresee = asyncio.get_running_loop(), apply, foresee
             taken, self._taken = self._taken, None
         if taken is not None:
             apply(taken)
@@ -208,11 +212,13 @@ class Offers(Generic[Rules]):
             self._say({"answer": number})
             return
 
-        def applied() -> None:
+        async def applied() -> None:
+            if self._foresee is not None:
+                await self._foresee(rules)
             act(lambda: apply(rules))
             self._say({"answer": number})
 
-        loop.call_soon_threadsafe(applied)
+        asyncio.run_coroutine_threadsafe(applied(), loop)
 
     def _say(self, line: Line) -> None:
         self._channel.sendall(encoded(line))

@@ -238,7 +238,7 @@ async def _serve(
         try:
             async with realtime.started(), AsyncExitStack() as stack:
                 if offers is not None and rules is not None:
-                    offers.serve(realtime.take_rules)
+                    offers.serve(realtime.take_rules, realtime.foresee_rules)
 
                 async def started() -> None:
                     await start(stack, settings, realtime.uri, addresses_of(settings, listening))

@@ -50,7 +50,7 @@ async def exchange(
             return None  # the driver does not ask again by itself, and nothing was written so far
         found = next(iter(reply["cursor"]["firstBatch"]), None)
         pair = None if found is None else made(found.raw)
-        if pair is None:
+        if found is None or pair is None:
             return None
         document, selector = raw_of(pair[0]), by_key(key, pair[1])
         options = {"collation": EXACTLY, "session": known}

@@ -20,8 +20,8 @@ CHANGED: list[tuple[str, str, str, str, str]] = [
     (
         "changes: whoever is asked again is told again",
         SESSION,
-        "            if query.key != asked.key:",
-        "            if True:",
+        "            elif query.key != asked.key:",
+        "            elif True:",
         f"{CHANGES}::test_a_token_with_other_claims_shows_what_they_let_and_one_with_the_same_is_not_seen",
     ),
     (

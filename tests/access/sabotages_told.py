@@ -5,6 +5,7 @@ from __future__ import annotations
 EXPLAINING, GRANTS = "realtime/core/access/rules/explaining.py", "realtime/web/http/grants.py"
 PANEL = "realtime/web/static/access.js"
 OF_EXPLAINING, OF_GRANTS = "tests/core/access/rules/test_explaining.py", "tests/web/http/test_grants.py"
+OF_AGAIN = "tests/core/connection/test_reconsidered.py"
 OF_PAGE = "tests/e2e/test_access_page.py"
 
 TOLD: list[tuple[str, str, str, str, str]] = [
@@ -114,9 +115,30 @@ TOLD: list[tuple[str, str, str, str, str]] = [
         "tests/mongo/test_exchanging.py::test_what_a_filter_can_hold_is_kept_by_two_commands",
     ),
     (
+        "exchanged: what was foreseen is judged again",
+        "realtime/core/connection/session.py",
+        "query = None if foresight is None else foresight.of(",
+        "query = None if foresight is None or policy else foresight.of(",
+        "tests/core/connection/test_reconsidered.py::test_what_was_foreseen_is_not_judged_again_and_comes_to_the_same",
+    ),
+    (
+        "exchanged: what was foreseen of other rules counts",
+        "realtime/core/connection/foresight.py",
+        "if rules is not self._rules or principal is not self._principal:",
+        "if principal is not self._principal:",
+        f"{OF_AGAIN}::test_what_was_foreseen_of_other_rules_or_of_somebody_else_counts_for_nothing",
+    ),
+    (
+        "exchanged: nothing is judged ahead",
+        "realtime/app.py",
+        "        await self.foresee_rules(rules)",
+        "        pass",
+        "tests/access/test_changes.py::test_what_is_open_is_judged_ahead_in_slices",
+    ),
+    (
         "embedded: rules that the application gives anew are checked and not taken",
         "realtime/app.py",
-        "self.take_rules(ruling.checked(rules, self.collections.names))",
+        "await self._exchange(ruling.checked(rules, self.collections.names))",
         "ruling.checked(rules, self.collections.names)",
         "tests/web/test_embedded_rules.py::test_the_sample_obeys_its_rules_and_other_ones_when_they_are_taken",
     ),

@@ -13,7 +13,9 @@ import httpx
 import pytest
 
 from realtime.core.access.rules.model import Rules
+from realtime.core.connection.session import Session
 from realtime.errors import ConfigurationError
+from realtime.web.entrance import changes
 from tests.access.issuer import SECRET, signer
 from tests.replica_set import ReplicaSet
 from tests.serving import Service, serving
@@ -255,3 +257,43 @@ async def test_rules_of_an_application_are_exchanged_by_it_alone(replica_set: Re
         view = await wire.subscribe("orders")
         await service.realtime.reload_rules(Rules.model_validate({"collections": {"*": {"*": {"read": True}}}}))
         await wire.when(lambda: view.live and len(view.documents) == 3)
+
+
+async def test_what_is_open_is_judged_ahead_in_slices(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the turn in which rules change nothing is compiled, and others had their turns before."""
+    monkeypatch.setattr(changes, "SLICE_SECONDS", 0.0)
+    monkeypatch.setattr(changes, "FORESIGHT_SECONDS", 60.0)
+    judged: list[int] = []
+    turns = 0
+    query, exchange = Session._query, changes.exchange
+
+    def judge(*args: Any) -> Any:
+        judged.append(turns)
+        return query(*args)
+
+    def switch(*args: Any) -> None:
+        before = len(judged)
+        exchange(*args)
+        assert len(judged) == before
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with connected(service, "ann", "customer") as ann, connected(service, "bob", "customer") as bob:
+        views = [await wire.subscribe("orders", id=f"s{n}") for wire in (ann, bob) for n in range(5)]
+        told = [len(wire.frames) for wire in (ann, bob)]
+        monkeypatch.setattr(Session, "_query", judge)
+        monkeypatch.setattr(changes, "exchange", switch)
+        counting = asyncio.create_task(count())
+        file_of(service).write_text(OTHERS)
+        await service.realtime.reload_rules()
+        counting.cancel()
+        assert len(judged) == 10
+        assert len(set(judged)) == 10, "one in a turn"
+        for wire, before in zip((ann, bob), told, strict=True):
+            for n in range(5):
+                await live_again(wire, f"s{n}", before)
+        assert all("planted" not in one for view in views for one in view.documents.values())

@@ -137,9 +137,10 @@ async def test_what_somebody_writes_in_between_is_kept(
     assert seen == [*IN_ONE, *TRANSACTED]
     (left,) = wrote
     assert left is not None
-    hidden = {name: left[name] for name in ("margin", "cost") if name in left}
+    hidden: dict[str, Any] = {name: left[name] for name in ("margin", "cost") if name in left}
     after = database.orders.find_one()
-    assert repr(after) == repr({"_id": 1, "owner": "ann", "n": 1, **hidden})
+    whole: dict[str, Any] = {"_id": 1, "owner": "ann", "n": 1, **hidden}
+    assert repr(after) == repr(whole)
 
 
 async def test_the_rule_is_asked_of_the_document_that_the_write_meets(

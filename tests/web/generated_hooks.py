@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import os
 import random
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
-import schemathesis
+import schemathesis  # type: ignore[import-not-found,unused-ignore]  # reason: it is in a folder of its own
 
+F = TypeVar("F", bound=Callable[..., Any])
+hook: Callable[[F], F] = schemathesis.hook
 DICE = random.Random(int(os.environ["GENERATED_HOOKS_SEED"]))
 LONGEST = 60_000
 """Of an address: a request's head has 64 KiB, over which the server answers in words of its own."""
@@ -46,13 +49,13 @@ CHANGES: list[Any] = [
 ]
 
 
-@schemathesis.hook
+@hook
 def filter_case(context: Any, case: Any) -> bool:
     """Whether it fits into a request's head."""
     return len(urlencode({name: str(value) for name, value in (case.query or {}).items()})) < LONGEST
 
 
-@schemathesis.hook
+@hook
 def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
     """Give it what the service has, most of the time."""
     if case.meta is None or not case.meta.generation.mode.is_positive or DICE.random() < 0.1:

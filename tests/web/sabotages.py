@@ -195,7 +195,7 @@ HTTP: list[tuple[str, str, str, str, str]] = [
         "return_document=ReturnDocument.AFTER, **options)",
         (
             "return_document=ReturnDocument.AFTER, **options)\n"
-            "        after = await documents.find_one(_by(key), session=session)"
+            "        after = await documents.find_one(by_key(key), session=session)"
         ),
         f"{ETAGS}::test_the_tag_of_a_write_is_of_that_write_and_of_none_that_came_after",
     ),

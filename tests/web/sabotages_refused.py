@@ -173,8 +173,8 @@ ANSWERS: list[tuple[str, str, str, str, str]] = [
     (
         "another: a collation says what a key is, where it is deleted",
         WRITES,
-        "delete_one(_by(key, selector), collation=EXACTLY, session=session)",
-        "delete_one(_by(key, selector), session=session)",
+        "delete_one(by_key(key, selector), collation=EXACTLY, session=session)",
+        "delete_one(by_key(key, selector), session=session)",
         COLLATED,
     ),
     (
@@ -187,8 +187,8 @@ ANSWERS: list[tuple[str, str, str, str, str]] = [
     (
         "another: a collation says what matches `where`",
         WRITES,
-        '_by(key, where), {"_id": 1}, collation=EXACTLY, session=session',
-        '_by(key, where), {"_id": 1}, session=session',
+        'by_key(key, where), {"_id": 1}, collation=EXACTLY, session=session',
+        'by_key(key, where), {"_id": 1}, session=session',
         COLLATED,
     ),
     (

@@ -5,7 +5,7 @@ Pure: it knows ids, limits and what may be asked for, and nothing of sockets or 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from realtime.core.access.dates import date
 from realtime.core.access.principal import ANONYMOUS, Principal
 from realtime.core.access.rules.policy import Policy
 from realtime.core.connection.admission import Admission, Ending
+from realtime.core.connection.foresight import Foresight, Outcome
 from realtime.core.connection.requests import check_write, collections_of, filter_of, refuse_fields
 from realtime.core.live.aggregate import compile_grouping
 from realtime.core.live.events import format_position, parse_position
@@ -160,7 +161,17 @@ class Session:
     `principal` None: nobody yet, who has to send a token first. `asked`: who they are is asked here at all.
     """
 
-    __slots__ = ("_asking", "admission", "ended", "epoch", "id", "limits", "pending_writes", "subscriptions")
+    __slots__ = (
+        "_asking",
+        "_foresight",
+        "admission",
+        "ended",
+        "epoch",
+        "id",
+        "limits",
+        "pending_writes",
+        "subscriptions",
+    )
 
     def __init__(
         self,
@@ -177,6 +188,7 @@ class Session:
         self.admission = Admission(principal, asked=asked)
         self.ended = False
         self._asking: str | None = None
+        self._foresight: Foresight | None = None
         self.subscriptions: dict[str, Asked | None] = {}
         self.pending_writes = 0
 
@@ -255,21 +267,39 @@ class Session:
 
         `about`: the collections whose rules have; None: any may have.
         """
-        if self.ended or self.limits.policy is None:
+        policy, foresight, self._foresight = self.limits.policy, self._foresight, None
+        if self.ended or policy is None:
             return []
         effects: list[Effect] = []
         for name, asked in list(self.subscriptions.items()):
             if asked is None or not _concerns(about, asked.request):
                 continue
-            try:
-                query = self._query(asked.request)
-            except ServiceError as error:
-                effects.append(Revoke(name, error))
-                continue
-            if query.key != asked.key:
+            query = None if foresight is None else foresight.of(policy.rules, self.principal, asked.request)
+            if query is None:
+                query = self._outcome(asked.request, policy)
+            if isinstance(query, ServiceError):
+                effects.append(Revoke(name, query))
+            elif query.key != asked.key:
                 self.subscriptions[name] = Asked(asked.request, query.key)
                 effects.append(Succeed(name, query))
         return effects
+
+    def foresee(self, policy: Policy, about: frozenset[str] | None = None) -> Iterator[None]:
+        """Judge by rules that are about to hold, a subscription a step, what `reconsider` is asked when they do.
+
+        Between two steps anything may happen: what is not foreseen by then is judged by `reconsider`.
+        """
+        foresight = self._foresight = Foresight(policy.rules, self.principal)
+        for asked in [] if self.ended else list(self.subscriptions.values()):
+            if asked is not None and _concerns(about, asked.request):
+                foresight.add(asked.request, self._outcome(asked.request, policy))
+                yield
+
+    def _outcome(self, request: protocol.Subscribe, policy: Policy) -> Outcome:
+        try:
+            return self._query(request, policy)
+        except ServiceError as error:
+            return error
 
     def end(self, ending: Ending) -> list[Effect]:
         """The connection is nobody's any more: it closes, and nothing more is taken from it."""
@@ -300,7 +330,7 @@ class Session:
                 f"this connection holds {self.limits.subscriptions} subscriptions already",
                 details={"limit": self.limits.subscriptions},
             )
-        query = self._query(request)
+        query = self._query(request, self.limits.policy)
         after = self._after(request) if request.mode == "events" else self._query_after(request, query)
         # Without rules nothing that was asked ever means something else.
         self.subscriptions[request.id] = None if self.limits.policy is None else Asked(request, query.key)
@@ -309,7 +339,7 @@ class Session:
     def _subscribe(self, request: protocol.Subscribe) -> list[Effect]:
         return [self.subscribe(request)]
 
-    def _query(self, request: protocol.Subscribe) -> Query:
+    def _query(self, request: protocol.Subscribe, policy: Policy | None) -> Query:
         refuse_fields(request, self.limits.documents)
         projection = compile_projection(request.projection)
         if request.mode == "query" and projection.source and not projection.shows_id:
@@ -321,7 +351,7 @@ class Session:
         for name in collections or ():
             self.limits.collections.check(name)
         if request.mode == "query":
-            return self._view(request, collections, projection)
+            return self._view(request, collections, projection, policy)
         selection = compile_filter(filter_of(request), self.limits.filter)
         return Query.of(
             mode=request.mode,
@@ -329,10 +359,16 @@ class Session:
             filter=selection,
             projection=projection,
             operations=None if request.operations is None else frozenset(request.operations),
-            sight=self._sight(collections, selection, projection),
+            sight=self._sight(collections, selection, projection, policy),
         )
 
-    def _view(self, request: protocol.Subscribe, collections: frozenset[str] | None, projection: Projection) -> Query:
+    def _view(
+        self,
+        request: protocol.Subscribe,
+        collections: frozenset[str] | None,
+        projection: Projection,
+        policy: Policy | None,
+    ) -> Query:
         sorted_by = parse_sort(request.sort) if request.sort is not None or request.limit is not None else None
         grouping = None if request.group is None else compile_grouping(request.group)
         pipeline = None if request.pipeline is None else compile_pipeline(request.pipeline)
@@ -340,7 +376,7 @@ class Session:
         selection = (
             compile_filter(filter_of(request), self.limits.filter, moving=True) if pipeline is None else pipeline.match
         )
-        vision = self._vision(collections)
+        vision = self._vision(collections, policy)
         if request.limit is not None and vision.most is not None and request.limit > vision.most:
             raise InvalidRequestError(f"limit: at most {vision.most}, by your rules", details={"field": "limit"})
         vision.check(
@@ -363,17 +399,17 @@ class Session:
             pipeline=pipeline,
         )
 
-    def _vision(self, collections: frozenset[str] | None) -> Vision:
+    def _vision(self, collections: frozenset[str] | None, policy: Policy | None) -> Vision:
         """What whoever asks sees of the one collection of a live query."""
-        policy = self.limits.policy
         return EVERYTHING if policy is None else policy.reading(self.principal, next(iter(collections or ())))
 
-    def _sight(self, collections: frozenset[str] | None, selection: Filter, projection: Projection) -> Sight | None:
+    def _sight(
+        self, collections: frozenset[str] | None, selection: Filter, projection: Projection, policy: Policy | None
+    ) -> Sight | None:
         """What whoever asks sees of each collection whose events they ask for. `ForbiddenError` for what is not theirs.
 
         None: everything.
         """
-        policy = self.limits.policy
         if policy is None:
             return None
         sight = policy.hearing(self.principal, collections)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import copy
 import logging
 import time
 
@@ -15,6 +18,11 @@ from realtime.web.entrance.live import Live
 
 log = logging.getLogger("realtime.access")
 
+SLICE_SECONDS = 0.005
+"""Of a turn of the loop."""
+FORESIGHT_SECONDS = 0.5
+"""Whoever takes somebody's access away does not wait for longer."""
+
 
 def change(hub: Hub, owner: Owner, effect: Succeed | Revoke) -> None:
     """Carry out what a change means to one subscription of a connection."""
@@ -25,6 +33,28 @@ def change(hub: Hub, owner: Owner, effect: Succeed | Revoke) -> None:
         hub.succeed(subscription, effect.query)
     else:
         hub.revoke(subscription, effect.error)
+
+
+async def foresee(live: Live, rules: Rules) -> None:
+    """Judge what is open by rules that are about to hold, in slices: so that `exchange` has little to do in its turn.
+
+    The rules before go on to hold meanwhile, for `FORESIGHT_SECONDS` at most: what is left by then `exchange` judges.
+    """
+    policy = live.policy
+    if policy is None:
+        return
+    ahead = copy.copy(policy)
+    ahead.rules = rules
+    about, began = policy.rules.differs(rules), time.monotonic()
+    until = began + SLICE_SECONDS
+    for connection in list(live.connections):
+        with contextlib.suppress(Exception):  # `exchange` meets whatever it is, and ends the connection by it
+            for _ in connection.foresee(ahead, about):
+                if time.monotonic() >= until:
+                    await asyncio.sleep(0)
+                    until = time.monotonic() + SLICE_SECONDS
+        if until > began + FORESIGHT_SECONDS:
+            return
 
 
 def exchange(live: Live, rules: Rules) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import ipaddress
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Protocol, TypeVar
 from urllib.parse import urlsplit
@@ -65,6 +66,9 @@ class Connected(Owner, Protocol):
     def reconsider(self, about: frozenset[str] | None = None) -> None:
         """The rules are others now, of these collections or of any: what it is subscribed to may be, too."""
 
+    def foresee(self, policy: Policy, about: frozenset[str] | None = None) -> Iterator[None]:
+        """Judge by rules that are about to hold, a subscription a step, so that `reconsider` need not."""
+
 
 @dataclass(slots=True)
 class Live:
@@ -99,6 +103,8 @@ class Live:
             return self.writer
         return self.ruled(self.rulings.of(self.policy, principal, self.hub.groups.dialects.now))
 
+    exchanging: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Rules are exchanged one after the other, in the order in which that was asked."""
     said_open: bool = False
     """Whether the log has it that everybody may come who reaches the service."""
     standing: Standing = field(default_factory=Standing)

@@ -19,7 +19,7 @@ import json
 import math
 import random
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -28,6 +28,7 @@ from starlette.types import Receive
 
 from realtime import metrics
 from realtime.core.access.principal import Principal
+from realtime.core.access.rules.policy import Policy
 from realtime.core.access.tickets import stream_of
 from realtime.core.bson import ejson
 from realtime.core.connection.outbox import Claim, Part
@@ -198,6 +199,10 @@ class EventStream(Streaming):
         for effect in () if self._session is None else self._session.reconsider(about):
             if isinstance(effect, Succeed | Revoke):
                 change(self._live.hub, self, effect)
+
+    def foresee(self, policy: Policy, about: frozenset[str] | None = None) -> Iterator[None]:
+        """As the session has it."""
+        return iter(()) if self._session is None else self._session.foresee(policy, about)
 
     async def open(self, session: Session, effect: OpenSubscription, receive: Receive) -> ServiceError | None:
         """Attach, and wait until that is answered or the client is gone; the error where it is refused."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -18,6 +18,7 @@ from realtime.bugs import break_off, bug, tell
 from realtime.core.access.bearer import answered
 from realtime.core.access.limits import over_frames
 from realtime.core.access.principal import ANONYMOUS, Principal
+from realtime.core.access.rules.policy import Policy
 from realtime.core.connection import cutting, session
 from realtime.core.connection.admission import Ending, ending
 from realtime.core.connection.outbox import ALL_ROOM, Claim
@@ -231,6 +232,10 @@ class Connection:
         """The rules are others now, of these collections or of any."""
         for effect in self._session.reconsider(about):
             self._carry_out(effect)
+
+    def foresee(self, policy: Policy, about: frozenset[str] | None = None) -> Iterator[None]:
+        """As the session has it."""
+        return self._session.foresee(policy, about)
 
     def lapsed(self, channel: int) -> None:
         """The outbox dropped what waited of a channel."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import pytest
+
 from realtime.core.access.principal import Principal
 from realtime.core.access.rules.model import Rules
 from realtime.core.access.rules.policy import Policy
@@ -103,3 +105,85 @@ def test_only_what_is_of_collections_whose_grants_changed_is_asked_again() -> No
     policy.rules = Rules()
     assert session.reconsider(frozenset({"others"})) == []
     assert len(session.reconsider(frozenset({"orders", "others"}))) == 1
+
+
+OTHERS = Rules.model_validate({"collections": {"orders": {"customer": {"read": {"vip": True}}}}})
+
+
+def foreseen(session: Session, rules: Rules) -> int:
+    return sum(1 for _ in session.foresee(Policy(rules)))
+
+
+def told(effect: Any) -> tuple[Any, ...]:
+    if isinstance(effect, Succeed):
+        return effect.id, effect.query.key
+    return effect.id, effect.error.code, effect.error.message
+
+
+def judged(session: Session, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What the session compiles from now on."""
+    asked: list[Any] = []
+    query = Session._query
+
+    def noted(self: Session, request: Any, policy: Any) -> Any:
+        asked.append(request.id)
+        return query(self, request, policy)
+
+    monkeypatch.setattr(Session, "_query", noted)
+    return asked
+
+
+def test_what_was_foreseen_is_not_judged_again_and_comes_to_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    policy, plain = Policy(RULES), Policy(RULES)
+    session, other = with_roles("anna", "customer", policy=policy), with_roles("anna", "customer", policy=plain)
+    for one in (session, other):
+        again(one, id="x")
+        again(one, id="y", sort={"total": 1}, filter={"owner": "anna"})
+        again(one, id="z", collection="news")
+    assert foreseen(session, OTHERS) == len(session.subscriptions) >= 2
+    again(session, id="late")
+    asked = judged(session, monkeypatch)
+    policy.rules = plain.rules = OTHERS
+    effects = session.reconsider()
+    assert asked == ["late"], "it came after"
+    assert list(map(told, effects[:-1])) == list(map(told, other.reconsider()))
+    assert len(effects) >= 3
+    assert session.reconsider() == []
+
+
+def test_what_was_foreseen_of_other_rules_or_of_somebody_else_counts_for_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    policy = Policy(RULES)
+    session = with_roles("anna", "customer", policy=policy)
+    again(session, id="x")
+    foreseen(session, OTHERS)
+    asked = judged(session, monkeypatch)
+    policy.rules = Rules.model_validate(OTHERS.model_dump())
+    (one,) = session.reconsider()
+    assert isinstance(one, Succeed)
+    assert asked == ["x"], "by rules that say the same and are others"
+    foreseen(session, RULES)
+    asked.clear()
+    session.receive(ejson.encode({"type": "auth", "id": "a", "token": "t"}))
+    session.authenticated(Principal("anna", frozenset({"customer", "clerk"})), now=0, time=1)
+    assert asked == ["x"]
+
+
+def test_a_session_that_has_ended_foresees_nothing() -> None:
+    session = with_roles("anna", "customer")
+    again(session, id="x")
+    session.end(Ending(1000, "over"))
+    assert foreseen(session, OTHERS) == 0
+
+
+def test_what_was_foreseen_as_forbidden_is_revoked() -> None:
+    policy = Policy(RULES)
+    session = with_roles("anna", "customer", policy=policy)
+    again(session, id="x")
+    rules = Rules()
+    assert foreseen(session, rules) == 1
+    policy.rules = rules
+    (one,) = session.reconsider()
+    assert isinstance(one, Revoke)
+    assert one.error.code == "forbidden"

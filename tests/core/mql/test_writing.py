@@ -306,7 +306,7 @@ def test_what_is_made_of_a_document_by_a_filter_is_what_merging_makes_of_it() ->
         document = {name: value for name, value in document.items() if value is not MISSING}
         given = {"_id": 1, "n": dice.randint(0, 6), "new": 1}
         asked = rule.replacing(given)
-        assert asked.keeps == {"margin", "cost"}
+        assert asked.keeps == frozenset({"margin", "cost"})
         found = rule.exchanging(asked, document, given)
         if rule.seen(document) is None:
             assert found is None
