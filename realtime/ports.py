@@ -257,6 +257,9 @@ class Sink(Protocol):
     def lapse(self, channel: int, after: int) -> None:
         """Drop what waits of a channel, which was told up to a cluster time: its `Listener` makes it good later."""
 
+    def withholds(self, channel: int) -> bool:
+        """Whether the channel has lapsed: nothing of it is sent until its `Listener` heard that all else was taken."""
+
     def forget(self, channel: int) -> int | None:
         """Drop what waits of a channel for good; the cluster time up to which it was told, if not everything was."""
 

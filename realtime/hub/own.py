@@ -146,6 +146,10 @@ class _Ear:
     def lapse(self, channel: int, after: int) -> None:
         """Never called by an outbox, for there is none."""
 
+    def withholds(self, channel: int) -> bool:
+        """Nothing lapses."""
+        return False
+
     def forget(self, channel: int) -> int | None:
         """Nothing waits."""
 

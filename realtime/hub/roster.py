@@ -32,9 +32,9 @@ class Subscription:
     """One client's interest in one query group.
 
     `after`: the cluster time to go on from; `since`: it is that of a date, and no position. `accepted`: `subscribed`
-    was sent. `live`: it is told of changes on the group's channel. `lapsed`: it was, until its connection took too
-    little. `told`: while events are replayed to it, the time up to which they were. `superseded`: another one has taken
-    its place, and what is left of its frames is not sent. `successor`: it has taken another one's place.
+    was sent. `live`: it is told of changes on the group's channel. `lapsed`: it was, or would be, but its connection
+    took too little. `told`: while events are replayed to it, the time up to which they were. `superseded`: another one
+    has taken its place, and what is left of its frames is not sent. `successor`: it has taken another one's place.
     `ruled`: its principal does not see every document, so it is not told of any that it may not have held.
     """
 

@@ -17,7 +17,7 @@ from realtime.hub.groups import Groups
 from realtime.hub.history import History
 from realtime.hub.progress import Progress
 from realtime.hub.resume import Resumer
-from realtime.hub.roster import Owner, Roster, Subscription, farewell
+from realtime.hub.roster import Members, Owner, Roster, Subscription, farewell
 from realtime.hub.slow import SlowConsumers
 from realtime.ports import SnapshotReader
 
@@ -226,9 +226,19 @@ class Subscriptions:
                 subscription.owner.sink.send_run(self._walls.run(subscription, iter((frame,))))
             else:
                 say(frame)
-            self._roster.unmute(subscription, members)
+            self._hear(group, subscription, members)
         if home is not None and not self._roster.has(reader):
             self._rereads.over(reader)
+
+    def _hear(self, group: Group, subscription: Subscription, members: Members) -> None:
+        """From now on it hears the channel; of one that has lapsed as soon as whoever lapsed with it does."""
+        owner = subscription.owner
+        if owner.sink.withholds(group.channel):
+            if any(one.lapsed and one is not subscription for one in self._roster.of(owner) if one.group is group):
+                subscription.lapsed = True
+                return
+            owner.sink.forget(group.channel)  # nobody is left who missed anything
+        self._roster.unmute(subscription, members)
 
     def end(self, subscription: Subscription, error: ServiceError, position: str) -> None:
         """End a subscription by the service."""

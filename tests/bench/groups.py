@@ -94,6 +94,9 @@ class Everyone:
     def send_run(self, frames: Iterator[bytes]) -> None:
         self.frames += sum(1 for _ in frames)
 
+    def withholds(self, channel: int) -> bool:
+        return False
+
     def forget(self, channel: int) -> int | None:
         return None
 

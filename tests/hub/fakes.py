@@ -361,6 +361,9 @@ class Peer:
     def lapse(self, channel: int, after: int) -> None:
         raise AssertionError(f"nothing waits here (channel {channel}, told up to {after})")
 
+    def withholds(self, channel: int) -> bool:
+        return False
+
     def forget(self, channel: int) -> int | None:
         return None
 

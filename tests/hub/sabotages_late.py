@@ -1,8 +1,9 @@
-"""Rows of `make sabotage` for groups that are judged late: name, file, line, what stands there instead, test."""
+"""Rows of `make sabotage` for groups judged late and channels that lapsed: name, file, line, instead, test."""
 
 from __future__ import annotations
 
 TELLER, QUERY = "realtime/hub/teller.py", "realtime/core/live/query.py"
+MISSES = "tests/hub/test_slow.py::test_who_subscribes_while_the_channel_has_lapsed_misses_nothing"
 LATE, JUDGED, ONE_LATE = "realtime/hub/late.py", "tests/hub/test_late.py", "tests/core/live/test_late.py"
 ROUTER = "realtime/core/live/router.py"
 
@@ -90,5 +91,26 @@ LATE_GROUPS: list[tuple[str, str, str, str, str]] = [
         "if not group.live or self._roster.members(group) is None:",
         "if not group.live:",
         f"{JUDGED}::test_who_has_left_is_judged_no_more",
+    ),
+    (
+        "slow: of a channel that has lapsed nothing is told to who subscribes meanwhile",
+        "realtime/hub/subscriptions.py",
+        "        if owner.sink.withholds(group.channel):",
+        "        if False:",
+        f"{MISSES}[query-beside]",
+    ),
+    (
+        "slow: nor where nobody is left who had it",
+        "realtime/hub/subscriptions.py",
+        "            owner.sink.forget(group.channel)  # nobody is left who missed anything",
+        "            pass",
+        f"{MISSES}[events-again]",
+    ),
+    (
+        "slow: nor where its group was read again meanwhile",
+        "realtime/hub/subscriptions.py",
+        "            owner.sink.forget(group.channel)  # nobody is left who missed anything",
+        "            pass",
+        "tests/hub/test_slow.py::test_a_group_read_again_meanwhile_says_so_once",
     ),
 ]

@@ -60,6 +60,9 @@ class Slow(Peer):
     def lapse(self, channel: int, after: int) -> None:
         self.outbox.lapse(channel, after)
 
+    def withholds(self, channel: int) -> bool:
+        return self.outbox.withholds(channel)
+
     def forget(self, channel: int) -> int | None:
         return self.outbox.forget(channel)
 
@@ -136,6 +139,41 @@ async def test_two_subscriptions_of_one_channel_are_both_made_good_and_hear_it_o
         service.hub.drop(peer)
 
 
+@pytest.mark.parametrize("beside", [False, True], ids=["again", "beside"])
+@pytest.mark.parametrize("mode", ["query", "events"])
+async def test_who_subscribes_while_the_channel_has_lapsed_misses_nothing(
+    service: Service, mode: str, *, beside: bool
+) -> None:
+    """It was `live`, what happened until the connection had drained was dropped, and nobody told it."""
+    what = query(mode=mode)
+    await service.subscribed(Subscription("s", Peer(), what))  # so that the group stays, with its channel
+    peer, _ = await lapsing(service, what)
+    if not beside:
+        service.hub.detach(peer, "s")
+    late = Subscription("t", peer, what)
+    service.hub.attach(late)
+    await until(lambda: late.live or late.lapsed)
+    since = service.hub.time
+    await write(service, 20, 1)
+    service.hub.heartbeat([peer])
+    passed: list[str] = []
+    service.hub.fence(peer, service.hub.time, lambda: passed.append("yes"))
+    assert (passed, late.live) == (["yes"], True) if not beside else ([], False)
+    peer.go_on()
+    assert late.live
+    await write(service, 30, 1)
+    assert passed == ["yes"]
+    frames = [json.loads(frame) for frame in peer.frames]
+    assert [one.get("behind") for one in frames if one["type"] == "heartbeat"] == [["s", "t"] if beside else None]
+    held = View(peer.frames)["t"]
+    if mode == "query":
+        check_exact(held, service.store, what)
+        assert held.resyncs == ["slow_consumer"] * beside
+        assert len(held.documents) == 9
+    else:
+        assert [event["key"] for event in held.events if parse_position(event["position"], EPOCH) > since] == [20, 30]
+
+
 async def test_no_heartbeat_says_that_it_is_where_what_was_dropped_would_have_brought_it(service: Service) -> None:
     peer = Slow(service.hub)
     await service.subscribed(Subscription("s", peer, query()))
@@ -204,11 +242,12 @@ async def test_a_group_read_again_meanwhile_says_so_once(service: Service) -> No
     service.store.insert("items", {"_id": "lost"})
     await service.flow(lost=True)
     await until(lambda: subscription.live)
+    await write(service, 20, 1)  # was dropped, and nobody told it
     peer.go_on()
     held = View(peer.frames)["s"]
     assert held.resyncs == ["history_lost"]
     assert held.live
-    assert len(held.documents) == 8
+    assert len(held.documents) == 9
 
 
 async def test_a_window_that_is_read_again_meanwhile_waits_for_the_connection(service: Service) -> None:

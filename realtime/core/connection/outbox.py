@@ -165,6 +165,10 @@ class Outbox:
         self._lapse(channel, after)
         self._lapsed[channel] = after
 
+    def withholds(self, channel: int) -> bool:
+        """Whether the channel has lapsed, and nothing of it is taken for now."""
+        return channel in self._lapsed
+
     def forget(self, channel: int) -> int | None:
         """Drop what waits of a channel for good: nobody of this connection is to hear any more of it.
 

@@ -77,6 +77,10 @@ class WaitingSink:
         if self._closing is None:
             self._outbox.lapse(channel, after)
 
+    def withholds(self, channel: int) -> bool:
+        """Whether the channel has lapsed."""
+        return self._outbox.withholds(channel)
+
     def forget(self, channel: int) -> int | None:
         """Drop what waits of a channel for good; the time up to which it was told, if not everything was."""
         return self._outbox.forget(channel)

@@ -103,6 +103,10 @@ class TransportSink:
         if self._open:
             self._made().lapse(channel, after)
 
+    def withholds(self, channel: int) -> bool:
+        """Whether the channel has lapsed."""
+        return self._outbox is not None and self._outbox.withholds(channel)
+
     def forget(self, channel: int) -> int | None:
         """Drop what waits of a channel for good; the time up to which it was told, if not everything was."""
         return None if self._outbox is None else self._outbox.forget(channel)

@@ -212,8 +212,10 @@ def test_nothing_is_taken_of_a_lapsed_channel_until_that_was_asked_for() -> None
     moment(outbox, 1, 120, b"z", b"zz")
     assert told == [1]
     assert outbox.size == 0
+    assert [outbox.withholds(channel) for channel in (1, 2)] == [True, False]
     assert drained(outbox) == []
     assert outbox.take_lapsed() == {1: 100}
+    assert not outbox.withholds(1)
     moment(outbox, 1, 130, b"again")
     assert drained(outbox) == [b"again"]
 
