@@ -18,10 +18,15 @@ class ConfigurationError(RealtimeError):
     """The service cannot start as configured; the message says what to change."""
 
 
+TOLD = 4000
+"""Characters of a text that an error tells: names and operators that it quotes may be nearly as long as a frame, twice,
+and who takes frames of the usual bound would be thrown out by the answer."""
+
+
 class ServiceError(RealtimeError):
     """A request that is answered with an error of PROTOCOL section 7.
 
-    `retry_after` is in seconds; `details` goes out as it is and must be JSON.
+    `retry_after` is in seconds; `details` goes out as it is and must be JSON. Texts are cut to `TOLD`, but for a key.
     """
 
     code: ClassVar[str] = "internal"
@@ -29,9 +34,12 @@ class ServiceError(RealtimeError):
     retry: ClassVar[bool] = True
 
     def __init__(self, message: str, *, details: Mapping[str, Any] | None = None, retry_after: float | None = None):
+        message = _cut(message)
         super().__init__(message)
         self.message = message
-        self.details = dict(details) if details else None
+        self.details = (
+            {name: value if name == "key" else _cut(value) for name, value in details.items()} if details else None
+        )
         self.retry_after = retry_after
 
     def payload(self) -> dict[str, Any]:
@@ -42,6 +50,13 @@ class ServiceError(RealtimeError):
         if self.details is not None:
             fields["details"] = self.details
         return fields
+
+
+def _cut(value: Any) -> Any:
+    """A long text without its middle: what is wrong stands before what is quoted, and the mend behind it."""
+    if not isinstance(value, str) or len(value) <= TOLD:
+        return value
+    return f"{value[: TOLD // 2]} … {value[-TOLD // 4 :]}"
 
 
 class InternalError(ServiceError):

@@ -212,4 +212,18 @@ ANSWERS: list[tuple[str, str, str, str, str]] = [
         "_decode(text, _object_or_fields, FRAME_DEPTH)",
         f"{OF_EJSON}::test_a_frame_may_be_as_deep_as_anything_that_is_shown",
     ),
+    (
+        "refused: an answer quotes all of what it refuses",
+        "realtime/errors.py",
+        "    if not isinstance(value, str) or len(value) <= TOLD:",
+        "    if True:",
+        "tests/web/socket/test_long_errors.py::test_what_is_refused_is_answered_within_the_usual_frame[an operator]",
+    ),
+    (
+        "refused: a key is cut in an answer",
+        "realtime/errors.py",
+        'value if name == "key" else _cut(value)',
+        "_cut(value)",
+        "tests/web/socket/test_long_errors.py::test_a_long_text_is_told_from_its_beginning_and_its_end_and_a_key_whole",
+    ),
 ]
