@@ -111,6 +111,18 @@ describe("what is sent", () => {
     assert.equal(encode("\ud83d\ude00"), "\ud83d\ude00");
   });
 
+  test("what is no data is refused, and not stored as what is inside of it", () => {
+    // A promise that nobody awaited was stored as {}, text in an object as {"0": …}, a date of a library as its fields.
+    class Moment { ms = 5; toJSON() { return "soon"; } }
+    const none = { Promise: Promise.resolve(1), WeakMap: new WeakMap(), ArrayBuffer: new ArrayBuffer(2), Float64Array: new Float64Array(2), Error: new Error("no"), String: new String("a"), Number: new Number(5), Boolean: new Boolean(true), URL: new URL("http://a/") };
+    for (const [kind, value] of Object.entries(none)) {
+      assert.throws(() => encode({ a: [value] }), new RegExp(`of kind ${kind} has no form`));
+    }
+    assert.throws(() => encode(new Moment()), /method toJSON/);
+    class Order { total = 5; get twice() { return 10; } }
+    assert.deepEqual(encode([new Order(), Object.assign(Object.create(null), { a: 1 }), { toJSON: 1 }]), [{ total: 5 }, { a: 1 }, { toJSON: 1 }]);
+  });
+
   test("180 levels of a document are sent and read", () => {
     let deep = 1;
     for (let level = 0; level < 180; level += 1) deep = { a: deep };

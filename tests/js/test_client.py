@@ -10,7 +10,7 @@ import pytest
 
 HERE = Path(__file__).parent
 LEAST = {
-    "ejson.test.mjs": 25,
+    "ejson.test.mjs": 26,
     "events.test.mjs": 16,
     "link.test.mjs": 34,
     "names.test.mjs": 20,
@@ -21,7 +21,7 @@ LEAST = {
     "reads.test.mjs": 11,
     "token.test.mjs": 18,
     "view.test.mjs": 32,
-    "writes.test.mjs": 17,
+    "writes.test.mjs": 19,
 }
 """How many tests each file has at least: a file that lost its tests has not passed."""
 

@@ -14,6 +14,34 @@ async function again(service, connection) {
 }
 
 describe("a write", () => {
+  test("of what is no document is refused", () => scene({}, async (service, client, connection) => {
+    for (const value of [undefined, null, 5, "a", 2n, [1], () => 1, Promise.resolve(1), new Date(NaN)]) {
+      for (const write of [() => client.insert("orders", value), () => client.replace("orders", 5, value)]) {
+        await assert.rejects(async () => write(), /an object or a Map|no form in BSON|invalid Date/);
+      }
+    }
+    client.delete("orders", "end").catch(() => {});
+    await connection.next("delete");
+    assert.equal(connection.frames.length, 1);
+  }));
+
+  test("of a Map has its names, in its order", () => scene({}, async (service, client, connection) => {
+    // `insert` stored an empty document.
+    const texts = [];
+    connection.socket.on("message", (data) => texts.push(String(data)));
+    const writes = [
+      client.insert("orders", new Map([["b", 1], ["2", new Date(0)], ["1", new Map([["20", 1], ["3", 2n]])]])),
+      client.insert("orders", new Map([["b", 1], ["_id", new Map([["2", 1], ["1", 1]])]])),
+      client.replace("orders", 5, new Map([["2", 1], ["1", 1]])),
+    ];
+    for (const write of writes) write.catch(() => {});
+    for (const type of ["insert", "insert", "replace"]) await connection.next(type);
+    const sent = texts.map((text) => text.replace(/^.*?"document":/, ""));
+    assert.match(sent[0], /^{"b":1,"2":{"\$date":"1970-01-01T00:00:00.000Z"},"1":{"20":1,"3":{"\$numberLong":"2"}},"_id":{"\$oid":"[0-9a-f]{24}"}}/);
+    assert.match(sent[1], /^{"_id":{"2":1,"1":1},"b":1}/);
+    assert.match(sent[2], /^{"2":1,"1":1}/);
+  }));
+
   test("goes out by its name and resolves with what the service answers", () => scene({}, async (service, client, connection) => {
     const insert = client.insert("orders", { at: new Date(0), _id: new ObjectId(OID) });
     const replace = client.replace("orders", 5, { a: 1n }, { upsert: true });

@@ -1,6 +1,6 @@
 // The client: one link, and what lives on it. Joins link, subscriptions and writes, and holds no rule of its own.
 
-import { decode, encode } from "./ejson.js";
+import { decode, encode, encodeDocument } from "./ejson.js";
 import { RealtimeError, tell } from "./errors.js";
 import { Events } from "./events.js";
 import { Link, socketUrl } from "./link.js";
@@ -91,7 +91,7 @@ export class Client {
   /** Inserts; without `_id` the document gets an ObjectId here, so that it is inserted at most once. */
   insert(collection, document, { optimistic = false } = {}) {
     return this.#write("insert", optimistic, () => {
-      const { _id: given, ...fields } = document;
+      const { _id: given, ...fields } = encodeDocument(document); // a Map's names are its own no longer
       const ownKey = given === undefined;
       const encoded = encode({ _id: ownKey ? new ObjectId() : given, ...fields });
       requireOrder(encoded._id);
@@ -111,7 +111,7 @@ export class Client {
   /** Replaces the document with this key. */
   replace(collection, key, document, { where, upsert, optimistic = false } = {}) {
     return this.#write("replace", optimistic, () => {
-      const made = this.#keyed(collection, key, { document: encode(document) }, where, upsert);
+      const made = this.#keyed(collection, key, { document: encodeDocument(document) }, where, upsert);
       this.#requireSameOrder(made, [["", made.frame.document]]);
       return made;
     });

@@ -204,6 +204,10 @@ function object(value, depth) {
   if (typeof value.toExtendedJSON === "function") return value.toExtendedJSON(); // the values of npm's `bson`
   if (value instanceof Map) return ofMap(value, depth);
   if (value instanceof Set) throw new TypeError("a Set has no form in BSON: make it an array");
+  // Of those below `{}` or what is inside of them would be stored: of a promise that nobody awaited, say.
+  const tag = Object.prototype.toString.call(value).slice(8, -1);
+  if (tag !== "Object") throw new TypeError(`a value of kind ${tag} has no form in BSON`);
+  if (typeof value.toJSON === "function") throw new TypeError("an object with a method toJSON has no form in BSON: send what that gives");
   return fields(value, depth);
 }
 
@@ -243,6 +247,12 @@ export function encode(value, depth = 0) {
   if (typeof value !== "object" || value === null) return value;
   if (Array.isArray(value)) return value.map((inner) => encode(inner, depth + 1) ?? null);
   return object(value, depth);
+}
+
+/** As `encode`, of a whole document: `TypeError` for what is none. */
+export function encodeDocument(value) {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) throw new TypeError("a document is an object or a Map");
+  return encode(value);
 }
 
 /** Extended JSON text of a value. */
