@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -142,7 +142,7 @@ async def test_two_subscriptions_of_one_channel_are_both_made_good_and_hear_it_o
 @pytest.mark.parametrize("beside", [False, True], ids=["again", "beside"])
 @pytest.mark.parametrize("mode", ["query", "events"])
 async def test_who_subscribes_while_the_channel_has_lapsed_misses_nothing(
-    service: Service, mode: str, *, beside: bool
+    service: Service, mode: Literal["query", "events"], *, beside: bool
 ) -> None:
     """It was `live`, what happened until the connection had drained was dropped, and nobody told it."""
     what = query(mode=mode)

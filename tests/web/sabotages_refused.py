@@ -226,4 +226,11 @@ ANSWERS: list[tuple[str, str, str, str, str]] = [
         "_cut(value)",
         "tests/web/socket/test_long_errors.py::test_a_long_text_is_told_from_its_beginning_and_its_end_and_a_key_whole",
     ),
+    (
+        "after: a cursor is made of the part of a key that is shown",
+        "realtime/web/http/listing.py",
+        "for other in projection.computed | projection.hidden):",
+        "for other in projection.computed):",
+        "tests/web/http/test_after.py::test_a_page_that_shows_a_part_of_its_keys_goes_on_exactly[projection0-i]",
+    ),
 ]

@@ -46,6 +46,8 @@ class Projection:
     shows: Callable[[frozenset[str]], bool]
     shows_id: bool = True
     computed: frozenset[str] = frozenset()
+    hidden: frozenset[str] = frozenset()
+    """The paths that it leaves out by name, but `_id` as a whole."""
     asks: frozenset[str] = frozenset()
     zones: Named = field(default_factory=dict)
     dialect: Dialect = NEWEST
@@ -115,6 +117,7 @@ def compile_projection(source: Any, dialect: Dialect = NEWEST, tables: Zones = N
         _showing(paths, read, including=including),
         shows_id=show_id is not False,
         computed=frozenset(computed),
+        hidden=frozenset(path for path, shown in paths.items() if not shown),
         asks=frozenset().union(*(one.asks for one in computed.values())),
         zones={name: path for one in computed.values() for name, path in one.zones.items()},
         dialect=dialect,

@@ -365,6 +365,7 @@ class _Seen(Projection):
             lambda touched: vision.shows_update(touched) and asked.shows(touched),
             asked.shows_id,
             asked.computed,
+            asked.hidden,
             asked.asks,
             asked.zones,
             asked.dialect,

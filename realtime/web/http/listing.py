@@ -248,8 +248,8 @@ async def _spoken(live: Live, projection: Projection) -> Projection:
 
 
 def _shows(projection: Projection, path: str) -> bool:
-    """Whether a value at this path comes through."""
-    if any(overlaps(path, other) for other in projection.computed):
+    """Whether a value at this path comes through, and all of it."""
+    if any(overlaps(path, other) for other in projection.computed | projection.hidden):
         return False
     parts = path.split(".")
     probe: Any = 0

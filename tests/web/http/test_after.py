@@ -253,3 +253,19 @@ async def test_with_a_filter_that_has_its_index_the_page_costs_no_more(
         first = await service.http.get(service.documents, params={**parameters, "skip": "300"})
         keys, _ = await examined(service, commands, {**parameters, "after": first.json()["next"]})
     assert 50 <= keys <= 51
+
+
+@pytest.mark.parametrize("sort", [[["i", 1]], [["_id", -1]], [["_id.x", 1]]], ids=["i", "whole", "part"])
+@pytest.mark.parametrize("projection", [{"_id.y": 0}, {"_id": {"x": 0}}, {"_id.x": 1}, {"i": 1, "_id.y": 1}])
+async def test_a_page_that_shows_a_part_of_its_keys_goes_on_exactly(
+    service: Service, sort: list[Any], projection: dict[str, Any]
+) -> None:
+    """The cursor was made of the part: pages repeated documents, left some out, or had no end."""
+    keys = [{"x": number % 3, "y": number // 3} for number in range(12)]
+    service.database.orders.insert_many([{"_id": key, "i": number % 5} for number, key in enumerate(keys)])
+    given = {"sort": json.dumps(sort), "projection": json.dumps(projection)}
+    found = [one for page in await pages(service, **given, limit=5) for one in page]
+    whole = await service.http.get(service.documents, params={**given, "limit": 100})
+    assert found == whole.json()["documents"]
+    assert len(found) == len(keys)
+    assert all(len(one["_id"]) == 1 for one in found)
