@@ -62,7 +62,7 @@ def _reads_around(paths: Iterable[str], holes: Iterable[str]) -> bool:
 class Ghosts:
     """Names of fields that values may have a place for, without having them, as far as the stages were looked at."""
 
-    __slots__ = ("_copies", "_names", "_parts", "_remade", "_set", "_taken")
+    __slots__ = ("_changed", "_copies", "_names", "_parts", "_remade", "_set", "_taken", "_unclear")
 
     def __init__(self) -> None:
         """Of a pipeline's beginning."""
@@ -71,11 +71,19 @@ class Ghosts:
         self._copies: set[str] = set()
         self._parts: list[Step] = []
         self._set: set[str] = set()
-        self._remade = False
+        self._unclear: set[str] = set()
+        self._remade = self._changed = False
 
     def look(self, step: Step) -> None:
         """At one more stage; refuses it where it puts something into such a place."""
         for path in step.sets:
+            if any(_inside(path, part) for part in self._unclear):
+                unsupported(
+                    step.name,
+                    f"{step.at}.{path}",
+                    "sets a part of what an earlier $project shows parts of, whose place hangs on what else MongoDB "
+                    "reads of a document: compute it in that $project",
+                )
             names = path.split(".")
             # Its own place is kept, unless something else was put around it since.
             own = path in self._taken and not any(path.startswith(f"{other}.") for other in self._set)
@@ -95,6 +103,8 @@ class Ghosts:
         self._taken |= step.takes
         if step.parts:
             self._parts.append(step)
+            self._unclear |= step.parts if self._changed else set()
+        self._changed = self._changed or step.name != "$match"
         if step.remakes:
             self._remade, self._taken = True, set(step.takes)
 
@@ -113,7 +123,8 @@ class Ghosts:
     def regroup(self, paths: frozenset[str], made: frozenset[str]) -> None:
         """Rows are made of what is at these paths; their own fields are all there."""
         self.carry(paths, made)
-        self._taken, self._copies, self._set, self._remade = set(), set(), set(), False
+        self._taken, self._copies, self._set, self._unclear = set(), set(), set(), set()
+        self._remade, self._changed = False, True
 
     def carry(self, paths: frozenset[str], made: frozenset[str]) -> None:
         """Values at these paths go on by other names, with what is in them; and objects with these names are made."""

@@ -81,6 +81,8 @@ UNSUPPORTED: list[tuple[list[Any], str, str]] = [
     ([{"$unset": "x"}, {"$replaceWith": "$$ROOT"}, {"$set": {"x": 1}}], "2.$set.x", "$mergeObjects"),
     ([{"$group": {"_id": {"a": "$a", "b": "$b"}}}, {"$set": {"k": "$_id"}}, {"$set": {"k.a": 1}}],
      "2.$set.k.a", "$merge"),
+    ([{"$set": {"k": 1}}, {"$project": {"o.a": 1, "k": 1}}, {"$set": {"o.z": 1}}], "2.$set.o.z", "in that $project"),
+    ([G, {"$project": {"n.a": 1}}, {"$set": {"n.z": 1}}], "2.$set.n.z", "in that $project"),
     ([{"$set": {"o.a": "$n"}}, {"$match": {"o.a": 1}}], "1.$match", "$ifNull"),
     ([{"$group": {"_id": "$a"}}, {"$match": {"_id": {"$type": 10}}}], "1.$match", "$ifNull"),
     ([{"$group": {"_id": {"a": "$a"}}}, {"$match": {"$or": [{"_id.a": {"$exists": 1}}]}}], "1.$match", "$ifNull"),
