@@ -213,21 +213,25 @@ class Sets:
 
     def known(self, group: Group) -> bool:
         """Whether everything is known that the group's rule asks for."""
-        return all(self._of(asked).known for asked in group.query.sets)
+        found = [self._sets.get(asked.key) for asked in group.query.sets]
+        return all(one is not None and one.known for one in found)
 
     def found(self, query: Query) -> Found:
         """The values of its sets, as far as they are known."""
-        return {asked.key: one.values for asked in query.sets if (one := self._of(asked)).known}
+        found = [self._sets[asked.key] for asked in query.sets if asked.key in self._sets]
+        return {one.asked.key: one.values for one in found if one.known}
 
     # --------------------------------------------------------------------------------------------------------- history
 
     def since(self, group: Group, after: int, journal: Journal) -> int | None:
         """None where each set of the group's rule has been what it is since `after`; else since when they all have."""
-        times = [self._since(self._of(asked), after, journal) for asked in group.query.sets]
-        latest = max(times, default=0)
+        latest = max((self._since(asked, after, journal) for asked in group.query.sets), default=0)
         return latest if latest > after else None
 
-    def _since(self, one: Set, after: int, journal: Journal) -> int:
+    def _since(self, asked: Members, after: int, journal: Journal) -> int:
+        one = self._sets.get(asked.key)
+        if one is None:
+            return self._progress.time  # whoever asked for it is gone, and it is not known any more
         if after < one.since and not one.changed and _was_the_same(one, after, journal):
             one.since = after
         return one.since
