@@ -19,6 +19,7 @@ from realtime.core.access.rules.policy import Policy
 from realtime.core.live.query import Query
 from realtime.core.mql.filters import compile_filter
 from realtime.core.mql.ordering import parse_sort
+from realtime.core.mql.pipelines.compiling import compile_pipeline
 from realtime.core.mql.projection import compile_projection
 from realtime.hub import sets
 from realtime.hub.roster import Subscription
@@ -36,6 +37,7 @@ RULES = Rules.model_validate(
             "items": {
                 "member": {"read": {"team": TEAMS}},
                 "guest": {"read": {"$or": [{"public": True}, {"team": TEAMS}]}, "fields": {"hide": ["secret"]}},
+                "reader": {"read": {"_id": {"$gte": 0}}, "fields": {"show": ["team"]}},
             }
         }
     }
@@ -257,6 +259,42 @@ async def test_every_kind_of_query_goes_by_its_set(kind: str) -> None:
         held = View(peer.frames)["s"].documents
         assert {one.get("team") or one["_id"]["team"] for one in held.values()} == {"t1"}
         assert "resync" not in types(peer)
+
+
+@pytest.mark.parametrize("stages", [[{"$sort": {"team": 1}}], [{"$group": {"_id": "$team", "most": {"$max": "$n"}}}]])
+async def test_a_pipeline_reads_the_fields_that_a_set_lets_be_seen(service: Service, stages: list[Any]) -> None:
+    """Of two grants one shows all fields of the teams that she is in, and the other a few of every document."""
+    pipeline = compile_pipeline(stages)
+    policy, who = Policy(RULES, MOST), Principal("ann", frozenset({"member", "reader"}))
+    what = Query.of(
+        mode="query",
+        collections=frozenset({"items"}),
+        filter=pipeline.match,
+        projection=compile_projection(None),
+        operations=None,
+        vision=policy.reading(who, "items"),
+        pipeline=pipeline,
+    )
+    peer, subscription = await live(service, what)
+
+    def numbered() -> set[str]:
+        """The teams of whose documents she sees the number."""
+        documents = View(peer.frames)["s"].documents.values()
+        teams = [one.get("team", one["_id"]) for one in documents if one.get("n", one.get("most")) is not None]
+        return set(teams)
+
+    assert len(View(peer.frames)["s"].documents) == (3 if "$group" in stages[0] else 9)
+    assert numbered() == {"t0"}
+    join(service.store, "t1")
+    await service.flow()
+    assert numbered() == {"t0", "t1"}
+    leave(service.store, "t0")
+    await service.flow()
+    service.store.update("items", 0, n=5)
+    await service.flow()
+    assert _is_live(subscription)
+    assert numbered() == {"t1"}
+    assert "resync" not in types(peer)
 
 
 async def test_over_the_bound_the_rule_is_false_and_the_log_says_so(
