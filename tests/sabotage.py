@@ -39,6 +39,7 @@ from tests.exact.sabotages_names import NAMES
 from tests.exact.sabotages_stored import STORED
 from tests.hub.sabotages import GROUPS, WINDOWS
 from tests.hub.sabotages_late import LATE_GROUPS
+from tests.hub.sabotages_moving import MOVED
 from tests.hub.sabotages_sets import SETS_ROWS
 from tests.hub.sabotages_succession import SUCCESSION
 from tests.hub.sabotages_walls import WALLS_ROWS
@@ -71,6 +72,7 @@ ROWS = (
         GROUPS,
         LATE_GROUPS,
         SETS_ROWS,
+        MOVED,
         FAULTS,
         STORED,
         NEWCOMERS,

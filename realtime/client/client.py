@@ -207,8 +207,12 @@ class Client:
         throttle: int | None = None,
         group: Mapping[str, Any] | None = None,
         pipeline: Pipeline | None = None,
+        last: Mapping[str, Any] | None = None,
     ) -> View:
         """A live query. `throttle`: at most one moment in so many milliseconds.
+
+        `last`: of what `filter` finds the documents whose date at a path lies at most so many seconds back,
+        `{"path": "at", "seconds": 900}`; they leave as time goes on.
 
         `group`: rows instead of documents, `{"by": ["status"], "count": True, "sum": ["total"]}` (PROTOCOL 3); the
         `_id` of a row is a dict of the values at the paths of `by`.
@@ -219,9 +223,8 @@ class Client:
         ordered = list(sort.items()) if isinstance(sort, Mapping) else sort
         pairs = None if ordered is None else [list(pair) for pair in ordered]
         stages = None if pipeline is None else list(pipeline)
-        fields = _given(filter=filter, projection=projection, sort=pairs, limit=limit, throttle=throttle, group=group)
-        fields |= _given(pipeline=stages)
-        return View(self._link, {"collection": collection, **fields})
+        asked = _given(filter=filter, last=last, projection=projection, sort=pairs, limit=limit, throttle=throttle)
+        return View(self._link, {"collection": collection, **asked, **_given(group=group, pipeline=stages)})
 
     def events(
         self,

@@ -92,6 +92,19 @@ class Stages(click.ParamType):  # type: ignore[type-arg]  # reason: generic sinc
         return decoded
 
 
+class Last(click.ParamType):  # type: ignore[type-arg]  # reason: generic since click 8.4 only
+    """A path, and how long ago its date may be."""
+
+    name = "PATH=AGO"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, Any]:
+        found = re.fullmatch(r"(.+)=(\d{1,9})([smhd]?)", value)
+        if found is None:
+            self.fail(f"{value!r} is no path with an age: write it as created_at=15m, or in seconds, at=90", param, ctx)
+        age = dt.timedelta(**{UNITS[found[3] or "s"]: int(found[2])})
+        return {"path": found[1], "seconds": int(age.total_seconds())}
+
+
 class Group(JsonObject):
     """A `group`, as JSON or as the names of what to count by."""
 
@@ -124,6 +137,7 @@ class Wanted:
     url: str
     token: str | None
     filter: dict[str, Any] | None
+    last: dict[str, Any] | None
     projection: dict[str, Any] | None
     operations: list[str] | None
     since: dt.datetime | None
@@ -149,6 +163,8 @@ class Wanted:
         for name, value in options.items():
             if value is not None:
                 words += [f"--{name}", encode(value).decode()]
+        if self.last is not None:
+            words += ["--last", f"{self.last['path']}={self.last['seconds']}"]
         if self.limit is not None:
             words += ["--limit", str(self.limit)]
         if self.operations is not None:
@@ -161,6 +177,9 @@ class Wanted:
 @click.argument("collection")
 @click.option("--url", default=DEFAULT_URL, metavar="URL", show_default=True, help="address of the service")
 @click.option("--filter", type=JsonObject(), help='only what matches, as for find: \'{"status": "open"}\'')
+@click.option(
+    "--last", type=Last(), help="with --query: of which the date at PATH is of the last 90s, 5m, 2h, 1d; at=15m"
+)
 @click.option("--projection", type=JsonObject(), help="fields to show: '{\"status\": 1}'")
 @click.option("--operations", type=Operations(), help=f"only these, comma separated: {', '.join(OPERATIONS)}")
 @click.option("--since", type=Since(), help="begin in the past: a date, or 90s, 5m, 2h, 1d ago")
@@ -200,8 +219,8 @@ def tail(**options: Any) -> None:
     if wanted.query and (wanted.since or wanted.position or wanted.operations):
         raise click.UsageError("--query shows what is there now: leave out --since, --position and --operations")
     rows = wanted.group is not None or wanted.pipeline is not None
-    if not wanted.query and (wanted.sort or wanted.limit or rows):
-        raise click.UsageError("--sort, --limit, --group and --pipeline are of a live query: add --query")
+    if not wanted.query and (wanted.sort or wanted.limit or wanted.last or rows):
+        raise click.UsageError("--sort, --limit, --last, --group and --pipeline are of a live query: add --query")
     if wanted.since and wanted.position:
         raise click.UsageError("--since and --position both say where to begin: give one of them")
     sys.exit(asyncio.run(Tail(wanted).run()))
@@ -330,6 +349,7 @@ class Tail:
             filter=asked.filter,
             projection=asked.projection,
             sort=asked.sort,
+            last=asked.last,
             limit=asked.limit,
             group=asked.group,
             pipeline=asked.pipeline,

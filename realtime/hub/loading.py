@@ -187,12 +187,14 @@ class Loader:
         has left by then, for which there is room.
         """
         planned, wanted, spare = self._progress.planned, group.wanted, 0
+        selection = wanted.selection
         if group.departures is not None:
+            selection = group.query.filter.asked_at(planned >> 32)
             spare = min(wanted.limit * (2**shortages - 1), group.bounds.kept) if wanted.cut else LEEWAY
         metrics.SNAPSHOT_READS.inc()
         return await self._reader.find(
             group.query.collection,
-            group.query.filter.asked_at(planned >> 32),
+            selection,
             after=planned,
             limit=wanted.limit,
             sort=wanted.sort,

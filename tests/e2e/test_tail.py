@@ -159,15 +159,18 @@ async def test_interrupted_it_prints_the_command_that_goes_on_exactly_there(
 
 
 async def test_interrupted_a_query_prints_the_command_that_shows_the_same_query(service: Service) -> None:
-    """It lacked all that makes a query: `--query`, `--sort`, `--limit`, `--group`."""
+    """It lacked all that makes a query: `--query`, `--sort`, `--limit`, `--group`, `--last`."""
     orders = service.database.orders
-    orders.insert_many([{"_id": n, "status": ["open", "paid"][n % 2], "total": n} for n in range(5)])
+    now = dt.datetime.now(dt.UTC)
+    orders.insert_many([{"_id": n, "status": ["open", "paid"][n % 2], "total": n, "at": now} for n in range(5)])
+    orders.insert_one({"_id": 9, "total": -1, "status": "paid", "at": now - dt.timedelta(hours=1)})
     base = ("orders", "--url", service.url, "--query", "--json")
     for asked, rows in (
         (("--sort", "-total,status", "--limit", "2", "--projection", '{"total": 1}'), 2),
         (("--group", '{"by": ["status"], "sum": ["total"]}'), 2),
         (("--pipeline", '[{"$sortByCount": "$status"}, {"$set": {"more": true}}]'), 2),
         (("--pipeline", '[{"$match": {"status": "open"}}, {"$count": "n"}]'), 1),
+        (("--last", "at=15m"), 4),
         ((), 4),
     ):
         filtered = () if "--pipeline" in asked else ("--filter", '{"total": {"$gte": 1}}')
@@ -273,6 +276,9 @@ async def test_history_that_is_lost_ends_with_3_and_says_what_to_do(own_replica_
         (("--operations", "upsert"), 2, "choose of insert"),
         (("--query", "--since", "5m"), 2, "leave out --since"),
         (("--sort", "total"), 2, "add --query"),
+        (("--last", "at=15m"), 2, "add --query"),
+        (("--query", "--last", "15m"), 2, "write it as created_at=15m"),
+        (("--query", "--last", "a..b=15m"), 1, "last.path"),
         (("--query", "--sort", "[7]"), 2, "write it as -total,name"),
         (("--pipeline", "[]"), 2, "add --query"),
         (("--query", "--pipeline", "{}"), 2, "list of stages"),

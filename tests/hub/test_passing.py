@@ -232,6 +232,24 @@ async def test_one_that_computes_is_judged_at_the_second_that_it_is_told_of(
     assert heard(service, peer, what) == [14, 16, 18]
 
 
+async def test_what_has_left_before_it_was_judged_was_never_there(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(late, "SLICE_SECONDS", 0.0)
+    what = query({"$and": [MINUTE, {"$expr": {"$eq": [{"$mod": ["$n", 2]}, 0]}}]})
+    peer = await watched(service, what)
+    come(service.store, 61)
+    for number in range(10, 20):
+        service.store.insert("items", {"_id": number, "n": number, "at": date(number - 8)})
+    service.put()
+    come(service.store, 64)
+    batch = service.put()
+    await until(lambda: service.hub.time == batch.time)
+    assert behind(service, peer) == ["s"], "nobody of it was due, and some have not been judged"
+    await until(lambda: behind(service, peer) == [])
+    assert heard(service, peer, what) == [12, 14, 16, 18]
+
+
 @pytest.mark.parametrize("second", [0, 61, 62])
 async def test_what_left_between_plan_and_read_is_not_shown(service: Service, second: int) -> None:
     fill(service.store, 3)
@@ -441,6 +459,7 @@ async def test_under_a_rule_what_has_left_is_told_and_nobody_elses(service: Serv
     service.store.update("items", 4, n=9)
     service.store.update("items", 7, n=9)
     service.store.update("items", 1, m=9)
+    service.store.update("items", 3, at=date(2.2))
     service.store.insert("items", {"_id": 10, "owner": "me", "at": date(2.5)})
     await to(service, 62)
     await to(service, 63)

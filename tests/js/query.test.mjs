@@ -33,10 +33,11 @@ describe("states", () => {
   }));
 
   test("the options go out as they are, dates and bytes as Extended JSON", () => scene({}, async (service, client, connection) => {
-    client.query("orders", { filter: { at: new Date(0) }, projection: { a: 1 }, sort: [["a", -1]], limit: 5, throttle: 50 });
+    client.query("orders", { filter: { at: new Date(0) }, projection: { a: 1 }, sort: [["a", -1]], limit: 5, throttle: 50,
+      last: { path: "at", seconds: 900 } });
     const { id, ...frame } = await connection.next("subscribe");
     assert.deepEqual(frame, { type: "subscribe", mode: "query", collection: "orders", filter: { at: { $date: "1970-01-01T00:00:00.000Z" } },
-      projection: { a: 1 }, sort: [["a", -1]], limit: 5, throttle: 50 });
+      projection: { a: 1 }, sort: [["a", -1]], limit: 5, throttle: 50, last: { path: "at", seconds: 900 } });
     assert.throws(() => client.query("orders", { filters: {} }), /no option filters/);
   }));
 

@@ -13,7 +13,7 @@ const client = connect("https://data.example/live", { getToken: async () => "tok
 connect();
 client.subscribe(({ principal, roles, expires, error }) => console.log(principal, roles.includes("staff"), expires?.getTime(), error?.code === "unauthenticated"));
 
-const open = client.query<Order>("orders", { filter: { status: "open" }, sort: [["total", -1]], limit: 10, throttle: 100 });
+const open = client.query<Order>("orders", { filter: { status: "open" }, sort: [["total", -1]], limit: 10, throttle: 100, last: { path: "at", seconds: 900 } });
 const stop: () => void = open.subscribe((changes) => changes.map(({ op, row }) => [op, row?.document.total]));
 const rows: ReadonlyArray<Row<Order>> = open.documents;
 const total: number = rows.reduce((sum, { document }) => sum + (document.total ?? 0), 0);

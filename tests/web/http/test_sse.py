@@ -244,6 +244,27 @@ async def test_a_window_comes_with_its_order_and_begins_afresh_after_a_reconnect
     assert [one["_id"] for one in again.of("snapshot")[0].frame["documents"]] == [1, 4, 3]
 
 
+OF_THE_LAST_MINUTE = '{"$expr": {"$gte": ["$at", {"$subtract": ["$$NOW", 60000]}]}}'
+
+
+@pytest.mark.parametrize("asked", [{"last": '{"path": "at", "seconds": 60}'}, {"filter": OF_THE_LAST_MINUTE}], ids=str)
+async def test_what_is_of_the_last_minute_comes_by_either_form(service: Service, asked: dict[str, str]) -> None:
+    now = dt.datetime.now(dt.UTC)
+    hours = {1: 0, 2: -1, 3: 1}
+    service.database.orders.insert_many([{"_id": n, "at": now + dt.timedelta(hours=ago)} for n, ago in hours.items()])
+    async with streaming(service.url, DOCUMENTS, **asked) as stream:
+        await stream.when(lambda: stream.of("live"))
+        assert sorted(one["_id"] for one in stream.of("snapshot")[0].frame["documents"]) == [1, 3]
+
+
+async def test_a_page_of_the_last_minute_is_refused_by_name(service: Service) -> None:
+    page = await service.http.get(service.documents, params={"filter": OF_THE_LAST_MINUTE})
+    assert (page.status_code, page.json()["code"]) == (422, "unsupported_operator")
+    assert page.json()["details"] == {"operator": "$$NOW", "path": "$expr.$gte.1.$subtract.0"}
+    page = await service.http.get(service.documents, params={"last": '{"path": "at", "seconds": 60}'})
+    assert (page.status_code, page.json()["details"]) == (422, {"field": "last"})
+
+
 async def test_rows_of_groups_come_and_go(service: Service) -> None:
     orders = service.database.orders
     orders.insert_many([{"_id": n, "status": ["open", "paid"][n % 2], "total": n} for n in range(4)])

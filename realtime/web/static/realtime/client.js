@@ -50,7 +50,7 @@ export class Client {
 
   // ------------------------------------------------------------------------------------------------------- reading
 
-  /** A live query. `options`: filter, projection, sort, limit, throttle. */
+  /** A live query. `options`: filter, last, projection, sort, limit, throttle, group. */
   query(collection, options = {}) {
     return this.#subscribe(new Query(this, collection, options));
   }

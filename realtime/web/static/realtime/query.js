@@ -6,7 +6,7 @@ import { Edits } from "./optimistic.js";
 import { Subscription } from "./subscription.js";
 import { View } from "./view.js";
 
-const OPTIONS = ["filter", "projection", "sort", "limit", "throttle", "group", "pipeline"];
+const OPTIONS = ["filter", "projection", "sort", "limit", "throttle", "group", "pipeline", "last"];
 const NOTHING = Object.freeze([]);
 
 /** What a pipeline sorts by, wherever it does. */

@@ -112,7 +112,15 @@ export interface FindOptions<T = Document> {
   limit?: number;
 }
 
+/** Only documents whose date at the path lies at most so many seconds back. They leave as time goes on. */
+export interface Last {
+  path: string;
+  /** A whole number, 1 at least. */
+  seconds: number;
+}
+
 export interface QueryOptions<T = Document> extends FindOptions<T> {
+  last?: Last;
   /** Milliseconds: at most one moment in that time. */
   throttle?: number;
   group?: undefined;
@@ -122,6 +130,7 @@ export interface QueryOptions<T = Document> extends FindOptions<T> {
 /** Rows of groups instead of documents; `group` goes with neither `projection`, `sort` nor `limit`. */
 export interface GroupOptions {
   filter?: Filter;
+  last?: Last;
   throttle?: number;
   group: Grouping;
   pipeline?: undefined;
