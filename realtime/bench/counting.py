@@ -110,7 +110,7 @@ class Window:
 
 
 class Rows:
-    """Of a group: at the end its one row counts every document. Several may be told by one change of it."""
+    """Of a group or a pipeline: at the end its one row counts every document, several of them by one change perhaps."""
 
     __slots__ = ("_count", "_query", "repeated")
 
@@ -124,7 +124,7 @@ class Rows:
             return None
         row = entry["document"]
         self._count = row["count"]
-        at: int = row["max"]["at"]
+        at: int = row["at"] if self._query.kind == "pipelines" else row["max"]["at"]
         return at
 
     def restart(self) -> None:
@@ -141,4 +141,4 @@ def counter_of(query: Query) -> Counter:
     """The counter for a query of its kind."""
     if query.kind == "windows":
         return Window(query)
-    return Rows(query) if query.kind == "groups" else Arrivals(query)
+    return Rows(query) if query.kind in {"groups", "pipelines"} else Arrivals(query)

@@ -12,7 +12,7 @@ from typing import Any
 
 PREFIX = "bench_"
 """Every collection that is written to begins with it."""
-KINDS = ("filters", "windows", "groups", "events")
+KINDS = ("filters", "windows", "groups", "pipelines", "events")
 """Kinds of queries; a document has a field of each name, with the number of the query that it concerns."""
 WINDOW = 10
 """Documents of a window: the newest."""
@@ -30,12 +30,12 @@ class Query:
 
     def frame(self, collection: str, subscription: str) -> dict[str, Any]:
         """The `subscribe` for it."""
-        asked: dict[str, Any] = {
-            "type": "subscribe",
-            "id": subscription,
-            "collection": collection,
-            "filter": {self.kind: self.index},
-        }
+        matched = {self.kind: self.index}
+        asked: dict[str, Any] = {"type": "subscribe", "id": subscription, "collection": collection}
+        if self.kind == "pipelines":
+            row = {"_id": f"${self.kind}", "count": {"$sum": 1}, "at": {"$max": "$at"}}
+            return {**asked, "pipeline": [{"$match": matched}, {"$group": row}]}
+        asked["filter"] = matched
         if self.kind == "windows":
             asked |= {"sort": [["n", -1]], "limit": WINDOW}
         elif self.kind == "groups":
@@ -100,7 +100,7 @@ class Plan:
         """Why this service cannot do it, by the limits that its `welcome` names; None where it can."""
         if self.subscriptions > (most := int(limits.get("subscriptions", self.subscriptions))):
             return f"a connection has at most {most} subscriptions here: give fewer, or set REALTIME_SUBSCRIPTIONS"
-        for kind, bound in (("filters", "documents"), ("groups", "grouped")):
+        for kind, bound in (("filters", "documents"), ("groups", "grouped"), ("pipelines", "grouped")):
             held = self.total / self.queries[kind] if self.queries.get(kind) else 0
             most = int(limits.get(bound, 100_000) * NEAR_THE_BOUND)
             if held > most:

@@ -7,8 +7,20 @@ from collections.abc import Iterator
 from realtime.bench.plan import KINDS, Plan
 from realtime.bench.result import Moment, Result
 
-_ONE = {"filters": "live query", "windows": "window", "groups": "group", "events": "events subscription"}
-_MANY = {"filters": "live queries", "windows": "windows", "groups": "groups", "events": "events subscriptions"}
+_ONE = {
+    "filters": "live query",
+    "windows": "window",
+    "groups": "group",
+    "pipelines": "pipeline",
+    "events": "events subscription",
+}
+_MANY = {
+    "filters": "live queries",
+    "windows": "windows",
+    "groups": "groups",
+    "pipelines": "pipelines",
+    "events": "events subscriptions",
+}
 
 
 def planned(plan: Plan) -> str:

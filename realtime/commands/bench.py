@@ -50,6 +50,7 @@ COUNT = click.IntRange(0, MOST_QUERIES)
 @click.option("--filters", type=COUNT, default=None, metavar="N", help="distinct live queries (default 1)")
 @click.option("--windows", type=COUNT, default=0, metavar="N", help="distinct windows: sorted, the newest ten")
 @click.option("--groups", type=COUNT, default=0, metavar="N", help="distinct queries for rows of groups")
+@click.option("--pipelines", type=COUNT, default=0, metavar="N", help="distinct pipelines: $match and $group")
 @click.option("--events", type=COUNT, default=0, metavar="N", help="distinct events subscriptions")
 @click.option(
     "--rate", type=click.FloatRange(0.01, 1e6), default=100.0, show_default=True, metavar="N", help="documents a second"
@@ -150,11 +151,11 @@ def _plan(options: dict[str, Any]) -> Plan:
         queries = {"filters": 1}
     distinct = sum(queries.values())
     if not distinct:
-        raise click.UsageError("nothing is subscribed to: give --filters, --windows, --groups or --events")
+        raise click.UsageError("nothing is subscribed to: give --filters, --windows, --groups, --pipelines or --events")
     if options["subscriptions"] > distinct:
         raise click.UsageError(
             f"--subscriptions {options['subscriptions']}: a connection subscribes to each query once, and there are "
-            f"{distinct}: give more of --filters, --windows, --groups or --events"
+            f"{distinct}: give more of --filters, --windows, --groups, --pipelines or --events"
         )
     if distinct > options["connections"] * options["subscriptions"]:
         raise click.UsageError(f"{distinct} distinct queries, and fewer subscriptions: nobody would hear of some")

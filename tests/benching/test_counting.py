@@ -66,6 +66,12 @@ def test_a_window_is_right_when_it_shows_the_newest_and_wrong_when_it_does_not()
     assert counter.repeated == 1
 
 
+def test_a_row_of_a_pipeline_has_its_time_in_a_field_of_its_own() -> None:
+    counter = counter_of(Query("pipelines", 0, 2))
+    assert counter.take({"op": "update", "key": 0, "document": {"_id": 0, "count": 30, "at": 77}}) == 77
+    assert (counter.lost(60), counter.lost(58)) == (0, 1)
+
+
 def test_a_row_is_right_when_it_counts_everything() -> None:
     counter = Rows(Query("groups", 1, 2))
     assert counter.take({"op": "update", "key": {}, "document": {"count": 29, "max": {"at": 77}}}) == 77

@@ -28,7 +28,20 @@ __all__ = ["service"]
 PATIENCE = 90.0
 pytestmark = pytest.mark.timeout(150)
 BRIEF = ("--connections", "6", "--rate", "50", "--seconds", "1")
-EVERY_KIND = ("--filters", "2", "--windows", "2", "--groups", "1", "--events", "2", "--subscriptions", "4")
+EVERY_KIND = (
+    "--filters",
+    "2",
+    "--windows",
+    "2",
+    "--groups",
+    "1",
+    "--pipelines",
+    "1",
+    "--events",
+    "2",
+    "--subscriptions",
+    "4",
+)
 RULES = """
 "*":
   reader: {read: true}
@@ -86,11 +99,11 @@ def documents_of(service: Service) -> dict[str, int]:
 
 
 async def test_every_kind_of_query_is_told_exactly_what_is_right_and_all_of_it_is_removed(service: Service) -> None:
-    ended = await ran(service.url, "--connections", "14", *EVERY_KIND, "--rate", "60", "--seconds", "2", "--json")
+    ended = await ran(service.url, "--connections", "16", *EVERY_KIND, "--rate", "60", "--seconds", "2", "--json")
     assert ended.code == 0, ended.said
     told = ended.told["deliveries"]
     assert (told["exact"], told["lost"], told["repeated"], told["wrong_views"]) == (True, 0, 0, 0)
-    # Of 56 subscriptions a seventh is each query's: of filters and events each hears half of 120 documents.
+    # Of 64 subscriptions an eighth is each query's: of filters and events each hears half of 120 documents.
     assert told["expected"] == 4 * 8 * 60
     assert told["count"] > told["expected"]
     assert ended.told["writes"] | {"seconds": 0, "rate": 0} == {
