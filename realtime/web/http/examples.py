@@ -208,6 +208,7 @@ FRAMES: dict[str, list[dict[str, Any]]] = {
             "throttle": 500,
         },
         {"type": "subscribe", "id": "sales", "collection": "orders", "group": {"by": ["status"], "sum": ["total"]}},
+        {"type": "subscribe", "id": "cities", "collection": "orders", "pipeline": REVENUE, "throttle": 500},
         {"type": "subscribe", "id": "log", "mode": "events", "collection": "*", "operations": ["insert", "delete"]},
         {"type": "subscribe", "id": "log", "mode": "events", "collection": ["orders"], "since": ORDER["placed"]},
     ],
@@ -261,7 +262,16 @@ FRAMES: dict[str, list[dict[str, Any]]] = {
     ],
     "subscribed": [{"type": "subscribed", "id": "open", "channel": 3, "recovered": False, "query": "0" * 32}],
     "snapshot": [
-        {"type": "snapshot", "id": "open", "documents": [ORDER], "first": True, "last": True, "position": POSITION}
+        {"type": "snapshot", "id": "open", "documents": [ORDER], "first": True, "last": True, "position": POSITION},
+        {
+            "type": "snapshot",
+            "id": "how many",
+            "documents": [{"open": 5}],
+            "keys": [None],
+            "first": True,
+            "last": True,
+            "position": POSITION,
+        },
     ],
     "changes": [
         {
