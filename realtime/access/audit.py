@@ -8,16 +8,20 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import logging
+import math
 import os
 import queue
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from realtime import metrics
 from realtime.bugs import bug
+from realtime.core.access.limits import network_of
 from realtime.core.access.principal import Principal
+from realtime.core.access.thinning import Thinning
 from realtime.core.bson import ejson
 
 log = logging.getLogger("realtime.access")
@@ -26,13 +30,18 @@ MOST_WAITING = 10_000
 MOST_AT_ONCE = 256
 CLOSE_SECONDS = 2.0
 MAX_KEY_CHARACTERS = 1000
+LOOK_SECONDS = 1.0
+"""Between two looks whether there is a number of refusals to write, where nothing else is."""
 STDERR = "-"
 What = Literal["connect", "refused", "ended", "subscribe", "unsubscribe", "read", "list", "write", "key", "revoke"]
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One thing that somebody did, or was refused. `reason` is one word; `who` None: nobody who is known."""
+    """One thing that somebody did, or was refused. `reason` is one word; `who` None: nobody who is known.
+
+    `count`: so many more of the same reason, from there, that have no line of their own.
+    """
 
     what: What
     who: Principal | None = None
@@ -42,6 +51,7 @@ class Entry:
     key: Any = None
     position: str | None = None
     reason: str | None = None
+    count: int | None = None
 
 
 def line_of(entry: Entry, at: dt.datetime) -> bytes:
@@ -59,6 +69,7 @@ def line_of(entry: Entry, at: dt.datetime) -> bytes:
         "key": None if entry.key is None else _bounded(entry.key),
         "position": entry.position,
         "reason": entry.reason,
+        "count": entry.count,
     }
     return ejson.encode({name: value for name, value in fields.items() if value is not None}) + b"\n"
 
@@ -74,6 +85,8 @@ class AuditLog:
     def __init__(self, path: Path | None, most: int = MOST_WAITING) -> None:
         self._path = path
         self._waiting: queue.Queue[tuple[Entry, dt.datetime] | None] = queue.Queue(most)
+        self._refusals = Thinning()
+        self._lock = threading.Lock()
         self._file: int | None = None
         self._known: tuple[int, int] | None = None
         self._failing = False
@@ -91,15 +104,36 @@ class AuditLog:
         """Write what waits, for `CLOSE_SECONDS` at most."""
         if self._thread is None:
             return
+        self._sum_up(math.inf)
         with contextlib.suppress(queue.Full):
             self._waiting.put(None, timeout=CLOSE_SECONDS)
         self._thread.join(CLOSE_SECONDS)
         self._thread = None
 
     def record(self, entry: Entry) -> None:
-        """Take an entry; where too many wait it is dropped and counted. Never waits, never raises."""
+        """Take an entry; where too many wait it is dropped and counted. Never waits, never raises.
+
+        Of refusals for one reason, from one address, some have a line, and the others together one with their number.
+        """
         if self._thread is None:
             return
+        if entry.what == "refused":
+            now = time.monotonic()
+            self._sum_up(now)
+            with self._lock:
+                taken = self._refusals.takes(entry.reason or "", network_of(entry.address or ""), now)
+            if not taken:
+                return
+        self._put(entry)
+
+    def _sum_up(self, now: float) -> None:
+        """Write how many refusals had no line, where their time is over."""
+        with self._lock:
+            over = list(self._refusals.over(now))
+        for reason, place, count in over:
+            self._put(Entry("refused", address=place or None, reason=reason, count=count))
+
+    def _put(self, entry: Entry) -> None:
         try:
             self._waiting.put_nowait((entry, dt.datetime.now(dt.UTC)))
         except queue.Full:
@@ -110,7 +144,11 @@ class AuditLog:
     def _run(self) -> None:
         ended = False
         while not ended:
-            taken = [self._waiting.get()]
+            try:
+                taken = [self._waiting.get(timeout=LOOK_SECONDS)]
+            except queue.Empty:
+                self._sum_up(time.monotonic())
+                continue
             while len(taken) < MOST_AT_ONCE and not self._waiting.empty():
                 taken.append(self._waiting.get_nowait())
             ended = None in taken

@@ -10,15 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-import urllib.request
 from collections import deque
 from collections.abc import Callable, Sequence
 from http.client import HTTPException
-from typing import Any
 
 import orjson
 
 from realtime import metrics
+from realtime.access.fetching import get
 from realtime.access.verifying import PUBLIC, VerifyingKey, of_set
 from realtime.bugs import bug
 from realtime.errors import UnavailableError
@@ -33,29 +32,11 @@ STALE_SECONDS = 300.0
 FETCH_SECONDS = 5.0
 KEEP_SECONDS = 24 * 3600.0
 MAX_BYTES = 256 * 1024
-_CHUNK = 16384
-
-
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """The address that was configured is the one that is believed."""
-
-    def redirect_request(self, *_: Any) -> None:
-        return None
 
 
 def fetch(url: str) -> Sequence[VerifyingKey]:
-    """Get the set, for a thread. `OSError` or `ValueError` where there is none; takes about `FETCH_SECONDS` at most."""
-    until = time.monotonic() + FETCH_SECONDS
-    request = urllib.request.Request(url, headers={"Accept": "application/json"})  # noqa: S310 - checked by Settings
-    with urllib.request.build_opener(_NoRedirects).open(request, timeout=FETCH_SECONDS) as reply:
-        body = b""
-        while chunk := reply.read1(_CHUNK):
-            body += chunk
-            if len(body) > MAX_BYTES:
-                raise ValueError(f"over {MAX_BYTES} bytes")
-            if time.monotonic() > until:
-                raise TimeoutError(f"not whole in {FETCH_SECONDS:g} s")
-    return of_set(orjson.loads(body))
+    """Get the set, for a thread. `OSError` or `ValueError` where there is none; takes `FETCH_SECONDS` at most."""
+    return of_set(orjson.loads(get(url, FETCH_SECONDS, MAX_BYTES)))
 
 
 class Pacer:

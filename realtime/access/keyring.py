@@ -47,6 +47,7 @@ class KeyAuthenticator:
         self._clock = clock
         self._remembered: OrderedDict[str, _Remembered] = OrderedDict()
         self._used: OrderedDict[str, float] = OrderedDict()
+        self._looking: dict[str, asyncio.Task[KeyRecord | None]] = {}
         self._writing: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
@@ -72,14 +73,29 @@ class KeyAuthenticator:
 
     async def close(self) -> None:
         """No key comes any more."""
-        for task in self._writing:
+        under_way = [*self._writing, *self._looking.values()]
+        for task in under_way:
             task.cancel()
-        await asyncio.gather(*self._writing, return_exceptions=True)
+        await asyncio.gather(*under_way, return_exceptions=True)
 
     async def _find(self, key_hash: str, now: float) -> KeyRecord | None:
         remembered = self._remembered.get(key_hash)
         if remembered is not None and now < remembered.until:
             return remembered.record
+        look = self._looking.get(key_hash)
+        if look is None:
+            look = self._looking[key_hash] = asyncio.create_task(self._look(key_hash, now))
+            look.add_done_callback(lambda ended: self._looked(key_hash, ended))
+        # Whoever waits no longer ends it for nobody else.
+        return await asyncio.shield(look)
+
+    def _looked(self, key_hash: str, ended: asyncio.Task[KeyRecord | None]) -> None:
+        del self._looking[key_hash]
+        if not ended.cancelled():
+            ended.exception()  # it may be that nobody waits for it any more
+
+    async def _look(self, key_hash: str, now: float) -> KeyRecord | None:
+        """One look for all who come with the key meanwhile."""
         record = await self._store.find(key_hash)
         seconds = UNKNOWN_SECONDS if record is None else KNOWN_SECONDS
         self._remembered[key_hash] = _Remembered(record, now + seconds)

@@ -198,7 +198,7 @@ RULES: list[tuple[str, str, str, str, str]] = [
     (
         "rules: claims that Python takes for equal are one",
         WRITING,
-        "who = principal, repr(principal.claims)",
+        "who = principal, self._said(principal)",
         "who = principal, principal.sub",
         "tests/core/access/rules/test_writing.py::test_another_dialect_or_another_claim_is_another_ruling",
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from prometheus_client import REGISTRY
 
 from realtime.access import audit
 from realtime.access.audit import AuditLog, Entry, line_of
+from realtime.core.access import thinning
 from realtime.core.access.principal import Principal
+from realtime.core.access.thinning import MOST_ALIKE
 
 AT = dt.datetime(2026, 1, 2, 3, 4, 5, 678000, dt.UTC)
 WHO = Principal("ann", frozenset({"staff"}), {"email": "ann@shop.example"}, jti="t1", key="k1")
@@ -161,3 +164,37 @@ def wait_for(condition: Any) -> None:
             return
         waiter.wait(0.01)
     raise AssertionError("this never came about")
+
+
+def test_a_flood_of_refusals_is_some_lines_and_a_number_and_the_first_of_a_kind_is_there(tmp_path: Path) -> None:
+    path = tmp_path / "audit.log"
+    log = AuditLog(path)
+    log.begin()
+    for _ in range(5000):
+        log.record(Entry("refused", address="192.0.2.1", reason="malformed"))
+    log.record(Entry("refused", address="192.0.2.1", reason="expired"))
+    log.record(Entry("refused", address="192.0.2.2", reason="malformed"))
+    for _ in range(300):
+        log.record(Entry("write", WHO))
+    log.close()
+    found = lines(path)
+    alike = [one for one in found if one.get("reason") == "malformed" and one["address"] == "192.0.2.1"]
+    assert [one.get("count") for one in alike] == [None] * MOST_ALIKE + [5000 - MOST_ALIKE]
+    assert [one["reason"] for one in found if one.get("address") == "192.0.2.2"] == ["malformed"]
+    assert len([one for one in found if one.get("reason") == "expired"]) == 1
+    assert len([one for one in found if one["what"] == "write"]) == 300, "what is no refusal has a line each"
+
+
+def test_the_number_comes_when_nothing_else_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(thinning, "WINDOW_SECONDS", 0.2)
+    monkeypatch.setattr(audit, "LOOK_SECONDS", 0.05)
+    path = tmp_path / "audit.log"
+    log = AuditLog(path)
+    log.begin()
+    for _ in range(MOST_ALIKE + 1):
+        log.record(Entry("refused", address="192.0.2.1", reason="malformed"))
+    deadline = time.monotonic() + 20
+    while not any(one.get("count") == 1 for one in lines(path)):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    log.close()

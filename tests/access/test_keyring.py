@@ -127,3 +127,43 @@ async def test_where_mongodb_is_away_a_key_that_is_not_remembered_cannot_be_deci
     scene.store.away = False
     assert await scene.told(other) == "key:importer"
     await scene.authenticator.close()
+
+
+async def test_all_who_come_with_a_key_at_once_share_one_look() -> None:
+    scene = Scene()
+    key, free = scene.add(), asyncio.Event()
+    find, looked = scene.store.find, 0
+
+    async def slowly(key_hash: str) -> KeyRecord | None:
+        nonlocal looked
+        looked += 1
+        await free.wait()
+        return await find(key_hash)
+
+    scene.store.find = slowly  # type: ignore[method-assign]
+    asking = [asyncio.create_task(scene.told(key)) for _ in range(50)]
+    unknown = asyncio.create_task(scene.told(new_key()))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    asking[0].cancel()  # it began the look; the others wait for it
+    free.set()
+    assert await asyncio.gather(*asking[1:]) == ["key:importer"] * 49
+    assert await unknown == "unknown_key"
+    assert looked == 2
+    await scene.authenticator.close()
+
+
+async def test_a_look_that_fails_is_told_to_all_and_the_next_one_looks_again() -> None:
+    scene = Scene()
+    key, find = scene.add(), scene.store.find
+
+    async def away(key_hash: str) -> KeyRecord | None:
+        await asyncio.sleep(0)
+        raise UnavailableError("MongoDB is away", retry_after=1)
+
+    scene.store.find = away  # type: ignore[method-assign]
+    told = await asyncio.gather(*(scene.authenticator.authenticate(key) for _ in range(3)), return_exceptions=True)
+    assert [type(one) for one in told] == [UnavailableError] * 3
+    scene.store.find = find  # type: ignore[method-assign]
+    assert await scene.told(key) == "key:importer"
+    await scene.authenticator.close()

@@ -23,6 +23,8 @@ LEEWAY_SECONDS = 5.0
 MAX_DEPTH = 16
 MAX_NAME, MAX_ROLES = 256, 100
 """Characters of a `sub`, a `jti`, a `kid` and a role; roles of one principal."""
+TYPES = frozenset({"jwt", "at+jwt"})
+"""What the header of an access token may say of its type: nothing, or one of these (RFC 7519, 5.1; RFC 9068, 2.1)."""
 _SHAPE = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
 
 
@@ -68,9 +70,20 @@ def header_of(token: str) -> Header:
         raise refused("malformed", "the token's header has no alg")
     if kid is not None and not (isinstance(kid, str) and len(kid) <= MAX_NAME):
         raise refused("malformed", f"the token's kid is no text of at most {MAX_NAME} characters")
+    _check_type(fields.get("typ"))
     if "crit" in fields or "b64" in fields:
         raise refused("malformed", "the token has a header that must be understood and is not (crit)")
     return Header(algorithm, kid)
+
+
+def _check_type(said: Any) -> None:
+    """RFC 8725, 3.11: a token that says what it is for, as `logout+jwt` and `dpop+jwt` do, is for nothing else."""
+    if said is None:
+        return
+    if not isinstance(said, str):
+        raise refused("malformed", "the token's typ is no text")
+    if said.lower().removeprefix("application/") not in TYPES:
+        raise refused("wrong_type", "the token is of another kind (typ): access tokens are JWT or at+jwt")
 
 
 def principal_of(payload: bytes, demands: Demands, now: float) -> Principal:

@@ -61,6 +61,23 @@ def test_a_header_names_the_algorithm_and_perhaps_a_key() -> None:
     assert header_of(token({"alg": "none"}, signature="")).algorithm == "none"  # refused where keys are known
 
 
+@pytest.mark.parametrize("said", [None, "JWT", "jwt", "at+jwt", "AT+JWT", "application/at+jwt"])
+def test_an_access_token_may_say_that_it_is_one(said: str | None) -> None:
+    assert header_of(token({"alg": "RS256", "typ": said})) == Header("RS256", None)
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        *[(one, "wrong_type") for one in ("logout+jwt", "dpop+jwt", "secevent+jwt", "application/dpop+jwt", "", "JWE")],
+        (7, "malformed"),
+        (["JWT"], "malformed"),
+    ],
+)
+def test_a_token_that_is_for_something_else_is_refused(said: Any, reason: str) -> None:
+    assert reason_of(token({"alg": "RS256", "typ": said})) == reason
+
+
 def test_what_is_too_long_or_no_ascii_is_refused_before_anything_looks_into_it() -> None:
     assert reason_of("x" * (MAX_TOKEN_BYTES + 1), of=check_size) == "too_large"
     assert reason_of("é" * 10, of=check_size) == "malformed"

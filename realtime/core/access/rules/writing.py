@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import bson
@@ -92,23 +93,39 @@ class Ruling:
 class Rulings:
     """Those of the principals who wrote last: what is placed and compiled for one write serves the next."""
 
-    __slots__ = ("_kept", "_of")
+    __slots__ = ("_kept", "_of", "_texts")
 
     def __init__(self) -> None:
         self._kept: dict[tuple[Principal, str], Ruling] = {}
         self._of: tuple[Rules, Dialect] | None = None
+        self._texts: dict[int, tuple[Principal, str]] = {}
 
     def of(self, policy: Policy, principal: Principal, dialect: Dialect) -> Ruling:
         """What the principal may write by the rules of now."""
         if self._of is None or self._of[0] is not policy.rules or self._of[1] != dialect:
             self._kept, self._of = {}, (policy.rules, dialect)
-        # To Python `True` is 1, so claims that are equal may say something else.
-        who = principal, repr(principal.claims)
+        who = principal, self._said(principal)
         found = self._kept.pop(who, None) or Ruling(policy.rules, principal, dialect, policy.most)
         if len(self._kept) >= MOST_KEPT:
             del self._kept[next(iter(self._kept))]  # who has not written for the longest
         self._kept[who] = found
         return found
+
+    def _said(self, principal: Principal) -> str:
+        """The claims as text: to Python `True` is 1, so claims that are equal may say something else.
+
+        Of whoever writes again it is remembered, for it takes longer than all else here; not where an application keeps
+        claims that it may change.
+        """
+        known = self._texts.get(id(principal))
+        if known is not None and known[0] is principal:
+            return known[1]
+        said = repr(principal.claims)
+        if type(principal.claims) is MappingProxyType:
+            if len(self._texts) >= MOST_KEPT:
+                self._texts.clear()
+            self._texts[id(principal)] = principal, said
+        return said
 
 
 class _Asked:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 
 from realtime.core.access.principal import Principal
+from realtime.core.access.rules import writing as writing_module
 from realtime.core.access.rules.model import Rules
 from realtime.core.access.rules.policy import Policy
 from realtime.core.access.rules.writing import Ruling, Rulings, writing
@@ -131,3 +133,23 @@ def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_a_sets_values_are_all_at_its_path(documents: list[dict[str, Any]], values: list[Any] | None) -> None:
     assert Members("teams", {}, "team.id", 3).values(documents) == values
+
+
+def test_claims_that_an_application_changes_are_not_remembered_as_they_were() -> None:
+    policy, rulings = Policy(RULES), Rulings()
+    kept = Principal("ann", frozenset({"customer"}), MappingProxyType({"team": 1}))
+    assert rulings.of(policy, kept, NEWEST) is rulings.of(policy, kept, NEWEST)
+    claims: dict[str, Any] = {"team": 1}
+    theirs = Principal("ann", frozenset({"customer"}), claims)
+    first = rulings.of(policy, theirs, NEWEST)
+    claims["team"] = True
+    assert rulings.of(policy, theirs, NEWEST) is not first
+
+
+def test_what_is_remembered_of_claims_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writing_module, "MOST_KEPT", 2)
+    policy, rulings = Policy(RULES), Rulings()
+    people = [Principal(f"user {n}", frozenset({"customer"}), MappingProxyType({"n": n})) for n in range(5)]
+    for principal in people:
+        rulings.of(policy, principal, NEWEST)
+    assert len(rulings._texts) <= 2
