@@ -170,6 +170,13 @@ def test_what_was_foreseen_of_other_rules_or_of_somebody_else_counts_for_nothing
     assert asked == ["x"]
 
 
+def test_what_rules_are_not_about_is_not_foreseen() -> None:
+    session = with_roles("anna", "customer", "admin")
+    again(session, id="x")
+    again(session, id="y", collection="news")
+    assert sum(1 for _ in session.foresee(Policy(OTHERS), frozenset({"news"}))) == 1
+
+
 def test_a_session_that_has_ended_foresees_nothing() -> None:
     session = with_roles("anna", "customer")
     again(session, id="x")

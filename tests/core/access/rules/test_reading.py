@@ -98,3 +98,9 @@ def test_grants_of_an_operation_are_found() -> None:
 def test_unknown_words_are_refused(grant: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Grant.model_validate(grant)
+
+
+def test_rules_by_which_nobody_may_do_anything_are_idle() -> None:
+    assert Rules().idle
+    assert Rules.model_validate({"collections": {"orders": {}, "news": {"*": {"read": False}}}}).idle
+    assert not RULES.idle
