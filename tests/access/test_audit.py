@@ -122,8 +122,10 @@ def test_over_the_bound_entries_are_dropped_and_counted_and_nobody_waits(
     log.begin()
     log.record(Entry("write"))
     assert began.wait(10)
+    asked = time.monotonic()
     for _ in range(100):
         log.record(Entry("write"))
+    assert time.monotonic() - asked < 3, "a wait of 50 ms each would be 4.5 s"
     free.set()
     log.close()
     assert dropped() - before == 90
