@@ -177,6 +177,13 @@ def test_a_share_that_shows_all_of_a_row_hides_nothing_of_it() -> None:
     assert some.cuts
 
 
+def test_what_is_shown_of_every_document_alike_is_known_where_one_cut_is_all() -> None:
+    assert vision(MINE).cut_alike == MINE.cut
+    assert vision(MINE, share({"public": True}, "margin", "notes.internal")).cut_alike == MINE.cut
+    assert vision(MINE, PUBLIC).cut_alike is None
+    assert NOTHING.cut_alike == Cut()
+
+
 def test_who_sees_everything_is_under_no_rule() -> None:
     assert vision(share({}), MINE) is EVERYTHING
     assert EVERYTHING.everything
