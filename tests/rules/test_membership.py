@@ -131,6 +131,11 @@ async def test_every_way_to_read_goes_by_what_somebody_is_a_member_of_now(servic
             keys = sorted(one["_id"] for one in page["documents"])
             assert keys == sorted(one["_id"] for one in by_line)
             assert page["count"] == len(keys)
+            stages = json.dumps([{"$sort": {"_id": 1}}, {"$project": {"margin": 1}}])
+            rows = await http.get(
+                "/v1/collections/orders/aggregate", params={"pipeline": stages}, headers=bearer(person)
+            )
+            assert rows.json()["documents"] == [{"_id": key} for key in keys]
             one_by_one = []
             for key in ("r1", "r2", "b1"):
                 got = await http.get(f"/v1/collections/orders/documents/{key}", headers=bearer(person))
