@@ -30,6 +30,13 @@ CLOSED: list[tuple[str, str, str, str, str]] = [
         f"{OF_APPLICATION}::test_few_questions_are_under_way_at_once_and_all_have_their_turn",
     ),
     (
+        "closed: an open connection keeps what it might",
+        "realtime/web/entrance/doorkeeper.py",
+        "        if principal.may_as(visit.principal):",
+        "        if True:",
+        "tests/web/entrance/test_doorkeeper.py::test_who_may_something_else_now_ends_and_comes_again[nothing is left]",
+    ),
+    (
         "closed: a recheck outruns a revocation",
         APPLICATION,
         "return dataclasses.replace(found, issued=before.issued)",

@@ -7,6 +7,7 @@ ROUTE, SNAPSHOT, RULED = (
     "realtime/mongo/snapshot.py",
     "realtime/mongo/ruled.py",
 )
+HIDDEN = "realtime/core/mql/pipelines/hidden.py"
 HTTP, READS = "tests/web/http/test_aggregate.py", "tests/mongo/test_aggregate.py"
 FRAMES = "tests/core/connection/test_session_subscribe.py"
 VIEWS, BROWSER = "tests/client/test_pipelines.py", "tests/js/test_pipelines.py"
@@ -15,8 +16,8 @@ PIPED: list[tuple[str, str, str, str, str]] = [
     (
         "pipeline: what may not be seen is not cut before the first stage",
         ROUTE,
-        "[] if cut.whole else [",
-        "[] if True else [",
+        "taken_out(cut, self.pipeline.source)",
+        "[]",
         f"{HTTP}::test_rows_are_made_of_what_may_be_seen",
     ),
     (
@@ -32,6 +33,20 @@ PIPED: list[tuple[str, str, str, str, str]] = [
         "    mine.vision.check(pipeline.match, EVERYTHING)\n",
         "",
         f"{HTTP}::test_nobody_matches_by_what_is_hidden_and_what_comes_later_does_not_find_it",
+    ),
+    (
+        "pipeline: a hidden field keeps its place",
+        HIDDEN,
+        '    return [{"$project": cut.projection.source}, ANEW]',
+        '    return [{"$project": cut.projection.source}]',
+        f"{HTTP}::test_the_place_of_a_field_tells_nothing_of_a_hidden_one",
+    ),
+    (
+        "pipeline: who sets a name that is hidden inside a field",
+        HIDDEN,
+        "    if named:\n",
+        "    if named and not inside:\n",
+        f"{HTTP}::test_the_place_of_a_field_tells_nothing_of_a_hidden_one",
     ),
     (
         "pipeline: of several grants the fields of one are shown of all",

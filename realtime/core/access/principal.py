@@ -31,6 +31,11 @@ class Principal:
         """Whether its time is over, `now` being unix seconds."""
         return self.expires is not None and now >= self.expires
 
+    def may_as(self, other: Principal) -> bool:
+        """Whether roles and claims are the same; by their text too, since to Python `True` is 1."""
+        alike = (self.roles, self.claims) == (other.roles, other.claims)
+        return alike and repr(dict(self.claims)) == repr(dict(other.claims))
+
 
 Ended = Callable[[Principal], bool]
 """Of a principal that was let in: whether it no longer is one."""

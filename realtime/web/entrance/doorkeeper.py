@@ -365,17 +365,18 @@ class Doorkeeper:
         try:
             principal = self._good(await self._own.still(visit.connection, visit.principal))
         except ServiceError as error:
-            if self._visits.get(guest) is not visit:
-                return
-            if error.retry:
-                # It cannot be known for now, which is no reason to send anybody away.
+            if self._visits.get(guest) is visit and error.retry:  # not known for now: nobody is sent away for that
                 self._deadlines.set(_Recheck(guest), self.now() + self._recheck_seconds)
                 self._arm()
-            else:
+            elif self._visits.get(guest) is visit:
                 self._end(guest, error)
             return
-        if self._visits.get(guest) is visit:
+        if self._visits.get(guest) is not visit:
+            return
+        if principal.may_as(visit.principal):
             self.watch(guest, principal, visit.connection)
+        else:  # what is open was let by what they were: it comes again, by its position, as who they are now
+            self._time_is_over(guest)
 
 
 def address_of(connection: HTTPConnection) -> str | None:

@@ -13,6 +13,7 @@ from realtime.core.bson import keys
 from realtime.core.connection.requests import check_collection
 from realtime.core.live.events import format_position
 from realtime.core.mql.pipelines.compiling import compile_pipeline
+from realtime.core.mql.pipelines.hidden import taken_out
 from realtime.core.mql.pipelines.pipeline import Pipeline
 from realtime.core.mql.projection import EVERYTHING
 from realtime.core.mql.vision import Vision
@@ -59,12 +60,13 @@ class Asked:
     def sent(self, second: int) -> list[dict[str, Any]]:
         """The stages for MongoDB, `second` in place of `$$NOW`.
 
-        `ForbiddenError` where what is shown of a document goes with the document.
+        `ForbiddenError` where what is shown of a document goes with the document, or its answer might tell of what is
+        hidden.
         """
         cut = self.vision.cut_alike
         if cut is None:
             raise ForbiddenError("pipeline: several grants show you different fields here: ask for it as a live query")
-        return self.pipeline.sent(self.rule, [] if cut.whole else [{"$project": cut.projection.source}], second)
+        return self.pipeline.sent(self.rule, taken_out(cut, self.pipeline.source), second)
 
 
 @by_accept.head("/{collection}/aggregate", include_in_schema=False)

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -311,6 +312,34 @@ async def test_the_application_is_asked_again_and_ends_who_is_signed_out_or_some
     answers |= {"ann": UnauthenticatedError("signed out"), "bob": Principal("mallory")}
     assert await guests["ann"].until_over() == (4504, "revoked")
     assert await guests["bob"].until_over() == (4504, "revoked")
+    keeper.close()
+
+
+@pytest.mark.parametrize(
+    "now",
+    [Principal("ann"), Principal("ann", frozenset({"staff"}), {"vip": 1}), Principal("ann", frozenset({"staff"}))],
+    ids=["nothing is left", "another value of Python's that is equal", "a claim fewer"],
+)
+async def test_who_may_something_else_now_ends_and_comes_again(now: Principal) -> None:
+    """An open connection kept the roles and claims that it came with, whatever its application said of them later."""
+    answer = Principal("ann", frozenset({"staff"}), {"vip": True})
+    asked = 0
+
+    async def own(connection: Any) -> Principal:
+        nonlocal asked
+        asked += 1
+        return replace(answer, claims=dict(answer.claims))
+
+    keeper, guest = Doorkeeper(own=Application(own), recheck_seconds=0.05), Guest()
+    principal = await keeper.who(asks := connection())
+    assert principal is not None
+    keeper.watch(guest, principal, asks)
+    async with asyncio.timeout(PATIENCE):
+        while asked < 3:
+            await asyncio.sleep(0.01)
+    assert guest.ended == []
+    answer = now
+    assert await guest.until_over() == (4002, "expired")
     keeper.close()
 
 

@@ -439,6 +439,24 @@ async def test_nobody_matches_by_what_is_hidden_and_what_comes_later_does_not_fi
     assert await rows(ruled, later, "ann", "admin") == [{"n": 1}]
 
 
+async def test_the_place_of_a_field_tells_nothing_of_a_hidden_one(ruled: Service) -> None:
+    named = {"$map": {"input": {"$objectToArray": "$$ROOT"}, "in": "$$this.k"}}
+    stages: Stages = [{"$set": {"margin": 1}}, {"$project": {"names": named}}, {"$sort": {"_id": 1}}, {"$limit": 9}]
+    told = await rows(ruled, stages, "ann", "customer")
+    assert [row["names"][-1] for row in told] == ["margin"] * 2, told
+    inside: list[Stages] = [
+        [{"$set": {"notes.internal": 1}}],
+        [{"$set": {"notes": {"internal": 1}}}],
+        [{"$set": {"m": {"$setField": {"field": {"$literal": "internal"}, "input": "$$ROOT", "value": 1}}}}],
+    ]
+    for begin in inside:
+        stages = [*begin, {"$sort": {"_id": 1}}, {"$limit": 9}, {"$project": {"_id": 1}}]
+        assert await rows(ruled, stages, "ann", "customer") == "forbidden"
+        assert len(await rows(ruled, stages, "ann", "admin")) == 3
+    other: Stages = [{"$set": {"notes.seen": "$notes.internal"}}, {"$sort": {"_id": 1}}, {"$limit": 1}]
+    assert (await rows(ruled, other, "ann", "customer"))[0]["notes"] == {"text": "a"}
+
+
 async def test_several_grants_are_one_where_they_show_the_same(ruled: Service) -> None:
     two: Stages = [{"$project": {"margin": 1}}, {"$sort": {"_id": 1}}, {"$limit": 9}]
     both = await rows(ruled, two, "ann", "customer", "twin")

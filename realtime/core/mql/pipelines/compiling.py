@@ -150,6 +150,7 @@ class _Compiler:
         found = parse_group(name, operand, here, self.context, keeps=self.keeps)
         self.paths |= set() if self.closed else found.paths
         self.closed = True
+        self.ghosts.check_put(operand, name, here)
         self.ghosts.regroup(found.paths, found.made)
         documents = self.parts(before=before, first=first, between=between)
         self.keeps = True

@@ -183,8 +183,7 @@ class Pipeline:
 
         Only what was taken here is in it. The rule stands apart from what was asked, so that none of that is asked of
         a document that it leaves out (see `realtime/mongo/ruled.py`). `cut` hides fields before the client's own
-        stages; a field that one of those puts in the place of a hidden one stands where that stood. `second`: what is
-        sent in place of `$$NOW`.
+        stages (`hidden.py`). `second`: what is sent in place of `$$NOW`.
         """
         asked = self.match.asked if second is None else self.match.asked_at(second)
         match = [{"$match": asked}] if asked else []

@@ -8,8 +8,9 @@ object that an expression makes has one for each field without a value: what wou
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 from realtime.core.mql.language import unsupported
 from realtime.core.mql.paths import WHOLE, overlaps, stem
@@ -59,6 +60,27 @@ def _reads_around(paths: Iterable[str], holes: Iterable[str]) -> bool:
     return any(path == WHOLE or any(_inside(hole, path) for hole in stems) for path in paths)
 
 
+def _put(value: Any) -> Iterator[str]:
+    """The names that `$setField` sets, anywhere in there."""
+    if isinstance(value, list):
+        for inner in value:
+            yield from _put(inner)
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            if name == "$setField" and isinstance(inner, dict):
+                yield from _texts(inner.get("field"))
+            yield from _put(inner)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """A constant name, however it is written."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list | dict):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _texts(inner)
+
+
 class Ghosts:
     """Names of fields that values may have a place for, without having them, as far as the stages were looked at."""
 
@@ -76,6 +98,7 @@ class Ghosts:
 
     def look(self, step: Step) -> None:
         """At one more stage; refuses it where it puts something into such a place."""
+        self.check_put(step.source, step.name, step.at)
         for path in step.sets:
             if any(_inside(path, part) for part in self._unclear):
                 unsupported(
@@ -107,6 +130,18 @@ class Ghosts:
         self._changed = self._changed or step.name != "$match"
         if step.remakes:
             self._remade, self._taken = True, set(step.takes)
+
+    def check_put(self, source: Any, name: str, at: str) -> None:
+        """Refuse a `$setField` of what may have been taken out of the object that it is given."""
+        places = self._names | {path.split(".")[-1] for path in self._taken}
+        for put in _put(source):
+            if put in places:
+                unsupported(
+                    name,
+                    at,
+                    f"puts {put} by $setField where a stage may have taken it out, and MongoDB keeps its place: use "
+                    "$mergeObjects here",
+                )
 
     def check_match(self, step: Step) -> None:
         """Refuse a condition that MongoDB asks of another field, where that is not the same."""

@@ -13,6 +13,7 @@ from realtime.core.mql.pipelines.language import ACCUMULATORS, REFUSED, REFUSED_
 from realtime.errors import InvalidFilterError, UnsupportedOperatorError
 
 LIMITED: list[Any] = [{"$sort": {"a": 1}}, {"$limit": 2}]
+PUT: dict[str, Any] = {"$setField": {"field": {"$literal": "x"}, "input": "$d", "value": 1}}
 G: dict[str, Any] = {"$group": {"_id": "$a", "n": {"$sum": 1}}}
 
 
@@ -79,6 +80,8 @@ UNSUPPORTED: list[tuple[list[Any], str, str]] = [
     ([{"$unset": "d.x"}, {"$set": {"q": "$d"}}, {"$set": {"q.x": 1}}], "2.$set.q.x", "$mergeObjects"),
     ([{"$unset": "d.x"}, {"$set": {"e": "$d"}}, {"$set": {"d": "$e"}}, {"$set": {"d.x": 9}}], "3.$set.d.x", "$merge"),
     ([{"$unset": "x"}, {"$replaceWith": "$$ROOT"}, {"$set": {"x": 1}}], "2.$set.x", "$mergeObjects"),
+    ([{"$unset": "d.x"}, {"$set": {"q": [PUT]}}], "1.$set", "$mergeObjects"),
+    ([{"$unset": "d.x"}, {"$group": {"_id": None, "q": {"$max": PUT}}}], "1.$group", "$mergeObjects"),
     ([{"$group": {"_id": {"a": "$a", "b": "$b"}}}, {"$set": {"k": "$_id"}}, {"$set": {"k.a": 1}}],
      "2.$set.k.a", "$merge"),
     ([{"$set": {"k": 1}}, {"$project": {"o.a": 1, "k": 1}}, {"$set": {"o.z": 1}}], "2.$set.o.z", "in that $project"),
