@@ -208,7 +208,7 @@ async def test_what_is_over_a_bound_ends_its_own_query_alone(
     [
         ({"$expr": {"$divide": [1, 0]}}, "invalid_filter"),
         ({"$expr": {"$rand": {}}}, "unsupported_operator"),
-        ({"$expr": {"$gt": ["$a", "$$NOW"]}}, "unsupported_operator"),
+        ({"$expr": {"$lt": ["$a", "$$NOW"]}}, "unsupported_operator"),
         ({"a": {"$elemMatch": {"$expr": True}}}, "unsupported_operator"),
         ({"$expr": {"$hour": {"date": "$d", "timezone": "Nowhere/Atall"}}}, "invalid_filter"),
     ],

@@ -34,3 +34,16 @@ def test_a_principal_cannot_be_changed_and_can_be_a_key() -> None:
 def test_whose_time_is_over_comes_again_and_who_was_refused_or_revoked_does_not() -> None:
     assert CLOSINGS[CLOSE_EXPIRED][1]
     assert [CLOSINGS[code][1] for code in (CLOSE_UNAUTHENTICATED, CLOSE_FORBIDDEN, CLOSE_REVOKED)] == [False] * 3
+
+
+@pytest.mark.parametrize(
+    ("other", "same"),
+    [
+        (Principal("ann", frozenset({"a"}), {"vip": True}, expires=5.0), True),
+        (Principal("ann", frozenset({"a", "b"}), {"vip": True}), False),
+        (Principal("ann", frozenset({"a"}), {"vip": 1}), False),
+        (Principal("ann", frozenset({"a"})), False),
+    ],
+)
+def test_who_may_the_same_has_the_same_roles_and_claims(other: Principal, *, same: bool) -> None:
+    assert Principal("ann", frozenset({"a"}), {"vip": True}).may_as(other) is same

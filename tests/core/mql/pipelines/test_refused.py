@@ -223,3 +223,10 @@ def test_a_pipeline_is_bounded(pipeline: list[Any]) -> None:
     with pytest.raises(InvalidFilterError, match="more than"):
         compile_pipeline(pipeline)
     assert compile_pipeline(pipeline, Bounds(taken=True)).source is pipeline
+
+
+@pytest.mark.parametrize("field", [5, ["y"], {"$literal": "y"}, "y", {}])
+def test_what_is_put_elsewhere_is_taken(field: Any) -> None:
+    data = {"$match": {"a": {"$eq": {"$setField": {"field": field}}}}}
+    put = {"$set": {"q": {"$setField": {"field": "y", "input": "$d", "value": 1}}}}
+    assert len(compile_pipeline([{"$set": {"b": 1}}, {"$unset": "d.x"}, data, put]).source) == 4
