@@ -93,7 +93,21 @@ def test_a_date_leaves_in_the_first_second_whose_bound_is_above_it(
 
 @pytest.mark.parametrize(
     "value",
-    [..., None, MinKey(), 5, 1e300, "2099-01-01", {"a": date(9)}, [date(9)], [], b"x", ObjectId("6b0e3a8673bf5369eb9c71f4"), True, False],
+    [
+        ...,
+        None,
+        MinKey(),
+        5,
+        1e300,
+        "2099-01-01",
+        {"a": date(9)},
+        [date(9)],
+        [],
+        b"x",
+        ObjectId("6b0e3a8673bf5369eb9c71f4"),
+        True,
+        False,
+    ],
     ids=str,
 )
 def test_what_is_below_every_date_never_is_in(value: Any) -> None:
