@@ -11,6 +11,13 @@ STATIC = "realtime/web/static"
 
 NEWCOMERS: list[tuple[str, str, str, str, str]] = [
     (
+        "page: what was watched writes over an address that was just typed",
+        "realtime/web/static/page.js",
+        "location.hash === followed && followed !== wanted",
+        "location.hash !== wanted",
+        f"{PAGE_TEST}::test_an_address_just_typed_is_not_written_over",
+    ),
+    (
         "cli: the version imports the service",
         "realtime/commands/cli.py",
         "from realtime import __version__\n",

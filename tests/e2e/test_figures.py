@@ -87,7 +87,7 @@ FIGURES: list[tuple[str, str, list[float]]] = [
     ("protocol", r"\| wait for MongoDB in a request \| (\d+) s", [default("request_timeout_seconds")]),
     ("protocol", r"`sort`, `group` or `throttle` \| (\d+ MiB)", [default("group_bytes")]),
     ("protocol", r"reads each snapshot from MongoDB, up to (\d+ MiB)", [default("all_groups_bytes")]),
-    ("protocol", r"of one `group` are made of \| ([\d,]+)", [default("group_documents")]),
+    ("protocol", r"of one `group` are made of[^|]* \| ([\d,]+)", [default("group_documents")]),
     (
         "faults",
         r"unanswered ping \(every (\d+) s, (\d+) s to answer\)",

@@ -402,3 +402,18 @@ async def test_the_title_names_what_is_open(browser: Browser, service: Service) 
         await page.evaluate("address => { location.hash = `#/${address}`; }", address)
         await expect(page).to_have_title(title)
     assert complaints == []
+
+
+async def test_an_address_just_typed_is_not_written_over(browser: Browser, service: Service) -> None:
+    """What was watched before went live between the new address and its event, and put its own address there again."""
+    page, complaints = await opened(browser, f"{service.url}/#/events?collection=orders")
+    await expect(page).to_have_title("orders – Events – realtime")
+    await page.evaluate(
+        """() => {
+          location.hash = "#/events?collection=another";
+          document.querySelector("#events-form").requestSubmit(); // which remembers the old one at once
+        }"""
+    )
+    await expect(page).to_have_title("another – Events – realtime")
+    assert await page.evaluate("() => location.hash") == "#/events?collection=another"
+    assert complaints == []

@@ -44,6 +44,7 @@ const panels = {
 let shown = null; // the name of a panel, or null while it is not known
 let listed = null; // the collections as last read
 const remembered = new Map(); // panel → the address of what it shows
+let followed = null; // the address as it was last followed or written: any other one is about to be followed
 
 const counts = new CollectionCounts(client, () => credentials.token, (collections, problem) => {
   listed = collections ?? listed;
@@ -119,6 +120,7 @@ function show(name) {
 }
 
 function follow() {
+  followed = location.hash;
   const wanted = route();
   if (wanted === null) {
     if (listed !== null) show(hasMachine() ? "machine" : "explorer");
@@ -138,7 +140,10 @@ function remember(path, typed) {
   const given = Object.entries(typed).filter(([, text]) => text !== "" && text !== undefined);
   const wanted = `#/${path}?${new URLSearchParams(given)}`;
   remembered.set(PATHS[path], wanted);
-  if (PATHS[path] === shown && location.hash !== wanted) history.replaceState(null, "", wanted);
+  if (PATHS[path] === shown && location.hash === followed && followed !== wanted) {
+    history.replaceState(null, "", wanted);
+    followed = location.hash;
+  }
   find(`tab-${PATHS[path]}`).setAttribute("href", wanted); // so that the way back from another panel leads to it
 }
 
