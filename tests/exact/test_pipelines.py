@@ -130,7 +130,7 @@ async def test_every_view_of_a_pipeline_is_what_aggregate_gives(replica_set: Rep
     say(f"seed {seed}: {views.compared} views, {views.rows} rows, {dict(told)}, {dict(views.figures)}")
     assert views.compared >= least
     assert views.rows / views.compared > 1
-    assert min(told["enter"], told["update"], told["leave"]) >= least / 30
+    assert min(told["enter"], told["update"], told["leave"]) >= least / 60  # 11 of 360 were met by chance
     assert min(views.figures[name] for name in ("in between", "recovered", "afresh")) >= 1
     texts = ejson.encode(pipelines).decode()
     assert [name for name in OPERATORS if f'"{name}"' not in texts] == []
