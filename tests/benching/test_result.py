@@ -90,4 +90,6 @@ def test_the_picture_is_well_formed_and_has_the_colours_that_were_asked_for(them
 
 
 def test_a_run_without_a_delivery_has_a_picture_too() -> None:
-    ET.fromstring(plot.plotted(result(latencies=Latencies(), moments=[], deliveries=0)))
+    tree = ET.fromstring(plot.plotted(result(latencies=Latencies(), moments=[], deliveries=0)))
+    assert tree.tag == "{http://www.w3.org/2000/svg}svg"
+    assert len(list(tree.iter("{http://www.w3.org/2000/svg}text"))) > 1

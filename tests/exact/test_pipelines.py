@@ -46,7 +46,7 @@ class Views:
         return Piped(name, ordered, lambda why: why == "moment" and self.chance.random() < 0.2)
 
     async def subscribe(self, wire: Wire, number: int, view: Piped, **more: Any) -> dict[str, Any]:
-        wire.views[view.id] = view  # type: ignore[assignment]
+        wire.views[view.id] = view  # type: ignore[assignment]  # reason: it folds rows in order
         after = len(wire.frames)
         asked = ejson.plain(self.pipelines[number])
         answer = await wire.ask(type="subscribe", id=view.id, collection="docs", pipeline=asked, **more)
