@@ -59,8 +59,8 @@ PIPELINES: list[Row] = [
     (
         "pipeline: $top goes by arrays as the other version",
         f"{HERE}/grouping.py",
-        'if self.context.says("top_enters_arrays"):',
-        'if not self.context.says("top_enters_arrays"):',
+        'flat = self.context.says("top_enters_arrays")',
+        'flat = not self.context.says("top_enters_arrays")',
         GIVES,
     ),
     (

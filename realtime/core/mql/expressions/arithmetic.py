@@ -257,7 +257,7 @@ def mod(one: Any, other: Any) -> Any:
     if kind == DOUBLE and kinds[0] != DOUBLE and as_int(other) is not None:
         kind = kinds[0]  # a divisor that is a whole number of 32 bits counts as one
     if kind == DOUBLE:
-        return math.fmod(float(one), float(other)) if math.isfinite(one) and other == other else NAN  # noqa: PLR0124
+        return math.fmod(float(one), float(other)) if math.isfinite(one) and not math.isnan(other) else NAN
     rest = abs(int(one)) % abs(int(other))
     rest = -rest if one < 0 else rest
     return Int64(rest) if kind == LONG else rest

@@ -176,19 +176,15 @@ class _Builder:
         parts = [self.part(f"${path}", f"{here}.{path}") for path, _ in sort.pairs]
         each = tuple(part.evaluate for part in parts)
         names = [str(index) for index in range(len(each))]
-        if self.context.says("top_enters_arrays"):
-            key = compile_sort([(name, direction) for name, (_, direction) in zip(names, sort.pairs, strict=True)])
-            prepared: Callable[[list[Any]], Document] = lambda values: dict(zip(names, values, strict=True))  # noqa: E731
-        else:
-            key = compile_sort(
-                [(f"s.{name}", direction) for name, (_, direction) in zip(names, sort.pairs, strict=True)]
-            )
-            prepared = lambda values: {"s": values}  # noqa: E731
+        flat = self.context.says("top_enters_arrays")
+        key = compile_sort(
+            [(name if flat else f"s.{name}", direction) for name, (_, direction) in zip(names, sort.pairs, strict=True)]
+        )
 
         def keyed(scope: Scope) -> SortKey:
-            values = [one(scope) for one in each]
+            values = [None if (value := one(scope)) is MISSING else value for one in each]
             try:
-                return key(prepared([None if value is MISSING else value for value in values]))
+                return key(dict(zip(names, values, strict=True)) if flat else {"s": values})
             except UnsortableError as error:
                 raise unsortable(str(error)) from None
 
