@@ -19,7 +19,7 @@ errors metrics
 settings logs core.bson
 core.mql core.wire
 core.live core.upstream core.access
-core.connection
+core.connection core.relay
 ports
 bugs
 hub mongo
