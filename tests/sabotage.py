@@ -38,6 +38,7 @@ from tests.exact.sabotages_exact import EXACT
 from tests.exact.sabotages_names import NAMES
 from tests.exact.sabotages_stored import STORED
 from tests.hub.sabotages import GROUPS, WINDOWS
+from tests.hub.sabotages_brought import BROUGHT
 from tests.hub.sabotages_late import LATE_GROUPS
 from tests.hub.sabotages_moving import MOVED
 from tests.hub.sabotages_sets import SETS_ROWS
@@ -71,6 +72,7 @@ ROWS = (
         SHOWN,
         GROUPS,
         LATE_GROUPS,
+        BROUGHT,
         SETS_ROWS,
         MOVED,
         FAULTS,

@@ -6,13 +6,15 @@ moment. Groups know how far they are, so nothing is told twice. A moment that fa
 Images are read at the batch's last cluster time. Where that read is void (the time is gone, the collection is another
 one by now) they are read at a later time T' that the read itself names; the moment is then held until the feed has
 passed T', and what it brings up to there joins it: one moment at T', exact as any other.
+
+A batch may bring its images. Those are not read, and it is not cut but where it must be: they are of its end alone.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -107,12 +109,16 @@ class Pipe:
                     rest: Batch | None = batch
                     while rest is not None:
                         careful = self._hub.time < self._careful_until or (self._awaits_mark and _is_marked(batch))
-                        part, rest = cut(rest, self._hub.together(rest, 1 if careful else self._pace.events))
+                        part, rest = cut(rest, self._hub.together(rest, 1 if careful else self._most(rest)))
                         yield part
                         await asyncio.sleep(0)
         except Exception:
             self._feed_failed = True
             raise
+
+    def _most(self, batch: Batch) -> int:
+        """How many of its events may be told in one turn."""
+        return self._pace.events if batch.images is None else len(batch.events)
 
     # ---------------------------------------------------------------------------------------------------------- a bug
 
@@ -152,9 +158,10 @@ class Pipe:
     async def _deliver(self, batch: Batch) -> Batch | None:
         """Dispatch a batch, or more than it; returns what was read of the feed beyond that."""
         plan = self._hub.plan(batch)
+        brought = batch.images or {}
         images: dict[str, Images | None] = {}
         for collection, touches in plan.reads.items():
-            images[collection] = await self._read(collection, touches, batch.time)
+            images[collection] = await self._complete(collection, touches, brought.get(collection, {}), batch.time)
         void = [collection for collection, found in images.items() if found is None]
         if void and not batch.lost and not self._closing:
             return await self._deliver_later(batch, plan, void[0])
@@ -184,7 +191,9 @@ class Pipe:
         self._dispatch(plan, images)
         return rest
 
-    async def _complete(self, collection: str, touches: dict[str, Touch], known: Images, time: int) -> Images | None:
+    async def _complete(
+        self, collection: str, touches: dict[str, Touch], known: Mapping[str, dict[str, Any] | None], time: int
+    ) -> Images | None:
         """What is known at `time`, and a read of the rest; None where that is void."""
         missing = {name: touch for name, touch in touches.items() if name not in known}
         found = await self._read(collection, missing, time) if missing else {}

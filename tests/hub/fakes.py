@@ -10,7 +10,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from realtime.core.bson.keys import identity
@@ -310,7 +310,7 @@ class Stream:
                 raise ValueError("a feed's own: this cannot be decoded")
             self._marking = False
             events = [mark(event.collection, event.time) if self.undecodable(event) else event for event in events]
-        return Batch(tuple(events), batch.time, batch.lost)
+        return replace(batch, events=tuple(events))
 
     async def rewind(self, time: int, *, step_over: bool) -> None:
         self.rewound.append((time, step_over))

@@ -92,11 +92,15 @@ class Batch:
     """One or more whole moments: `events` in order, complete up to and including `time`.
 
     `lost` says that a moment before `time` was too large to be kept: what followed it has to be read again.
+
+    `images`: documents exactly as they are at `time`, by collection and identity, where they came with the events.
+    None: none ever do. What is not among them is read.
     """
 
     events: tuple[ChangeEvent, ...]
     time: int
     lost: bool = False
+    images: Mapping[str, Mapping[str, dict[str, Any]]] | None = None
 
 
 def parse_event(raw: Mapping[str, Any], database: str, size: int = 0) -> ChangeEvent | None:

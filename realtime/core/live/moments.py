@@ -8,7 +8,7 @@ state at the batch's end, or that it has to be read at that time.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from realtime.core.bson.keys import identity
@@ -75,7 +75,8 @@ class MomentAssembler:
 def cut(batch: Batch, most: int) -> tuple[Batch, Batch | None]:
     """The first part of a batch, of at most `most` events, and the rest: cut between moments, never within one.
 
-    A batch that lost a moment stays whole: which of its events lie after that one is not known any more.
+    A batch that lost a moment stays whole: which of its events lie after that one is not known any more. Images are
+    those of the batch's end: the rest has them.
     """
     events = batch.events
     if batch.lost or len(events) <= most:
@@ -87,7 +88,7 @@ def cut(batch: Batch, most: int) -> tuple[Batch, Batch | None]:
         end = next((at for at in range(most, len(events)) if events[at].time != events[0].time), len(events))
     if end == len(events):
         return batch, None
-    return Batch(events[:end], events[end - 1].time), Batch(events[end:], batch.time)
+    return Batch(events[:end], events[end - 1].time), replace(batch, events=events[end:])
 
 
 def opened(batch: Batch, wanted: Callable[[str], bool]) -> Batch:
@@ -95,7 +96,7 @@ def opened(batch: Batch, wanted: Callable[[str], bool]) -> Batch:
     if not any(event.raw is not None and wanted(event.collection) for event in batch.events):
         return batch
     events = (whole(event) if wanted(event.collection) else event for event in batch.events)
-    return Batch(tuple(events), batch.time, batch.lost)
+    return replace(batch, events=tuple(events))
 
 
 @dataclass(slots=True)
