@@ -19,19 +19,19 @@ from pymongo.errors import NetworkTimeout, PyMongoError
 
 from realtime.bugs import bug
 from realtime.core.bson import stored
+from realtime.core.live.decoding import Decoder, Interest
 from realtime.core.live.events import Batch, ChangeEvent, to_time, to_timestamp
 from realtime.core.live.fragments import FragmentError, Fragments, is_fragment
 from realtime.core.live.moments import MomentAssembler
 from realtime.core.live.stepping import UNSENT
+from realtime.core.live.undecodable import marks
 from realtime.core.upstream.health import FeedStatus
 from realtime.core.upstream.stream_errors import Action, Care, Closings, Patience, action_for
 from realtime.mongo.client import CLOSE_SECONDS, Client, Database
-from realtime.mongo.decoding import Decoder, Interest
 from realtime.mongo.faults import closed, code_and_labels, is_there, short
 from realtime.mongo.reach import check_reach
 from realtime.mongo.replies import WHAT_THEN, Reply, is_plain, matching, may_go_on, more, opening, received, token_time
 from realtime.mongo.steps import Again, Step, Steps, answer, kill
-from realtime.mongo.undecodable import marks
 
 log = logging.getLogger("realtime.feed")
 

@@ -286,7 +286,7 @@ EXACT: list[tuple[str, str, str, str, str]] = [
     (
         "a large batch in one turn",
         PIPE,
-        "self._hub.together(rest, 1 if careful else self._pace.events)",
+        "self._hub.together(rest, 1 if careful else self._most(rest))",
         "self._hub.together(rest, 1 if careful else 1 << 30)",
         "tests/hub/test_pipe.py::test_a_large_batch_is_dispatched_in_parts_and_others_have_their_turn_between_them",
     ),

@@ -12,8 +12,8 @@ from typing import Any
 import pymongo
 import pytest
 
+import realtime.core.live.decoding
 import realtime.hub.plan
-import realtime.mongo.decoding
 from realtime.core.live.events import Batch, ChangeEvent
 from realtime.core.live.events import parse_event as parse
 from realtime.core.live.moments import Settled
@@ -46,7 +46,7 @@ def decoding(monkeypatch: pytest.MonkeyPatch) -> None:
             raise OurBugError
         return original(raw, *given)
 
-    monkeypatch.setattr(realtime.mongo.decoding, "parse_event", parse_event)
+    monkeypatch.setattr(realtime.core.live.decoding, "parse_event", parse_event)
 
 
 def settling(monkeypatch: pytest.MonkeyPatch) -> None:

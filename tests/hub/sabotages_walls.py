@@ -315,7 +315,7 @@ WALLS_ROWS: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "walls: any collection where one is known",
-        "realtime/mongo/undecodable.py",
+        "realtime/core/live/undecodable.py",
         "    return [mark(name, time, op) for name in names if name is not None] or",
         "    return",
         f"{REAL}::test_a_moment_that_cannot_be_told_concerns_its_collection_alone_and_the_service_goes_on[7-decode]",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-FEED, STEPS, DECODING = "realtime/mongo/feed.py", "realtime/mongo/steps.py", "realtime/mongo/decoding.py"
+FEED, STEPS, DECODING = "realtime/mongo/feed.py", "realtime/mongo/steps.py", "realtime/core/live/decoding.py"
 TAKEN, DECODED, UNDECODED = "tests/mongo/test_steps.py", "tests/mongo/test_decoding.py", "tests/hub/test_undecoded.py"
 
 EVENTS: list[tuple[str, str, str, str, str]] = [

@@ -13,9 +13,9 @@ from bson.raw_bson import RawBSONDocument
 from bson.timestamp import Timestamp
 
 from realtime.core.bson import stored
+from realtime.core.live.decoding import Decoder
 from realtime.core.live.events import parse_event, whole
 from realtime.mongo import client as clients
-from realtime.mongo.decoding import Decoder
 from tests.mongo.commands import SECONDS, Documents, now
 from tests.mongo.reading import reading
 from tests.replica_set import ReplicaSet

@@ -12,14 +12,14 @@ import pytest
 from bson.raw_bson import RawBSONDocument
 from bson.timestamp import Timestamp
 
-import realtime.mongo.decoding
+import realtime.core.live.decoding
 from realtime.core.live.events import Batch, ChangeEvent
 from realtime.core.live.events import parse_event as parse
 from realtime.core.live.stepping import EVERY, STEPPED_OVER
+from realtime.core.live.undecodable import marks
 from realtime.mongo import client as clients
 from realtime.mongo.feed import ChangeFeed
 from realtime.mongo.oplog import OplogReader
-from realtime.mongo.undecodable import marks
 from tests.mongo.commands import Documents, now
 from tests.mongo.reading import shown, transaction, truth
 
@@ -37,7 +37,7 @@ def undecodable(monkeypatch: pytest.MonkeyPatch) -> None:
             raise OurBugError
         return parse(raw, *given)
 
-    monkeypatch.setattr(realtime.mongo.decoding, "parse_event", parse_event)
+    monkeypatch.setattr(realtime.core.live.decoding, "parse_event", parse_event)
 
 
 @asynccontextmanager
