@@ -72,6 +72,8 @@ write it otherwise:
   are grouped, and leaves out those without the field. Group by `{"$ifNull": ["$x", null]}`.
 * A `$match` of a path with dots that was set to another field: MongoDB asks that field. Copy by `$ifNull`.
 * Setting what may be missing before a `$sort`, or a name inside an object that may have been made without it.
+* `{"$project": {"a.b": 1}}` behind a stage that sets `a`: MongoDB reads of a document's `a` only the parts that are
+  asked for, and puts what was set at the end where it has none. Put a `$project` with all of `a` before it.
 
 A document with a value of which it is not certain what MongoDB makes ends the query with `unsupported_value`, one that
 makes an expression fail with `invalid_document`: as with any expression ([expressions.md](expressions.md)). MongoDB may

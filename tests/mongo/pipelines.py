@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.mongo.expressions import FIELDS, Expressions
 
-NAMES = [*FIELDS.values(), "o.a", "o.z", "os.a", "os.z", "z", "y.w"]
+NAMES = [*FIELDS.values(), "o.a", "o.z", "os.a", "os.z", "z", "z.a", "y", "y.w"]
 """Paths that stages set, show and sort by."""
 KINDS = ["int", "number", "text", "array", "object", "date", "bool", "any", "numbers", "small"]
 FILTERS: list[dict[str, Any]] = [
@@ -37,7 +37,9 @@ class Pipelines:
         if self.chance.random() < 0.3:
             made["z"] = self.chance.choice([[1, {"a": 2}, [{"a": 3}]], [], {"a": 1, "b": {"c": 2}}, [[]], 5, None])
         if self.chance.random() < 0.3:
-            made["y"] = self.chance.choice([{"w": [3, 1]}, {"w": {"a": 1}}, [{"w": 1}, {"w": 2}], {}, {"w": None}])
+            made["y"] = self.chance.choice(
+                [{"w": [3, 1]}, {"w": {"a": 1}}, [{"w": 1}, {"w": 2}], {}, {"w": None}, 5, None]
+            )
         names = list(made)[1:]
         self.chance.shuffle(names)
         return {"_id": made["_id"], **{name: made[name] for name in names}}

@@ -36,6 +36,27 @@ PIPELINES: list[Row] = [
         KEPT,
     ),
     (
+        "pipeline: parts of what was set are shown at the place that it had",
+        f"{HERE}/places.py",
+        "            if not self._whole & {path, WHOLE}:",
+        "            if not self._whole & {path, WHOLE} and not step:",
+        REFUSED,
+    ),
+    (
+        "pipeline: what MongoDB may leave out is read",
+        f"{HERE}/places.py",
+        '_PERHAPS = frozenset({"$and", "$let", "$literal", "$or", "$switch"})',
+        '_PERHAPS = frozenset({"$let", "$literal"})',
+        "tests/mongo/test_pipelines_differential.py::test_of_what_is_read_in_parts_alone_no_place_is_told",
+    ),
+    (
+        "pipeline: an inclusion of parts is refused whatever is read",
+        f"{HERE}/places.py",
+        "        self._whole.update(_whole(step))",
+        "        self._whole.update(())",
+        "tests/mongo/test_pipelines_differential.py::test_what_is_read_as_a_whole_keeps_its_place_for_parts_of_it",
+    ),
+    (
         "pipeline: $unwind counts in 32 bits",
         f"{HERE}/stages.py",
         "Int64(place)",

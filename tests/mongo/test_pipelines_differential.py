@@ -247,3 +247,83 @@ def test_a_wrong_row_would_be_seen(collection: Collection[Row]) -> None:
     assert difference(sets, [{"_id": None, "a": [1, 2], "s": 0.1}], [{"_id": None, "a": [2, 1], "s": 0.1}]) is None
     assert difference(sets, [{"_id": None, "a": [1, 2], "s": 0.1}], [{"_id": None, "a": [1], "s": 0.1}]) is not None
     assert difference(sets, [{"_id": None, "a": [], "s": 0.1}], [{"_id": None, "a": [], "s": 0.1 + 1e-10}]) is not None
+
+
+SET: Row = {"$set": {"a": {"$literal": {"b": 1, "c": 2}}}}
+PARTS: Row = {"$project": {"p": 1, "a.b": 1, "z": 1}}
+AGAIN: Row = {"$set": {"a": {"$literal": {"b": 3, "c": 4}}}}
+UNWOUND: list[Row] = [{"$unwind": {"path": "$r", "includeArrayIndex": "a.b"}}]
+TAKEN: list[list[Row]] = [
+    [{"$set": {"k": "$a"}}, SET, PARTS],
+    [SET, {"$set": {"k": {"$type": "$a"}}}, PARTS],
+    [SET, {"$set": {"k": [{"x": "$a"}]}}, PARTS],
+    [SET, {"$set": {"k": "$$ROOT"}}, PARTS],
+    [{"$set": {"a": {"$ifNull": ["$a.q", {"b": 1}]}, "k": {"$ifNull": ["$a", 1]}}}, PARTS],
+    [{"$set": {"a": {"$cond": [{"$eq": ["$a", 3]}, 1, {"b": 1}]}}}, PARTS],
+    [{"$set": {"a": {"$cond": {"then": 1, "else": {"b": 1}, "if": {"$eq": ["$a", 3]}}}}}, PARTS],
+    [SET, {"$set": {"a.x": 1}}, PARTS],
+    [{"$set": {"a": {"b": 1}}}, PARTS],
+    [SET, {"$project": {"p": 1, "a": {"b": "$a.b"}, "z": 1}}],
+    [SET, {"$project": {"p": 1, "a.b": 1, "z": 1, "n": "$a"}}],
+    [SET, {"$project": {"p": 1, "a": 1, "z": 1}}, PARTS],
+    [SET, {"$project": {"p": 1, "z": 1, "q": "$a.b"}}],
+    [SET, {"$project": {"z": 0}}, {"$project": {"a": 1}}, PARTS],
+    [SET, {"$replaceWith": "$$ROOT"}, PARTS],
+    [SET, {"$replaceWith": {"_id": "$_id", "p": "$p", "a": "$a", "z": "$z"}}, PARTS],
+    [*UNWOUND, {"$project": {"p": 1, "a": 1, "z": 1}}, {"$group": {"_id": "$$ROOT"}}],
+]
+"""`PARTS` behind what is read as a whole, or what is read no more by what it says."""
+LEFT: list[list[Row]] = [
+    [SET, PARTS],
+    [{"$match": {"a": 5}}, SET, PARTS],
+    [{"$set": {"k": 1}}, {"$match": {"a": 5}}, SET, PARTS],
+    [SET, {"$match": {"a.b": 1}}, PARTS],
+    [{"$set": {"a": "$o"}}, {"$match": {"a.b": 1}}, PARTS],
+    [{"$set": {"k": "$a.b"}}, SET, PARTS],
+    [SET, AGAIN, PARTS],
+    [{"$unset": "a"}, SET, PARTS],
+    [SET, {"$unset": "a.c"}, PARTS],
+    [{"$set": {"a": {"$ifNull": [{"$literal": {"b": 1}}, "$a"]}}}, PARTS],
+    [{"$set": {"a": {"$cond": [True, {"b": 1}, "$a"]}}}, PARTS],
+    [{"$set": {"a": {"$cond": {"if": True, "then": {"b": 1}, "else": "$a"}}}}, PARTS],
+    [SET, {"$set": {"k": {"$and": [False, "$a"]}}}, PARTS],
+    [SET, {"$set": {"k": {"$or": ["$a", True]}}}, PARTS],
+    [SET, {"$set": {"k": {"$switch": {"branches": [{"case": True, "then": 1}, {"case": "$a", "then": 2}]}}}}, PARTS],
+    [{"$sort": {"a": 1, "_id": 1}}, {"$limit": 3}, SET, PARTS],
+    [SET, PARTS, {"$group": {"_id": "$$ROOT"}}],
+    [*UNWOUND, PARTS, {"$group": {"_id": "$$ROOT"}}],
+]
+"""Of `a` MongoDB reads the parts alone: a document in which it is a number has no place for what is set."""
+READ = [
+    {"_id": 1, "p": 1, "a": 5, "z": 9, "o": {"b": 1}, "r": [1]},
+    {"_id": 2, "p": 1, "a": {"d": 1}, "z": 9, "r": [2]},
+]
+
+
+@pytest.mark.parametrize("source", TAKEN, ids=repr)
+def test_what_is_read_as_a_whole_keeps_its_place_for_parts_of_it(
+    collection: Collection[Row], source: list[Row]
+) -> None:
+    run = Run(collection, random.Random(1))
+    documents = store(collection, READ)
+    run.one(source, list(documents.values()))
+    assert not run.tally.differences, run.tally.differences
+    assert run.tally.compared == 1
+    assert run.tally.rows == len(READ)
+
+
+@pytest.mark.parametrize("source", LEFT, ids=repr)
+def test_of_what_is_read_in_parts_alone_no_place_is_told(collection: Collection[Row], source: list[Row]) -> None:
+    """MongoDB puts it at the end of the one document, and keeps its place in the other one."""
+    store(collection, READ)
+    rows = [row["_id"] if "$group" in source[-1] else row for row in raw_of(collection).aggregate(source)]
+    found = {row["_id"]: list(row) for row in rows}
+    assert found[1] == ["_id", "p", "z", "a"]
+    assert 2 not in found or found[2] == ["_id", "p", "a", "z"]
+    with pytest.raises(UnsupportedOperatorError, match=r"before this one"):
+        compile_pipeline(source)
+    at = source.index(PARTS)
+    whole: Row = {"$project": {"p": 1, "a": 1, "z": 1}}
+    mended = Run(collection, random.Random(1))
+    mended.one([*source[:at], whole, *source[at:]], READ)
+    assert (mended.tally.compared, mended.tally.differences) == (1, []), "as the refusal says"

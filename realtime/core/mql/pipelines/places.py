@@ -4,6 +4,10 @@ So `{$unset: "a"}, {$set: {"a": 1}}` puts `a` where it was, and `$set` of what i
 one run of stages the places are kept here too (`keep`). A value that is copied takes the places in it along, and an
 object that an expression makes has one for each field without a value: what would be put into those is refused
 (`Ghosts`), for nothing says here where it would stand.
+
+MongoDB also reads no more of a document than the stages up to the first inclusion ask for. Of a field of which only
+parts are asked it does not read what has no parts, a number for instance; one that is set whole stands at the end then.
+So an inclusion of parts of what was set is refused, unless an expression surely reads the whole.
 """
 
 from __future__ import annotations
@@ -81,10 +85,47 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(inner)
 
 
+_FIRST_ALONE = {"$cond": "if", "$ifNull": ""}
+"""Operators of which only the first argument is read whatever is constant in them, with its name where it has one."""
+_PERHAPS = frozenset({"$and", "$let", "$literal", "$or", "$switch"})
+"""Operators of which MongoDB may leave out any argument before it looks what is read."""
+
+
+def _surely_read(value: Any) -> Iterator[str]:
+    """The paths that an expression reads, however MongoDB simplifies it; perhaps not all of them."""
+    if isinstance(value, str):
+        if value in ("$$ROOT", "$$CURRENT"):
+            yield WHOLE
+        elif value.startswith("$") and not value.startswith("$$"):
+            yield value[1:]
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _surely_read(inner)
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            if name in _FIRST_ALONE:
+                first = inner.get(_FIRST_ALONE[name]) if isinstance(inner, dict) else inner[0]
+                yield from _surely_read(first)
+            elif name not in _PERHAPS:
+                yield from _surely_read(inner)
+
+
+def _whole(step: Step) -> Iterator[str]:
+    """The fields of a document that MongoDB reads whole for a stage, or `WHOLE`; perhaps not all of them."""
+    if step.name in {"$match", "$unwind"}:
+        # A condition may be asked before anything else, and is no reason to read then.
+        paths: Iterable[str] = step.paths if step.name == "$unwind" else ()
+    else:
+        paths = _surely_read(step.source[step.name])
+        # What is put into a field is put into all that it has.
+        yield from (path.split(".")[0] for path in step.sets if "." in path)
+    yield from (path for path in paths if path == WHOLE or "." not in path)
+
+
 class Ghosts:
     """Names of fields that values may have a place for, without having them, as far as the stages were looked at."""
 
-    __slots__ = ("_changed", "_copies", "_names", "_parts", "_remade", "_set", "_taken", "_unclear")
+    __slots__ = ("_changed", "_copies", "_names", "_parts", "_put", "_remade", "_set", "_taken", "_unclear", "_whole")
 
     def __init__(self) -> None:
         """Of a pipeline's beginning."""
@@ -95,6 +136,8 @@ class Ghosts:
         self._set: set[str] = set()
         self._unclear: set[str] = set()
         self._remade = self._changed = False
+        self._put: set[str] | None = set()
+        self._whole: set[str] = set()
 
     def look(self, step: Step) -> None:
         """At one more stage; refuses it where it puts something into such a place."""
@@ -120,6 +163,7 @@ class Ghosts:
                     )
         if step.name == "$match":
             self.check_match(step)
+        self.check_parts(step)
         self.carry(step.paths, step.made)
         self._copies |= step.copies
         self._set |= {*step.sets}
@@ -155,11 +199,29 @@ class Ghosts:
                         'into: copy by {"$ifNull": […, null]}, or ask that one',
                     )
 
+    def check_parts(self, step: Step) -> None:
+        """Refuse an inclusion of parts of what was set, where MongoDB may not have read that; none behind the first."""
+        if self._put is None:
+            return
+        self._whole.update(_whole(step))
+        for path in sorted(step.parts & self._put):
+            if not self._whole & {path, WHOLE}:
+                unsupported(
+                    step.name,
+                    f"{step.at}.{path}",
+                    f"shows parts of {path}, which an earlier stage sets, and the place of which hangs on what MongoDB "
+                    f'reads of a document: show all of it in a $project before this one ({{"{path}": 1, …}})',
+                )
+        # An array's index goes into a field without that being read.
+        names = {path.split(".")[0] if step.name == "$unwind" else path for path in step.sets}
+        self._put = None if step.closes else self._put | names
+
     def regroup(self, paths: frozenset[str], made: frozenset[str]) -> None:
         """Rows are made of what is at these paths; their own fields are all there."""
         self.carry(paths, made)
         self._taken, self._copies, self._set, self._unclear = set(), set(), set(), set()
         self._remade, self._changed = False, True
+        self._put = None
 
     def carry(self, paths: frozenset[str], made: frozenset[str]) -> None:
         """Values at these paths go on by other names, with what is in them; and objects with these names are made."""
