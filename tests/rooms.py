@@ -22,7 +22,7 @@ core.live core.upstream core.access
 core.connection core.relay
 ports
 bugs
-hub mongo
+hub mongo nats
 access
 web.entrance client demo bench
 web.socket web.http web.pages operations

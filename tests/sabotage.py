@@ -51,6 +51,7 @@ from tests.mongo.sabotages_expressions import EXPRESSIONS
 from tests.mongo.sabotages_pipelines import PIPELINES
 from tests.mongo.sabotages_ruled import RULED_WRITES
 from tests.mongo.sabotages_schemas import SCHEMAS
+from tests.nats.sabotages import NATS_ROWS
 from tests.rules.sabotages import JUDGED
 from tests.sabotaged import CollectError, Result, Runs, Sabotage, alone, copied, sabotaged, short, unfit, untouched
 from tests.web.sabotages import HTTP
@@ -87,6 +88,7 @@ ROWS = (
         TOKENS,
     ),
     CLOSED,
+    NATS_ROWS,
 )
 TABLE = [Sabotage(*row) for rows in ROWS for row in rows]
 

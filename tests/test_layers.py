@@ -42,6 +42,8 @@ HOMES = {
     "websockets": {CLIENT, "realtime.web"},
     "jwt": {"realtime.access"},
     "cryptography": {"realtime.access"},
+    "nats": {"realtime.nats"},
+    "nkeys": set[str](),
 }
 """Third-party packages that only these may import."""
 ENVIRONMENT = frozenset({"environ", "environb", "getenv", "getenvb"})

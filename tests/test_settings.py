@@ -49,7 +49,7 @@ ABOVE = [(name, bound(FIELDS[name], "le")) for name in NUMBERS if bound(FIELDS[n
 UNITS = ("_seconds", "_per_second", "_bytes", "_ms", "_size", "_depth", "_nodes")
 COUNTS = {
     *("port", "workers", "subscriptions", "documents", "group_documents", "pending_writes"),
-    *("membership_values",),
+    *("membership_values", "nats_replicas"),
     *("connections_per_principal", "connections_per_address"),
     *("unauthenticated_sockets", "unauthenticated_per_address"),
 }

@@ -1,0 +1,212 @@
+"""One connection to NATS: made by TLS and as somebody where that is said, worded where it fails, never made again.
+
+nats-py would connect again by itself, keep what was published meanwhile, and send it then: a publish that had failed
+would be stored after all. So a connection that breaks is over, whoever holds it is told, and makes a new one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+from nats import errors
+from nats.aio.client import Client
+
+from realtime.errors import ConfigurationError, RealtimeError
+from realtime.nats.access import Access, Server
+
+CONNECT_SECONDS = 4.0
+"""For each server: name, TCP, TLS, its greeting and the first answer."""
+PING_SECONDS, PINGS = 2, 2
+"""A server that answers nothing is given up after 4 to 6 s; who asks something has limits of its own."""
+FLUSH_SECONDS = 4.0
+CLOSE_SECONDS = 1.0
+OLDEST = (2, 12)
+"""JetStream's atomic batches are there from then on."""
+
+log = logging.getLogger("realtime.nats")
+
+
+class AwayError(RealtimeError):
+    """No server answers, or none as a NATS server does. It may be there later."""
+
+
+class RefusedError(ConfigurationError):
+    """A server is there and does not let us in, or we do not trust it; or it is too old."""
+
+
+class Connection(Client):
+    """nats-py's client for one server, which sends no name and no secret but by TLS where that is said.
+
+    nats-py takes the server's word for whether TLS is spoken: a server, or whoever stands in for it, that does not ask
+    for it is told user and password as they are.
+    """
+
+    server: Server
+
+    def _connect_command(self) -> bytes:
+        if self.server.encrypted and not self._server_info.get("tls_required"):
+            raise errors.SecureConnWantedError
+        return super()._connect_command()
+
+    async def _process_op_err(self, e: Exception) -> None:
+        """It broke, or the server is silent: over at once. nats-py would first wait until that took what is left."""
+        self.let_go()
+        await super()._process_op_err(e)
+
+    def let_go(self) -> None:
+        """Nothing more is sent and nothing is waited for, and no socket stays open."""
+        self._pending, self._pending_data_size = [], 0
+        transport: Any = self._transport
+        for writer in (getattr(transport, "_io_writer", None), getattr(transport, "_bare_io_writer", None)):
+            if writer is not None:
+                with contextlib.suppress(Exception):
+                    writer.transport.abort()
+
+
+async def connect(
+    access: Access,
+    name: str,
+    *,
+    on_closed: Callable[[], None] | None = None,
+    on_error: Callable[[Exception], None] | None = None,
+    inbox: str = "_INBOX",
+) -> Connection:
+    """A connection to one of the servers, by chance. Raises `RefusedError`, or `AwayError` where none answers.
+
+    `name` is what NATS's own monitoring shows; `on_closed` is called when it is over, whoever ended it; `on_error`
+    with what the server says against what was sent, as a subject that the user may not publish on. Both on the loop.
+    """
+    away: list[str] = []
+    for server in random.sample(access.servers, len(access.servers)):
+        try:
+            return await _connected(access, server, name, on_closed, on_error, inbox)
+        except AwayError as error:
+            away.append(str(error))
+    raise AwayError(f"no NATS server answers: {'; '.join(away)}; check REALTIME_NATS, and that nats-server runs")
+
+
+async def close(connection: Connection) -> None:
+    """End it, and wait for no server, which may be frozen. What waits to be sent is lost: `flush` it before."""
+    connection.let_go()
+    try:
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await connection.close()
+    except (TimeoutError, errors.Error, OSError) as error:
+        log.debug("closing a connection to %s: %s", connection.server.url, error)
+
+
+async def _connected(
+    access: Access,
+    server: Server,
+    name: str,
+    on_closed: Callable[[], None] | None,
+    on_error: Callable[[Exception], None] | None,
+    inbox: str,
+) -> Connection:
+    connection = Connection()
+    connection.server = server
+    met: list[Exception] = []
+    opened = False
+
+    async def erred(error: Exception) -> None:
+        if not opened:
+            met.append(error)
+            return
+        log.debug("NATS at %s: %s", server.url, error)
+        if on_error is not None:
+            on_error(error)
+
+    async def closed() -> None:
+        if opened and on_closed is not None:
+            on_closed()
+
+    # nats-py knows two names for one: without a password the user is a token.
+    known: dict[str, Any] = {"user": access.user, "password": access.password}
+    if access.password is None:
+        known = {"token": access.user}
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            await connection.connect(
+                [server.url],
+                name=name,
+                error_cb=erred,
+                closed_cb=closed,
+                allow_reconnect=False,
+                # Two tries at one server, at once; zero would be without end.
+                max_reconnect_attempts=1,
+                reconnect_time_wait=0,
+                connect_timeout=int(CONNECT_SECONDS),
+                ping_interval=PING_SECONDS,
+                max_outstanding_pings=PINGS,
+                tls=access.tls if server.encrypted else None,
+                user_credentials=None if access.creds is None else str(access.creds),
+                inbox_prefix=inbox,
+                # Whoever publishes more than a frozen server takes would wait for it without an end.
+                flush_timeout=FLUSH_SECONDS,
+                **known,
+            )
+    except asyncio.CancelledError:
+        _drop(connection)
+        raise
+    except Exception as error:
+        _drop(connection)
+        # "No servers" is all that nats-py says in the end; before that it said why.
+        raise _worded(server, met[-1] if isinstance(error, errors.NoServersError) and met else error) from None
+    version = connection.connected_server_version
+    if (version.major, version.minor) < OLDEST:
+        await close(connection)
+        raise RefusedError(
+            f"NATS at {server.url} is {version.major}.{version.minor}.{version.patch}: update it, "
+            f"{OLDEST[0]}.{OLDEST[1]} or newer is needed"
+        )
+    opened = True
+    log.debug("connected to NATS %d.%d.%d at %s", version.major, version.minor, version.patch, server.url)
+    return connection
+
+
+def _drop(connection: Connection) -> None:
+    """One that was not made. nats-py leaves its socket and its tasks to chance."""
+    for task in (connection._reading_task, connection._ping_interval_task, connection._flusher_task):
+        if task is not None:
+            task.cancel()
+    connection.let_go()
+
+
+def _worded(server: Server, error: Exception) -> RealtimeError:
+    """What went wrong, and the mend."""
+    where, said = f"NATS at {server.url}", str(error) or type(error).__name__
+    if isinstance(error, errors.SecureConnWantedError):
+        return RefusedError(
+            f"{where} does not speak TLS, so nothing was said to it: give the server a certificate (tls {{…}}), or "
+            "write nats:// in front of a server on this machine"
+        )
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return RefusedError(
+            f"{where} is not trusted ({error.verify_message}): name the CA of its certificate with --nats-ca "
+            "(REALTIME_NATS_CA), and the server as the certificate does"
+        )
+    if isinstance(error, ssl.SSLError):
+        return RefusedError(
+            f"{where}: TLS fails ({said}): where the server asks for a client certificate, name it with --nats-cert "
+            "and --nats-key"
+        )
+    if "authorization" in said.lower() or "authentication" in said.lower():
+        return RefusedError(
+            f"{where} does not let us in: check user and password in REALTIME_NATS, or --nats-creds, or the client "
+            "certificate"
+        )
+    if "credentials" in said.lower() or isinstance(error, errors.InvalidUserCredentialsError):
+        return RefusedError(f"the credentials of REALTIME_NATS_CREDS cannot be used ({said}): have nsc write them anew")
+    if isinstance(error, OSError | errors.Error | TimeoutError):
+        hung_up = (
+            server.encrypted and isinstance(error, ConnectionError) and not isinstance(error, ConnectionRefusedError)
+        )
+        hint = ", as a server does that asks for a client certificate (--nats-cert)" if hung_up else ""
+        return AwayError(f"{server.url}: {said}{hint}")
+    return RefusedError(f"{where} cannot be used ({type(error).__name__}: {said})")

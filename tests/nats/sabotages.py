@@ -1,0 +1,58 @@
+"""Rows of `make sabotage` for connections to NATS: name, file, line, what stands there instead, test."""
+
+from __future__ import annotations
+
+ACCESS, CONNECTION = "realtime/nats/access.py", "realtime/nats/connection.py"
+NAMED, CONNECTED = "tests/nats/test_access.py", "tests/nats/test_connection.py"
+
+NATS_ROWS: list[tuple[str, str, str, str, str]] = [
+    (
+        "nats: plain text beyond this machine",
+        ACCESS,
+        "if is_loopback(server.host) or (server.encrypted and known):",
+        "if is_loopback(server.host) or known:",
+        f"{NAMED}::test_beyond_this_machine_it_is_by_tls_and_as_somebody_or_insecure",
+    ),
+    (
+        "nats: nobody beyond this machine",
+        ACCESS,
+        "if is_loopback(server.host) or (server.encrypted and known):",
+        "if is_loopback(server.host) or server.encrypted:",
+        f"{NAMED}::test_beyond_this_machine_it_is_by_tls_and_as_somebody_or_insecure",
+    ),
+    (
+        "nats: an address is shown with what is wrong with it",
+        ACCESS,
+        'raise _unusable("an address in it is none") from None',
+        "raise _unusable(url) from None",
+        f"{NAMED}::test_what_is_no_address_is_refused_without_showing_it",
+    ),
+    (
+        "nats: a secret is told to a server without TLS",
+        CONNECTION,
+        'if self.server.encrypted and not self._server_info.get("tls_required"):',
+        "if False:",
+        f"{CONNECTED}::test_a_server_that_speaks_no_tls_is_told_no_name_and_no_secret",
+    ),
+    (
+        "nats: a connection is made again by itself",
+        CONNECTION,
+        "allow_reconnect=False,",
+        "allow_reconnect=True,",
+        f"{CONNECTED}::test_a_connection_that_breaks_is_over_and_keeps_nothing_to_be_sent_later",
+    ),
+    (
+        "nats: an old server is taken",
+        CONNECTION,
+        "OLDEST = (2, 12)",
+        "OLDEST = (2, 0)",
+        f"{CONNECTED}::test_a_server_older_than_atomic_batches_is_refused",
+    ),
+    (
+        "nats: a frozen server is waited for",
+        CONNECTION,
+        "        self.let_go()",
+        "        pass",
+        f"{CONNECTED}::test_a_frozen_server_is_noticed_by_its_silence_and_closing_waits_for_nobody",
+    ),
+]
