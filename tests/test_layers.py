@@ -63,6 +63,7 @@ LARGE = {
     "realtime.core.mql.regex": "one pass over a pattern, and the tables of what is taken and what is not",
     "realtime.core.wire.protocol": "every frame of the protocol, as its page lists them",
     "realtime.mongo.embedded": "a mongod's whole life: found, started, joined, watched, ended",
+    "realtime.settings": "every setting, as its page lists them",
     "realtime.web.socket.socket": "one connection's shell: each effect of its session, carried out",
     "realtime.mongo.snapshot": "every read whose time is known, and what is to be known of a collection first",
     "realtime.mongo.feed": "the stream's loop and what becomes of each of its errors",

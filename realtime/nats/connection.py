@@ -126,10 +126,6 @@ async def _connected(
         if opened and on_closed is not None:
             on_closed()
 
-    # nats-py knows two names for one: without a password the user is a token.
-    known: dict[str, Any] = {"user": access.user, "password": access.password}
-    if access.password is None:
-        known = {"token": access.user}
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
             await connection.connect(
@@ -149,7 +145,7 @@ async def _connected(
                 inbox_prefix=inbox,
                 # Whoever publishes more than a frozen server takes would wait for it without an end.
                 flush_timeout=FLUSH_SECONDS,
-                **known,
+                **_known(access),
             )
     except asyncio.CancelledError:
         _drop(connection)
@@ -158,16 +154,30 @@ async def _connected(
         _drop(connection)
         # "No servers" is all that nats-py says in the end; before that it said why.
         raise _worded(server, met[-1] if isinstance(error, errors.NoServersError) and met else error) from None
-    version = connection.connected_server_version
-    if (version.major, version.minor) < OLDEST:
+    try:
+        _check_version(connection)
+    except RefusedError:
         await close(connection)
+        raise
+    opened = True
+    return connection
+
+
+def _known(access: Access) -> dict[str, Any]:
+    """As nats-py takes it, which has another name for a user without a password."""
+    if access.password is None:
+        return {"token": access.user}
+    return {"user": access.user, "password": access.password}
+
+
+def _check_version(connection: Connection) -> None:
+    version, url = connection.connected_server_version, connection.server.url
+    if (version.major, version.minor) < OLDEST:
         raise RefusedError(
-            f"NATS at {server.url} is {version.major}.{version.minor}.{version.patch}: update it, "
+            f"NATS at {url} is {version.major}.{version.minor}.{version.patch}: update it, "
             f"{OLDEST[0]}.{OLDEST[1]} or newer is needed"
         )
-    opened = True
-    log.debug("connected to NATS %d.%d.%d at %s", version.major, version.minor, version.patch, server.url)
-    return connection
+    log.debug("connected to NATS %d.%d.%d at %s", version.major, version.minor, version.patch, url)
 
 
 def _drop(connection: Connection) -> None:
