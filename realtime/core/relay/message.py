@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from realtime.core.bson.stored import text_of, utf8
+from realtime.core.live.stepping import EVERY
 
 FORMAT: Final = 1
 PART_BYTES: Final = 768 * 1024
@@ -61,7 +62,8 @@ class Message:
     `events`: documents of the change stream as BSON, in order. `images`: by collection, whole documents exactly at
     `time`: where a collection is named here and not in `void`, whatever the batch left unsaid of its documents was
     read, and what is not among them was not there. `void`: collections whose images were not completed. `collections`:
-    all that are named inside. `lost`: a moment at or before `time` could not be kept. `token`: MongoDB's, or empty.
+    all that are named inside, `EVERY` where it may be any. `lost`: a moment at or before `time` could not be kept.
+    `token`: MongoDB's, or empty.
     """
 
     time: int
@@ -100,8 +102,8 @@ class Head:
     parts: int
 
     def may_name(self, names: Collection[str]) -> bool:
-        """Whether one of these collections may be inside."""
-        return self.collections is None or not self.collections.isdisjoint(names)
+        """Whether something about one of these collections may be inside; what concerns all is named `EVERY`."""
+        return self.collections is None or EVERY in self.collections or not self.collections.isdisjoint(names)
 
 
 # ---------------------------------------------------------------------------------------------------------------- pack

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from realtime.core.live.stepping import EVERY
 from realtime.core.relay import message as format_
 from realtime.core.relay.message import (
     MANY,
@@ -160,6 +161,8 @@ def test_a_head_says_which_collections_may_be_inside() -> None:
     head = peek(part.headers)
     assert head.may_name(["a,b", "shops"])
     assert not head.may_name(["a", "b", "shops"])
+    (of_all,) = pack(Message(TIME, collections=frozenset({EVERY})), EPOCH)
+    assert peek(of_all.headers).may_name(["shops"])
 
 
 def test_a_collection_of_any_name_is_another_one_than_every_other() -> None:
