@@ -17,7 +17,7 @@ import json
 import logging
 import uuid
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -28,6 +28,8 @@ from realtime.core.relay.identity import Identity
 from realtime.core.relay.message import Part
 from realtime.errors import RealtimeError
 from realtime.nats import stream
+from realtime.nats.access import Access
+from realtime.nats.connection import AwayError, Connection, close, connect
 from realtime.nats.stream import Limits, Stored
 
 log = logging.getLogger("realtime.nats")
@@ -54,11 +56,6 @@ class DoubtError(RealtimeError):
 
 class OvertakenError(RealtimeError):
     """The stream has a last message that is none of ours: another relay publishes."""
-
-
-Connect = Callable[[Callable[[], None], Callable[[Exception], None]], Awaitable[Client]]
-"""Makes a connection that never connects again by itself: called when it is over; told what the server says."""
-Close = Callable[[Any], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +87,7 @@ class Publisher:
 
     def __init__(
         self,
-        connect: Connect,
-        close: Close,
+        access: Access,
         identity: Identity,
         limits: Limits,
         place: Place | None,
@@ -102,8 +98,7 @@ class Publisher:
 
         `on_state` hears why nothing can be published, and None when that has passed.
         """
-        self._connect, self._close = connect, close
-        self._identity, self._limits = identity, limits
+        self._access, self._identity, self._limits = access, identity, limits
         self._place = place
         self._on_state = on_state
         self._waiting: deque[Entry] = deque()
@@ -149,7 +144,7 @@ class Publisher:
         while True:
             try:
                 await self._one_connection()
-            except (DoubtError, stream.UnansweredError, stream.ApiError) as error:
+            except (AwayError, DoubtError, stream.UnansweredError, stream.ApiError) as error:
                 self._failed(str(error))
             await asyncio.sleep(min(BACKOFF_SECONDS[1], BACKOFF_SECONDS[0] * 2.0 ** min(self._failures - 1, 10)))
 
@@ -181,19 +176,19 @@ class Publisher:
                     await _unless(over, asyncio.ensure_future(self._wake.wait()), None)
                 await self._send(client, over, self._flight())
         finally:
-            await self._close(client)
+            await close(client)
 
-    async def _connected(self, over: asyncio.Future[str]) -> Client:
+    async def _connected(self, over: asyncio.Future[str]) -> Connection:
         def in_doubt(reason: str) -> None:
             if not over.done():
                 over.set_result(reason)
 
-        try:
-            return await self._connect(
-                lambda: in_doubt("the connection is over"), lambda error: in_doubt(str(error) or type(error).__name__)
-            )
-        except (errors.Error, OSError, TimeoutError) as error:
-            raise DoubtError(str(error) or type(error).__name__) from None
+        return await connect(
+            self._access,
+            "realtime relay, publishing",
+            on_closed=lambda: in_doubt("the connection is over"),
+            on_error=lambda error: in_doubt(str(error) or type(error).__name__),
+        )
 
     async def _find_place(self, client: Client) -> None:
         """What of what waits is stored already; the rest is sent from there on."""

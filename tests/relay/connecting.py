@@ -2,53 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
-import nats
 from nats.aio.client import Client
 
+from realtime import settings
 from realtime.core.relay.identity import Identity
 from realtime.core.relay.message import Gatherer, Message, pack
 from realtime.nats import stream
-from realtime.nats.publisher import Connect, Publisher
+from realtime.nats.access import Access, access_of
+from realtime.nats.connection import close, connect
+from realtime.nats.publisher import Publisher
 from realtime.nats.stream import Limits
 
 IDENTITY = Identity("0A1B2C3D", "shop", "rs0")
 LIMITS = Limits(max_bytes=256 << 20, max_age=3600)
 
 
-async def connected(url: str, **options: Any) -> Client:
-    return await nats.connect(url, allow_reconnect=False, connect_timeout=2, **options)
+def access_to(url: str) -> Access:
+    return access_of(settings.load(nats=url))
 
 
 @asynccontextmanager
 async def connection(url: str) -> AsyncIterator[Client]:
-    client = await connected(url)
+    client = await connect(access_to(url), "tests")
     try:
         yield client
     finally:
-        await client.close()
-
-
-def connect_to(url: str) -> Connect:
-    """How a publisher of the tests makes its connections."""
-
-    async def connect(on_closed: Callable[[], None], on_error: Callable[[Exception], None]) -> Client:
-        async def closed() -> None:
-            on_closed()
-
-        async def said(error: Exception) -> None:
-            on_error(error)
-
-        return await connected(url, closed_cb=closed, error_cb=said)
-
-    return connect
-
-
-async def closed(client: Client) -> None:
-    await client.close()
+        await close(client)
 
 
 async def put(publisher: Publisher, message: Message) -> None:

@@ -16,7 +16,7 @@ from realtime.nats import publisher as publishing
 from realtime.nats import stream
 from realtime.nats.publisher import OvertakenError, Place, Publisher
 from tests.nats_server import NatsServer
-from tests.relay.connecting import IDENTITY, LIMITS, closed, connect_to, connection, put, stored
+from tests.relay.connecting import IDENTITY, LIMITS, access_to, connection, put, stored
 
 SECONDS = 30
 
@@ -27,7 +27,7 @@ def message(time: int, size: int = 10) -> Message:
 
 def publisher_at(nats: NatsServer, place: Place | None = None, states: list[str | None] | None = None) -> Publisher:
     on_state = (lambda _: None) if states is None else states.append
-    return Publisher(connect_to(nats.url), closed, IDENTITY, LIMITS, place, on_state=on_state)
+    return Publisher(access_to(nats.url), IDENTITY, LIMITS, place, on_state=on_state)
 
 
 @asynccontextmanager
