@@ -20,10 +20,9 @@ from pymongo.errors import NetworkTimeout, PyMongoError
 from realtime.bugs import bug
 from realtime.core.bson import stored
 from realtime.core.live.decoding import Decoder, Interest
-from realtime.core.live.events import Batch, ChangeEvent, to_time, to_timestamp
+from realtime.core.live.events import UNSENT, Batch, ChangeEvent, to_time, to_timestamp
 from realtime.core.live.fragments import FragmentError, Fragments, is_fragment
 from realtime.core.live.moments import MomentAssembler
-from realtime.core.live.stepping import UNSENT
 from realtime.core.live.undecodable import marks
 from realtime.core.upstream.health import FeedStatus
 from realtime.core.upstream.stream_errors import Action, Care, Closings, Patience, action_for
@@ -62,13 +61,13 @@ class ChangeFeed:
         patient: bool = True,
         collections: Collection[str] | None = None,
         far: Database | None = None,
-        interest: Interest = lambda: None,
+        interest: Interest | None = lambda: None,
     ) -> None:
         """`on_open`: gets the database and session of a stream that was opened, before anything of it is handed over.
 
         `far`: the same database by a client that waits longer for a reply, for when there is much to look through.
 
-        `interest`: the collections whose documents are decoded at once. `patient`: mend what goes wrong; else raise it.
+        `interest`: whose documents are decoded at once (see `Decoder`). `patient`: mend what goes wrong; else raise it.
         """
         self._client = client
         self._database = database

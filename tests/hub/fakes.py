@@ -15,10 +15,10 @@ from typing import Any
 
 from realtime.core.bson.keys import identity
 from realtime.core.connection.outbox import Claim, Part
-from realtime.core.live.events import Batch, ChangeEvent
+from realtime.core.live.events import UNSENT, Batch, ChangeEvent
 from realtime.core.live.journal import Journal
 from realtime.core.live.query import GroupBounds
-from realtime.core.live.stepping import UNSENT, mark
+from realtime.core.live.stepping import mark
 from realtime.core.mql.dialect import NEWEST
 from realtime.core.mql.expressions.timezones import UTC, Named, Zones
 from realtime.core.mql.filters import compile_filter

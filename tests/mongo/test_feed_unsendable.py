@@ -15,7 +15,7 @@ from typing import Any
 import bson
 import pytest
 
-from realtime.core.live.stepping import UNSENT
+from realtime.core.live.events import UNSENT
 from realtime.errors import HistoryLostError
 from realtime.mongo import client as clients
 from realtime.mongo import feed as feeds

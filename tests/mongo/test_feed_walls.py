@@ -13,9 +13,9 @@ from bson.raw_bson import RawBSONDocument
 from bson.timestamp import Timestamp
 
 import realtime.core.live.decoding
-from realtime.core.live.events import Batch, ChangeEvent
+from realtime.core.live.events import STEPPED_OVER, Batch, ChangeEvent
 from realtime.core.live.events import parse_event as parse
-from realtime.core.live.stepping import EVERY, STEPPED_OVER
+from realtime.core.live.stepping import EVERY
 from realtime.core.live.undecodable import marks
 from realtime.mongo import client as clients
 from realtime.mongo.feed import ChangeFeed

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from typing import Any
 
 from bson.raw_bson import RawBSONDocument
@@ -28,9 +29,11 @@ _IMAGES = frozenset({"fullDocument", "fullDocumentBeforeChange", "updateDescript
 class Decoder:
     """Of one database's change stream."""
 
-    def __init__(self, database: str, interest: Interest = lambda: None) -> None:
+    def __init__(self, database: str, interest: Interest | None = lambda: None) -> None:
+        """`interest` None: of every event only what names it is decoded, and it keeps its document for others."""
         self._database = database
-        self._interest = interest
+        self._keeps = interest is None
+        self._interest: Interest = interest or frozenset
         self._asked: Collection[str] | None = None
         self._names: re.Pattern[bytes] | None = None
 
@@ -44,13 +47,16 @@ class Decoder:
     def event(self, document: RawBSONDocument) -> ChangeEvent | None:
         """The event of a document that is no fragment."""
         raw = document.raw
+        if self._keeps:
+            return name_event(bytes(raw), _envelope(document), self._database)
         if self._names is not None and self._names.search(raw) is None and document["operationType"] in _LEAVES:
             return name_event(bytes(raw), _envelope(document), self._database)
         return parse_event(stored.decode(raw), self._database, len(raw))
 
     def put_together(self, whole: Whole) -> ChangeEvent | None:
         """The event of what came in fragments, or of a document that might have."""
-        return parse_event(whole.raw, self._database, whole.size)
+        event = parse_event(whole.raw, self._database, whole.size)
+        return event if event is None or not self._keeps else replace(event, raw=stored.encode(whole.raw))
 
 
 def _pattern(names: Collection[str]) -> re.Pattern[bytes]:

@@ -22,6 +22,11 @@ _POSITION = re.compile(r"([0-9A-F]{8})-([0-9A-F]{16})")
 
 DOCUMENT_OPS = frozenset({"insert", "update", "replace", "delete"})
 NAMESPACE_OPS = frozenset({"drop", "rename", "dropDatabase"})
+STEPPED_OVER, UNSENT = "stepped over", "unsent"
+"""The `op` of a mark: by a bug of ours; MongoDB could not send it, for its size. No event of MongoDB's has it, and no
+client is sent it."""
+UNKNOWN_TRANSACTION = (b"", 0)
+"""Of a mark: it may have been part of one, so who looks for the end of a moment must not take this for it."""
 CREATE = "create"
 """Told to no client: it says that a name may stand for something else from now on."""
 VIEW, COLLATION, CAPPED = "view", "collation", "capped"
@@ -107,7 +112,7 @@ def parse_event(raw: Mapping[str, Any], database: str, size: int = 0) -> ChangeE
     """A change stream document (MongoDB manual, "Change Events") as a `ChangeEvent`; None for kinds not served.
 
     An update of a document in which a name stands twice comes without its document, even where MongoDB has an image:
-    it makes that of the image before, by name, and what it stores by place.
+    it makes that of the image before, by name, and what it stores by place. A mark is told by a relay alone.
     """
     op = raw["operationType"]
     time = to_time(raw["clusterTime"])
@@ -147,6 +152,8 @@ def parse_event(raw: Mapping[str, Any], database: str, size: int = 0) -> ChangeE
             size=size,
             kind=_kind(raw),
         )
+    if op in {STEPPED_OVER, UNSENT}:
+        return ChangeEvent(op, namespace["coll"], time, transaction=UNKNOWN_TRANSACTION)
     return None
 
 

@@ -8,22 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from realtime.core.live.events import Batch, ChangeEvent
+from realtime.core.live.events import STEPPED_OVER, UNKNOWN_TRANSACTION, UNSENT, Batch, ChangeEvent
 
-STEPPED_OVER, UNSENT = "stepped over", "unsent"
-"""The `op` of a mark: by a bug of ours; MongoDB could not send it, for its size. No event of MongoDB's has it, and no
-client is sent it."""
 REASONS = {STEPPED_OVER: "internal", UNSENT: "history_lost"}
 """By the mark, what queries of its collection are told in their `resync`."""
 EVERY = "*"
 """In place of a collection's name: it may have been any."""
-_UNKNOWN_TRANSACTION = (b"", 0)
 
 
 def mark(collection: str, time: int, op: str = STEPPED_OVER) -> ChangeEvent:
     """Something happened in a collection, and what it was is not known; `op`: why."""
-    # It may have been part of a transaction: who looks for the end of a moment must not take this for one.
-    return ChangeEvent(op, collection, time, transaction=_UNKNOWN_TRANSACTION)
+    return ChangeEvent(op, collection, time, transaction=UNKNOWN_TRANSACTION)
 
 
 def stepped_over(batch: Batch, *, everywhere: bool = False) -> Batch:

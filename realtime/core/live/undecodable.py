@@ -7,8 +7,8 @@ from typing import Any
 
 from bson.raw_bson import RawBSONDocument
 
-from realtime.core.live.events import ChangeEvent, to_time
-from realtime.core.live.stepping import EVERY, STEPPED_OVER, mark
+from realtime.core.live.events import STEPPED_OVER, ChangeEvent, to_time
+from realtime.core.live.stepping import EVERY, mark
 
 
 def marks(document: RawBSONDocument, latest: int, op: str = STEPPED_OVER) -> list[ChangeEvent]:

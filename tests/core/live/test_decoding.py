@@ -10,9 +10,9 @@ import pytest
 from bson.raw_bson import RawBSONDocument
 
 from realtime.core.live.decoding import Decoder
-from realtime.core.live.events import to_timestamp, whole
+from realtime.core.live.events import STEPPED_OVER, UNSENT, to_timestamp, whole
 from realtime.core.live.fragments import Whole
-from realtime.core.live.stepping import EVERY, STEPPED_OVER, UNSENT
+from realtime.core.live.stepping import EVERY
 from realtime.core.live.undecodable import marks
 
 TIME = 7 << 32 | 1

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from realtime.core.live.events import Batch, ChangeEvent
+from realtime.core.live.events import STEPPED_OVER, UNSENT, Batch, ChangeEvent
 from realtime.core.live.moments import MomentAssembler, cut, settle
-from realtime.core.live.stepping import EVERY, STEPPED_OVER, UNSENT, mark, stepped_over
+from realtime.core.live.stepping import EVERY, mark, stepped_over
 from tests.core.examples import insert
 
 

@@ -1,0 +1,75 @@
+"""A bucket of JetStream's key-value store in which each key is gone after a while unless it is said again.
+
+A bucket is a stream (NATS' ADR-8): a key is a subject, and its newest message the value. It is asked as a stream is, so
+that one user's rights and one kind of error are all there is to it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from nats import errors
+from nats.aio.client import Client
+
+from realtime.nats.stream import ANSWER_SECONDS, ApiError, UnansweredError, ask
+
+_EXISTS = 10058
+
+
+def subject(bucket: str, key: str) -> str:
+    """Where a key's values are published."""
+    return f"$KV.{bucket}.{key}"
+
+
+async def ensure(client: Client, bucket: str, seconds: float, replicas: int) -> None:
+    """The bucket, made where there is none."""
+    wanted = {
+        "name": f"KV_{bucket}",
+        "subjects": [subject(bucket, ">")],
+        "storage": "file",
+        "retention": "limits",
+        "discard": "new",
+        "num_replicas": replicas,
+        "max_age": int(seconds * 1_000_000_000),
+        "max_msgs_per_subject": 1,
+        "max_msgs": -1,
+        "max_bytes": 16 * 1024 * 1024,
+        "max_msg_size": 64 * 1024,
+        "allow_rollup_hdrs": True,
+        "allow_direct": True,
+        "duplicate_window": int(min(seconds, 120) * 1_000_000_000),
+    }
+    try:
+        await ask(client, f"STREAM.CREATE.{wanted['name']}", wanted)
+    except ApiError as error:
+        # One of an earlier version with other limits serves as well.
+        if error.code != _EXISTS:
+            raise
+
+
+async def put(client: Client, bucket: str, key: str, value: bytes, *, revision: int | None = None) -> int:
+    """Say a key's value; its revision. With `revision` only where that is the key's (0: where there is none).
+
+    Raises `ApiError`, or `UnansweredError`.
+    """
+    headers = {} if revision is None else {"Nats-Expected-Last-Subject-Sequence": str(revision)}
+    return await _published(client, subject(bucket, key), value, headers)
+
+
+async def remove(client: Client, bucket: str, key: str) -> None:
+    """Take a key out. Raises `ApiError`, or `UnansweredError`."""
+    await ask(client, f"STREAM.PURGE.KV_{bucket}", {"filter": subject(bucket, key)})
+
+
+async def _published(client: Client, to: str, value: bytes, headers: Mapping[str, str]) -> int:
+    try:
+        message = await client.request(to, value, timeout=ANSWER_SECONDS, headers=dict(headers) or None)
+        answer = json.loads(message.data)
+    except errors.NoRespondersError:
+        raise UnansweredError(f"no bucket takes {to}") from None
+    except (errors.Error, OSError, TimeoutError, ValueError) as error:
+        raise UnansweredError(f"no answer to {to}: {str(error) or type(error).__name__}") from None
+    if refused := answer.get("error"):
+        raise ApiError(refused.get("err_code", 0), refused.get("description", "no reason is said"))
+    return int(answer["seq"])
