@@ -10,6 +10,7 @@ from realtime.core.access.principal import Ended, Principal
 from realtime.core.access.tickets import Ticket
 from realtime.core.connection.outbox import Claim, Part
 from realtime.core.live.events import Batch
+from realtime.core.live.gathered import Past
 from realtime.core.mql.expressions.timezones import Named, Zones
 from realtime.core.mql.writing import WriteRule
 from realtime.errors import UnsupportedCollectionError
@@ -136,14 +137,6 @@ class SnapshotReader(Protocol):
 
     async def describe(self, collection: str) -> CollectionFacts:
         """What the collection is, read after this was called; `UnsupportedCollectionError` for what is none."""
-
-
-@dataclass(frozen=True, slots=True)
-class Past:
-    """Every event after a cluster time, up to the last batch's."""
-
-    after: int
-    batches: Sequence[Batch]
 
 
 class Oplog(Protocol):

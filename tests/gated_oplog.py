@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from realtime.ports import Oplog, Past
+from realtime.core.live.gathered import Past
+from realtime.ports import Oplog
 
 
 class GatedOplog:

@@ -14,9 +14,8 @@ from dataclasses import dataclass
 
 from realtime import metrics
 from realtime.bugs import bug
-from realtime.core.live.events import Batch
+from realtime.core.live import moments
 from realtime.core.live.journal import Entry, Journal
-from realtime.core.live.moments import settle
 from realtime.errors import HistoryLostError, ServiceError
 from realtime.ports import Oplog
 
@@ -161,18 +160,11 @@ class History:
         except ServiceError as error:
             return error
         entries = []
-        for cut in (_until(batch, until) for batch in past.batches):
+        for cut in (moments.until(batch, until) for batch in past.batches):
             if cut.events:
-                entries.append(Entry(settle(cut)))
+                entries.append(Entry(moments.settle(cut)))
                 await asyncio.sleep(0)  # there may be a million events
         last = past.batches[-1].time if past.batches else past.after
         self.journal.prepend(entries, past.after, min(last, until), self._now)
         self.journal.trim(self._now)
         return None
-
-
-def _until(batch: Batch, time: int) -> Batch:
-    """What of a batch lies at or before `time`; the journal has the rest."""
-    if batch.time <= time:
-        return batch
-    return Batch(tuple(event for event in batch.events if event.time <= time), time)

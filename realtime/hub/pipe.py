@@ -22,7 +22,7 @@ from realtime import logs, metrics
 from realtime.bugs import act, bug
 from realtime.core.bson.keys import identity
 from realtime.core.live.events import Batch
-from realtime.core.live.moments import Touch, cut
+from realtime.core.live.moments import Touch, cut, until
 from realtime.core.live.stepping import REASONS, stepped_over
 from realtime.core.live.trials import Trials
 from realtime.errors import ServiceError, UnsupportedCollectionError
@@ -294,5 +294,5 @@ def _split(batch: Batch, time: int) -> tuple[Batch, Batch | None]:
     """What is at or before `time`, at `time`, and the rest."""
     if batch.time <= time:
         return batch, None
-    first = tuple(event for event in batch.events if event.time <= time)
-    return Batch(first, time, batch.lost), Batch(batch.events[len(first) :], batch.time)
+    first = until(batch, time)
+    return first, Batch(batch.events[len(first.events) :], batch.time)

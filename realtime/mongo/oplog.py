@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import KW_ONLY, dataclass
 
 from pymongo.errors import OperationFailure, PyMongoError
 
 from realtime.core.live.events import Batch, to_date
+from realtime.core.live.gathered import Gathered, Past
 from realtime.core.upstream.stream_errors import Action, action_for
 from realtime.errors import HistoryLostError, UnavailableError
 from realtime.mongo.client import Database
 from realtime.mongo.faults import RETRY_AFTER_SECONDS, short
 from realtime.mongo.feed import HELD_BYTES, ChangeFeed
 from realtime.mongo.reach import initiated_at, oldest_of
-from realtime.ports import Past
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +50,7 @@ class OplogReader:
             patient=False,
             collections=self.collections,
         )
-        gathered = _Gathered(after, until, self.max_bytes if newest_bytes is None else newest_bytes)
+        gathered = Gathered(after, until, self.max_bytes if newest_bytes is None else newest_bytes)
         whole = True
         try:
             async for batch in feed.batches():
@@ -88,38 +87,6 @@ class OplogReader:
         oldest = await self.oldest()
         details = None if oldest is None else {"oldest": to_date(oldest)}
         return HistoryLostError("the oplog no longer reaches back to that position", details=details)
-
-
-class _Gathered:
-    """Batches up to a number of bytes, the newest ones where there are more; what is after `until` does not count."""
-
-    def __init__(self, after: int, until: int, most: int) -> None:
-        self._after = after
-        self._until = until
-        self._most = most
-        self._size = 0
-        self._batches: deque[Batch] = deque()
-
-    def take(self, batch: Batch) -> bool:
-        """Whether everything is still there."""
-        if batch.lost:
-            self._after, self._size = batch.time, 0
-            self._batches.clear()
-            return False
-        self._batches.append(batch)
-        self._size += self._weight(batch)
-        whole = True
-        while self._size > self._most and self._batches:
-            oldest = self._batches.popleft()
-            self._after, self._size, whole = oldest.time, self._size - self._weight(oldest), False
-        return whole
-
-    def _weight(self, batch: Batch) -> int:
-        return sum(event.size for event in batch.events if event.time <= self._until)
-
-    @property
-    def past(self) -> Past:
-        return Past(self._after, tuple(self._batches))
 
 
 _TOO_OLD = frozenset({72, 2})

@@ -8,11 +8,11 @@ from collections.abc import Callable
 import pytest
 
 from realtime.core.live.events import Batch
+from realtime.core.live.gathered import Past
 from realtime.core.live.journal import Entry, Journal
 from realtime.core.live.moments import settle
 from realtime.errors import HistoryLostError, InternalError, UnavailableError
 from realtime.hub.history import History
-from realtime.ports import Past
 from tests.core.examples import insert
 from tests.gated_oplog import GatedOplog
 from tests.hub.fakes import rest

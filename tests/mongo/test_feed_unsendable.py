@@ -16,11 +16,11 @@ import bson
 import pytest
 
 from realtime.core.live.events import UNSENT
+from realtime.core.live.gathered import Past
 from realtime.errors import HistoryLostError
 from realtime.mongo import client as clients
 from realtime.mongo import feed as feeds
 from realtime.mongo.oplog import OplogReader
-from realtime.ports import Past
 from tests import second_mongod
 from tests.mongo.commands import Documents, breakable, failing, now, plain
 from tests.mongo.reading import FEED, IMAGES, Reading, reading

@@ -91,6 +91,13 @@ def cut(batch: Batch, most: int) -> tuple[Batch, Batch | None]:
     return Batch(events[:end], events[end - 1].time), replace(batch, events=events[end:])
 
 
+def until(batch: Batch, time: int) -> Batch:
+    """What of a batch lies at or before `time`; itself where that is all of it."""
+    if batch.time <= time:
+        return batch
+    return Batch(tuple(event for event in batch.events if event.time <= time), time, batch.lost)
+
+
 def opened(batch: Batch, wanted: Callable[[str], bool]) -> Batch:
     """The batch with its events of these collections whole; itself where they are."""
     if not any(event.raw is not None and wanted(event.collection) for event in batch.events):
