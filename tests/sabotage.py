@@ -52,6 +52,7 @@ from tests.mongo.sabotages_pipelines import PIPELINES
 from tests.mongo.sabotages_ruled import RULED_WRITES
 from tests.mongo.sabotages_schemas import SCHEMAS
 from tests.nats.sabotages import NATS_ROWS
+from tests.relay.sabotages_nodes import NODES
 from tests.rules.sabotages import JUDGED
 from tests.sabotaged import CollectError, Result, Runs, Sabotage, alone, copied, sabotaged, short, unfit, untouched
 from tests.web.sabotages import HTTP
@@ -74,6 +75,7 @@ ROWS = (
         GROUPS,
         LATE_GROUPS,
         BROUGHT,
+        NODES,
         SETS_ROWS,
         MOVED,
         FAULTS,
