@@ -16,7 +16,7 @@ PACKAGE = "realtime"
 
 LEVELS = """
 errors metrics
-settings logs core.bson
+settings logs keeping core.bson
 core.mql core.wire
 core.live core.upstream core.access
 core.connection core.relay

@@ -62,7 +62,6 @@ LARGE = {
     "realtime.core.mql.operators": "one closure for each operator of the language",
     "realtime.core.mql.regex": "one pass over a pattern, and the tables of what is taken and what is not",
     "realtime.core.wire.protocol": "every frame of the protocol, as its page lists them",
-    "realtime.mongo.embedded": "a mongod's whole life: found, started, joined, watched, ended",
     "realtime.settings": "every setting, as its page lists them",
     "realtime.web.socket.socket": "one connection's shell: each effect of its session, carried out",
     "realtime.mongo.snapshot": "every read whose time is known, and what is to be known of a collection first",

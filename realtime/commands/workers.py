@@ -31,7 +31,7 @@ from realtime.access.rules_file import REFUSED, RulesFile
 from realtime.bugs import bug
 from realtime.commands.exchange import Answers, Exchange, Line, encoded
 from realtime.errors import ConfigurationError
-from realtime.mongo import guard
+from realtime.keeping import guard
 from realtime.settings import SECRETS, Settings, load, process_environment
 
 log = logging.getLogger("realtime.workers")

@@ -12,37 +12,37 @@ import json
 import logging
 import os
 import secrets
-import select
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import time
-import weakref
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
 from realtime.errors import ConfigurationError
-from realtime.mongo import guard
+from realtime.keeping.keeper import Keeper, Kept, cause
 
 READY_SECONDS = 30.0
 """Longest wait for a primary; 0.2 to 0.6 s were measured, after `kill -9` of mongod too."""
 SLOW_SECONDS = 3.0
 """A start that takes longer says so."""
-STOP_SECONDS = guard.STOP_SECONDS + 5.0
 SELF_CHECK_SECONDS = 35.0
 """Added when the port changed: mongod asks at its old address whether that is itself, and gives it 30 s to answer."""
 PORT_TRIES = 3
 PORTS = range(28_100, 32_700)
 """Below the ports that systems give to outgoing connections, so that ours is still free next time."""
 
+KEPT = Kept(
+    "MongoDB",
+    "mongod.log",
+    "mend that, or name another mongod with REALTIME_MONGOD or another directory with --data-dir DIR",
+)
 SET_NAME = "realtime"
 HOST = "127.0.0.1"
 ADDRESS_IN_USE = 48  # mongod's exit code
@@ -64,10 +64,10 @@ class EmbeddedMongo:
     version: str
     pid: int
     guard_pid: int
-    _guard: _Guard = field(repr=False)
+    _guard: Keeper = field(repr=False)
 
     async def stop(self) -> None:
-        """Shut mongod down cleanly and wait until it has ended, `STOP_SECONDS` at most. Again: no effect."""
+        """Shut mongod down cleanly and wait until it has ended, 15 s at most. Again: no effect."""
         self._guard.release()
         await asyncio.to_thread(self._guard.close)
 
@@ -119,7 +119,7 @@ async def _start_once(
     directory: Path, binary: Path, extra_args: Sequence[str], log: logging.Logger
 ) -> EmbeddedMongo | None:
     try:
-        keeper = _Guard(directory)
+        keeper = Keeper(directory, KEPT)
     except OSError as error:
         raise _unusable(directory, error) from error
     work = asyncio.ensure_future(asyncio.to_thread(_Start(keeper, directory, binary, extra_args, log).run))
@@ -201,95 +201,6 @@ def _unusable(directory: Path, error: OSError) -> ConfigurationError:
     )
 
 
-class _Guard:
-    """The service's end of a guard process: see guard.py for what goes over its pipes."""
-
-    def __init__(self, directory: Path) -> None:
-        self._process = subprocess.Popen(  # noqa: S603 - our own file, run by our own interpreter
-            [sys.executable, "-I", "-S", guard.__file__, str(directory), str(os.getpid())],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            cwd=directory,
-            bufsize=0,
-            start_new_session=True,  # Ctrl-C goes to the terminal's foreground group
-        )
-        self.pid = self._process.pid
-        self._stdin = cast(IO[bytes], self._process.stdin)
-        self._stdout = cast(IO[bytes], self._process.stdout)
-        self._ended = ""
-        self._readable = select.poll()
-        self._readable.register(self._stdout, select.POLLIN)
-        _guards.add(self)
-
-    def report(self, seconds: float) -> dict[str, Any]:
-        """What it says next, empty when that is nothing within `seconds`. Raises when it failed, or ended."""
-        if not self._readable.poll(seconds * 1000):
-            return {}
-        line = self._stdout.readline()
-        said: dict[str, Any] = json.loads(line) if line else {"failed": "its guard process was killed"}
-        if "failed" in said:
-            raise ConfigurationError(
-                f"the embedded MongoDB cannot be started: {said['failed']}; mend that, or name another mongod with "
-                "REALTIME_MONGOD or another directory with --data-dir DIR"
-            )
-        return said
-
-    @property
-    def output(self) -> int:
-        """The descriptor on which it says something; while it is open."""
-        return self._stdout.fileno()
-
-    def log_report(self, loop: asyncio.AbstractEventLoop, log: logging.Logger) -> None:
-        """It said something: mongod died, or is there again."""
-        line = self._stdout.readline()
-        if not line:
-            loop.remove_reader(self.output)
-            log.critical("the embedded MongoDB's guard was killed, and it with its guard: start the service again")
-            return
-        said: dict[str, Any] = json.loads(line)
-        if "ended" in said:
-            self._ended = _cause(int(said["ended"]))
-        elif "again" in said:
-            log.error("the embedded MongoDB ended (%s): started again in %d s", self._ended, said["again"])
-        elif "started" in said:
-            log.info("the embedded MongoDB is started again (process %d)", said["started"])
-
-    def confirm(self) -> None:
-        """It takes writes: from now on a mongod that ends is started again."""
-        self._stdin.write(b"serving\n")
-
-    def command(self, words: Sequence[str]) -> None:
-        """Have it start mongod."""
-        self._stdin.write(json.dumps(list(words)).encode() + b"\n")
-
-    def release(self) -> None:
-        """Close the pipe, without waiting: the guard now ends mongod and itself."""
-        self._stdin.close()
-
-    def close(self) -> None:
-        """Release, and wait until mongod and the guard have ended. Not while another thread is in `report`."""
-        self.release()
-        try:
-            self._process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()  # mongod goes with it
-            self._process.wait()
-        self._stdout.close()
-
-
-_guards: weakref.WeakSet[_Guard] = weakref.WeakSet()
-
-
-def _let_go() -> None:
-    for keeper in list(_guards):
-        keeper.release()
-
-
-# A child forked without exec (multiprocessing) would hold the pipe as well, and mongod could outlive the service.
-os.register_at_fork(after_in_child=_let_go)
-
-
 class _PortTakenError(Exception):
     """Another program took the port between our choice and mongod's start."""
 
@@ -298,11 +209,11 @@ class _Start:
     """One try to bring mongod up, in a thread of its own; `keeper.release()` from another one ends it."""
 
     def __init__(
-        self, keeper: _Guard, directory: Path, binary: Path, extra_args: Sequence[str], log: logging.Logger
+        self, keeper: Keeper, directory: Path, binary: Path, extra_args: Sequence[str], log: logging.Logger
     ) -> None:
         self._keeper, self._directory, self._binary, self._log = keeper, directory, binary, log
         self._extra_args = extra_args
-        self._mongod_log = directory / guard.LOG
+        self._mongod_log = directory / KEPT.log
         self._left = ""
 
     def run(self) -> EmbeddedMongo | None:
@@ -321,7 +232,7 @@ class _Start:
             raise
 
     def _run(self) -> EmbeddedMongo:
-        self._await_lock()
+        self._keeper.await_lock(self._log)
         port = _choose_port(self._directory, self._log)
         self._keeper.command(_command(self._binary, self._directory, port, self._extra_args))
         pid = self._await_process()
@@ -329,18 +240,6 @@ class _Start:
         self._keeper.confirm()
         uri = f"mongodb://{HOST}:{port}/?replicaSet={SET_NAME}"
         return EmbeddedMongo(uri, self._directory, self._binary, version, pid, self._keeper.pid, self._keeper)
-
-    def _await_lock(self) -> None:
-        """Until the guard has the directory's lock; it keeps the deadline. Raises when another service holds it."""
-        while "locked" not in (said := self._keeper.report(guard.LOCK_SECONDS + 10.0)):
-            if "waiting" not in said:
-                raise ConfigurationError(
-                    f"the data directory {self._directory} is held by {_who(said.get('held'))}: stop that, or choose "
-                    "another directory with --data-dir DIR"
-                )
-            self._log.info(
-                "waiting for the embedded MongoDB of %s on %s to end", _who(said["waiting"]), self._directory
-            )
 
     def _await_process(self) -> int:
         said = self._keeper.report(READY_SECONDS)
@@ -405,7 +304,7 @@ class _Start:
     def _failure(self, code: int) -> Exception:
         if code == ADDRESS_IN_USE:
             return _PortTakenError()
-        reason = _cause(code)
+        reason = cause(code)
         if code == -signal.SIGILL:
             reason += ": MongoDB 5.0 and newer need a CPU with AVX"
         return ConfigurationError(
@@ -433,10 +332,6 @@ def _command(binary: Path, directory: Path, port: int, extra_args: Sequence[str]
         *("--setParameter", "internalQueryForceClassicEngine=true"),
         *extra_args,
     ]
-
-
-def _who(holder: dict[str, Any] | None) -> str:
-    return f"process {holder['pid']} ({holder['what']})" if holder else "a service that is coming or going"
 
 
 def _choose_port(directory: Path, log: logging.Logger) -> int:

@@ -15,7 +15,8 @@ from realtime.client import connect
 from realtime.commands import tail, workers
 from realtime.core.upstream import health as lag
 from realtime.hub import slow
-from realtime.mongo import client, embedded, feed, guard
+from realtime.keeping import guard
+from realtime.mongo import client, embedded, feed
 from realtime.operations import health
 from realtime.settings import Settings
 from realtime.web import server

@@ -18,7 +18,8 @@ import pytest
 from pymongo import MongoClient
 
 from realtime.errors import ConfigurationError
-from realtime.mongo import embedded, guard
+from realtime.keeping import guard
+from realtime.mongo import embedded
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 25
@@ -396,14 +397,14 @@ async def test_a_guard_told_to_end_shuts_mongod_down_cleanly(directory: Path, bi
         with watching(mongo.pid, mongo.guard_pid) as ended:
             os.kill(mongo.guard_pid, signal.SIGTERM)
             await ended()
-    assert '"exitCode":0' in (directory / guard.LOG).read_text()
+    assert '"exitCode":0' in (directory / "mongod.log").read_text()
 
 
 async def test_a_frozen_mongod_is_shut_down_cleanly(directory: Path, binary: Path) -> None:
     async with embedded.running(directory, binary) as mongo:
         os.kill(mongo.pid, signal.SIGSTOP)
     assert not is_alive(mongo.pid)
-    assert '"exitCode":0' in (directory / guard.LOG).read_text()
+    assert '"exitCode":0' in (directory / "mongod.log").read_text()
 
 
 async def test_mongod_behind_a_wrapper_script_ends_with_it(directory: Path, tmp_path: Path, binary: Path) -> None:
@@ -457,9 +458,9 @@ async def test_a_start_that_takes_long_says_so_and_ends_at_its_deadline(
 
 
 async def test_a_child_deaf_to_sigterm_is_killed_when_its_time_is_up(directory: Path) -> None:
-    program = "from realtime.mongo import guard; guard.STOP_SECONDS = 1; guard.main()"
+    program = "from realtime.keeping import guard; guard.STOP_SECONDS = 1; guard.main()"
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", program, directory, str(os.getpid())),
+        *(sys.executable, "-c", program, directory, str(os.getpid()), "server.log"),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         cwd=ROOT,

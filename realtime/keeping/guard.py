@@ -1,6 +1,9 @@
-"""Keeps an embedded mongod for exactly as long as its service lives. A program: `python -I -S guard.py DIRECTORY PID`.
+"""Keeps an embedded server, as mongod, for exactly as long as its service lives. A program of its own:
 
-PID is the service's. What goes over the two pipes, which only the service holds:
+    python -I -S guard.py DIRECTORY PID LOG
+
+PID is the service's, LOG the name of the server's log in DIRECTORY. What goes over the two pipes, which only the
+service holds:
 
     stdin    one line of JSON, mongod's command; one more line when the service has seen that it takes writes: from
              then on a mongod that ends is started again. The end of file says that the service stops, or is gone
@@ -38,7 +41,7 @@ STEADY_SECONDS = 10
 """A mongod that ends sooner after it was started again waits longer for its next start, up to `MOST_SECONDS`."""
 MOST_SECONDS = 30
 LOG_BYTES = 4 * 1024 * 1024
-LOCK, LOG = "lock", "mongod.log"
+LOCK = "lock"
 
 STDIN, STDOUT = 0, 1
 PR_SET_PDEATHSIG = 1
@@ -269,7 +272,7 @@ def serve(command: list[str], lock: int, log: Log) -> None:
 
 
 def main() -> None:
-    directory, service = Path(sys.argv[1]), int(sys.argv[2])
+    directory, service, log = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     sys.excepthook = lambda kind, error, _: report(failed=f"{kind.__name__}: {error}")
     lock = acquire(directory, service)
     if lock is None:
@@ -278,7 +281,7 @@ def main() -> None:
     command = read_command()
     if command is None:
         return
-    serve(command, lock, Log(directory / LOG))
+    serve(command, lock, Log(directory / log))
 
 
 if __name__ == "__main__":
