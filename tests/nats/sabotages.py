@@ -55,4 +55,18 @@ NATS_ROWS: list[tuple[str, str, str, str, str]] = [
         "        pass",
         f"{CONNECTED}::test_a_frozen_server_is_noticed_by_its_silence_and_closing_waits_for_nobody",
     ),
+    (
+        "nats: an embedded server stays dead",
+        "realtime/nats/embedded.py",
+        "        keeper.confirm()\n",
+        "",
+        "tests/nats/test_embedded.py::test_one_that_is_killed_comes_back_at_its_address_and_the_log_says_so",
+    ),
+    (
+        "nats: an embedded server listens for everybody",
+        "realtime/nats/embedded.py",
+        'HOST = "127.0.0.1"',
+        'HOST = "0.0.0.0"',
+        "tests/nats/test_embedded.py::test_it_takes_streams_on_loopback_and_has_them_the_next_time",
+    ),
 ]
