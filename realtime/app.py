@@ -13,7 +13,7 @@ from fastapi import APIRouter, Depends, FastAPI, HTTPException, Security
 from fastapi.requests import HTTPConnection
 from fastapi.security import HTTPBearer
 
-from realtime import __version__
+from realtime import __version__, feeding
 from realtime.access import ruling
 from realtime.access.access import Access
 from realtime.access.audit import Entry
@@ -24,14 +24,13 @@ from realtime.core.access.revoked import revocation_of
 from realtime.core.access.rules.model import Rules
 from realtime.core.access.rules.policy import Policy
 from realtime.core.connection.session import Limits
-from realtime.core.live.journal import Journal
 from realtime.core.live.query import GroupBounds
 from realtime.core.mql.filters import Bounds
 from realtime.core.upstream.health import FeedStatus
 from realtime.core.wire.closing import CLOSE_DRAINING
 from realtime.core.wire.collections import Collection, Collections
 from realtime.errors import ConfigurationError, ServiceError, UnauthenticatedError, UnavailableError
-from realtime.hub.history import History
+from realtime.feeding import Feeding
 from realtime.hub.hub import Hub
 from realtime.hub.pipe import Pipe
 from realtime.mongo import client as clients
@@ -39,14 +38,12 @@ from realtime.mongo import embedded, preflight
 from realtime.mongo.access import MongoKeys, MongoRevocations
 from realtime.mongo.checked import CheckedWriter
 from realtime.mongo.clock import ClusterClock
-from realtime.mongo.dialect import Interpreter
 from realtime.mongo.faults import Gate
-from realtime.mongo.feed import ChangeFeed
-from realtime.mongo.oplog import OplogReader
 from realtime.mongo.ruled_writes import RuledWriter
 from realtime.mongo.snapshot import MongoReader
 from realtime.mongo.tickets import MongoTickets
 from realtime.operations.health import Health
+from realtime.ports import WatchedFeed
 from realtime.settings import Settings, load, stray_variables
 from realtime.web import pages as page_routes
 from realtime.web.descriptions import descriptions
@@ -119,7 +116,7 @@ class Realtime:
         self._started = False
         self._said_not_started = False
         self._live: Live | None = None
-        self._feed: ChangeFeed | None = None
+        self._feed: WatchedFeed | None = None
         self._health: Health | None = None
         self._revoker: MongoRevocations | None = None
         self.admin_apart = admin_apart or self.settings.admin_port is not None
@@ -262,22 +259,24 @@ class Realtime:
                 client, database, epoch=settings.epoch, allow_sharded=settings.allow_sharded
             )
             _say(settings, deployment)
-            gate = Gate(settings.request_timeout_seconds)
+            gate = Gate(settings.request_timeout_seconds, spread=feeding.spread(settings))
             reader = MongoReader(client, database, gate)
             far_client = clients.open_feed_client(uri, far=True)
             stack.callback(clients.close, far_client)
             feed_database = clients.database_of(feed_client, settings.database)
             far_database = clients.database_of(far_client, settings.database)
+            reach = feeding.Reach(client, database, feed_client, feed_database, far_database)
+            source = await feeding.begun(stack, settings, self.collections.names, deployment, reach)
             hub = Hub(
                 reader,
-                self._history(far_database, deployment.time),
+                source.history(),
                 epoch=deployment.epoch,
-                time=deployment.time,
+                time=source.start,
                 bounds=_bounds(settings),
                 dialect=deployment.dialect,
             )
             access = Access(settings, own=self.own is not None)
-            self._feed = self._change_feed(feed_client, feed_database, deployment, hub, far=far_database)
+            self._feed = source.feed(hub, self._report)
             self._live = Live(
                 settings=settings,
                 limits=_limits(settings, self.collections, self.policy),
@@ -290,10 +289,11 @@ class Realtime:
                 ruled=lambda ruling: RuledWriter(writer, ruling, reader.zones),
                 tickets=MongoTickets(database, gate),
             )
-            self._health = Health(self._live, self._feed, ClusterClock(client, database, gate).read)
+            clock = ClusterClock(client, database, gate)
+            self._health = Health(self._live, self._feed, clock.read, most_behind=source.most_behind)
             pipe = Pipe(hub, reader, on_stuck=self._health.stuck)
             async with (
-                self._running(self._feed, hub, pipe, self._health),
+                self._running(self._feed, hub, pipe, self._health, source),
                 access.running(hub, MongoKeys(database, gate), self._feed_is_fresh),
             ):
                 self._revoker = MongoRevocations(database, gate)
@@ -328,35 +328,6 @@ class Realtime:
             else:
                 return
 
-    def _history(self, far_database: Any, time: int) -> History:
-        settings = self.settings
-        journal = Journal(time, max_bytes=settings.journal_bytes, max_seconds=settings.journal_seconds)
-        oplog = OplogReader(
-            far_database,
-            batch_size=settings.feed_batch_size,
-            max_bytes=settings.catch_up_bytes,
-            collections=self.collections.names,
-            held_bytes=settings.transaction_bytes,
-        )
-        return History(journal, oplog)
-
-    def _change_feed(
-        self, client: Any, database: Any, deployment: preflight.Deployment, hub: Hub, *, far: Any
-    ) -> ChangeFeed:
-        return ChangeFeed(
-            client,
-            database,
-            start=deployment.time,
-            batch_size=self.settings.feed_batch_size,
-            await_ms=self.settings.feed_await_ms,
-            held_bytes=self.settings.transaction_bytes,
-            on_status=self._report,
-            on_open=Interpreter(deployment.dialect, hub.speak).ask,
-            far=far,
-            collections=self.collections.names,
-            interest=hub.router.asked,
-        )
-
     def _feed_is_fresh(self) -> bool:
         """Whether the change stream has said something just now, so that a revocation would have come by it."""
         heard = None if self._feed is None else self._feed.replied_at
@@ -367,11 +338,13 @@ class Realtime:
         self._started = self._said_not_started = False
 
     @asynccontextmanager
-    async def _running(self, feed: ChangeFeed, hub: Hub, pipe: Pipe, health: Health) -> AsyncIterator[None]:
+    async def _running(
+        self, feed: WatchedFeed, hub: Hub, pipe: Pipe, health: Health, source: Feeding
+    ) -> AsyncIterator[None]:
         """The feed into the hub, until the block ends; the feed's step is waited for and never cancelled."""
         flow = asyncio.create_task(pipe.run(feed), name="feed")
         backfill = hub.history.backfill(max(hub.time - (BACKFILL_SECONDS << 32), 0))
-        watchers = [asyncio.create_task(work) for work in self._watching(health, backfill)]
+        watchers = [asyncio.create_task(work) for work in (*self._watching(health, backfill), *source.beside(hub))]
         try:
             yield
         finally:

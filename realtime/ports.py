@@ -95,6 +95,23 @@ class Feed(Protocol):
         """
 
 
+class WatchedFeed(Feed, Protocol):
+    """A feed as whoever runs it sees it."""
+
+    @property
+    def replied_at(self) -> float | None:
+        """The loop's time of the last word from where it reads: nothing that was told by then is still to come."""
+
+    def check(self, now: float) -> None:
+        """Called now and then with the loop's time: silence is no exception, and must be reported all the same."""
+
+    def hasten(self) -> None:
+        """The end is near: nothing may hold it up for long."""
+
+    def close(self) -> None:
+        """End `batches`."""
+
+
 class SnapshotReader(Protocol):
     """Reads whose time is known."""
 

@@ -26,7 +26,7 @@ hub mongo nats
 access
 web.entrance client demo bench
 web.socket web.http web.pages operations
-web.descriptions web.server
+web.descriptions web.server feeding
 app
 commands
 __init__ __main__

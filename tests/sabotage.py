@@ -38,6 +38,7 @@ from tests.exact.sabotages_exact import EXACT
 from tests.exact.sabotages_names import NAMES
 from tests.exact.sabotages_stored import STORED
 from tests.hub.sabotages import GROUPS, WINDOWS
+from tests.hub.sabotages_behind import BEHIND
 from tests.hub.sabotages_brought import BROUGHT
 from tests.hub.sabotages_late import LATE_GROUPS
 from tests.hub.sabotages_moving import MOVED
@@ -74,6 +75,7 @@ ROWS = (
         SHOWN,
         GROUPS,
         LATE_GROUPS,
+        BEHIND,
         BROUGHT,
         NODES,
         SETS_ROWS,

@@ -12,7 +12,7 @@ from realtime.core.bson.keys import identity
 from realtime.core.live import meaning
 from realtime.core.live.event_group import EventGroup, Group
 from realtime.core.live.query import QueryGroup
-from realtime.errors import ServiceError, TooLargeError
+from realtime.errors import ServiceError, TooLargeError, UnavailableError
 from realtime.hub.progress import Progress
 from realtime.hub.rereads import Rereads
 from realtime.hub.roster import Roster
@@ -24,6 +24,7 @@ from realtime.ports import CollectionFacts, Snapshot, SnapshotReader, VoidReadEr
 log = logging.getLogger("realtime.hub")
 
 RETRY_SECONDS = (0.1, 5.0)
+BEHIND_RETRY_SECONDS = 5.0
 LEEWAY = 1000
 """Documents that a query which time moves may read and have left by the time of the read."""
 AT_A_TIME = 4
@@ -75,10 +76,16 @@ class Loader:
         except Exception as error:
             self._walls.group_failed(group, error)
 
+    def _fits(self) -> None:
+        """`UnavailableError` where what is read now would be far ahead of what is dispatched."""
+        if self._progress.behind is not None:
+            raise UnavailableError(self._progress.behind, retry_after=BEHIND_RETRY_SECONDS)
+
     async def _describe(self, group: EventGroup) -> None:
         failures = 0
         while True:
             try:
+                self._fits()
                 facts = {name: await self._reader.describe(name) for name in sorted(group.query.collections or ())}
                 await self._learn_zones(group)
                 await self._sets.ready(group)
@@ -146,6 +153,7 @@ class Loader:
         `shortages`: how often in a row a window was not filled by what was read.
         """
         progress, collection = self._progress, group.query.collection
+        self._fits()
         facts = await self._reader.describe(collection)
         facts.check_snapshots(collection)
         await self._learn_zones(group)

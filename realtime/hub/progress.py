@@ -19,6 +19,10 @@ class Progress:
         self.planned = time
         """Where the batch in the pipe ends; `time` where there is none."""
         self.in_pipe = False
+        self.cluster = 0
+        """The cluster's own time as it was last seen; 0 where what is dispatched is never known to be behind it."""
+        self.behind: str | None = None
+        """Why nothing can be read that fits to what is dispatched: it is too far behind."""
         self._between: list[Callable[[], None]] = []
         self._after: list[Callable[[], None]] = []
 
@@ -26,6 +30,10 @@ class Progress:
     def position(self) -> str:
         """`time` as clients keep it."""
         return format_position(self.epoch, self.time)
+
+    def stands(self, cluster: int, behind: str | None) -> None:
+        """Where the cluster's clock is, and why what is dispatched is too far behind it, if it is."""
+        self.cluster, self.behind = cluster, behind
 
     def began(self, time: int) -> None:
         """A batch that ends at `time` is in the pipe."""

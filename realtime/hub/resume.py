@@ -134,14 +134,19 @@ class Resumer:
 
     async def _wait_for(self, group: Group, after: int) -> None:
         """Until the feed is where the position and the group are."""
-        if after >> 32 > (self._progress.time >> 32) + AHEAD_SECONDS:
+        progress = self._progress
+        if after >> 32 > (max(progress.time, progress.cluster) >> 32) + AHEAD_SECONDS:
             raise InvalidPositionError("the position lies ahead of MongoDB's own time")
-        try:
-            async with asyncio.timeout(AHEAD_SECONDS):
-                # A group's documents may be ahead of the feed: the journal must reach to where they are.
-                await self._progress.reached(max(after, group.time))
-        except TimeoutError:
-            raise InvalidPositionError("the position lies ahead of MongoDB's own time") from None
+        while True:
+            try:
+                async with asyncio.timeout(AHEAD_SECONDS):
+                    # A group's documents may be ahead of the feed: the journal must reach to where they are.
+                    await progress.reached(max(after, group.time))
+                return
+            except TimeoutError:
+                # This process may be behind, and know it: the position is another's, who is not.
+                if after > progress.cluster:
+                    raise InvalidPositionError("the position lies ahead of MongoDB's own time") from None
 
     def _afresh(self, group: Group, subscription: Subscription) -> None:
         subscription.after = None

@@ -7,19 +7,22 @@ So who asks right after a stream was opened, of the same database, has asked who
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from pymongo.errors import OperationFailure
+from pymongo.errors import OperationFailure, PyMongoError
 
 from realtime.core.live.events import to_time
 from realtime.core.mql.dialect import PROBES, Answer, Dialect, hear, known_of
 from realtime.core.upstream.stream_errors import PASSING
-from realtime.mongo.client import Database
-from realtime.mongo.faults import short
+from realtime.errors import UnavailableError
+from realtime.mongo.client import Client, Database
+from realtime.mongo.faults import RETRY_AFTER_SECONDS, short
 
 log = logging.getLogger("realtime.dialect")
 
+Ask = Callable[[Database, Any], Awaitable[None]]
+"""Asks the server of a session."""
 _CUT_OFF = PASSING | {262, 11601}
 """Elections, shutdowns, ExceededTimeLimit, Interrupted: no answer, and the next try may bring one."""
 
@@ -38,6 +41,38 @@ async def _answer(database: Database, pipeline: list[dict[str, Any]], session: A
             raise
         return short(error)
     return frozenset(document["_id"] for document in reply["cursor"]["firstBatch"])
+
+
+class Attentive:
+    """Has the server asked again once a client sees another primary: for who has no stream that ends with the old one.
+
+    A server that was restarted is another one too. Between elections there is none to be asked, and nothing is.
+    """
+
+    def __init__(self, client: Client, database: Database, ask: Ask) -> None:
+        self._client, self._database, self._ask = client, database, ask
+        self._asked: object = None
+
+    async def look(self) -> None:
+        """Before anything is told that another one may have written. `UnavailableError` where nobody answers."""
+        primary = primary_of(self._client)
+        if primary is None or primary == self._asked:
+            return
+        try:
+            async with await self._client.start_session(causal_consistency=False) as session:
+                await self._ask(self._database, session)
+        except PyMongoError as error:
+            raise UnavailableError(short(error), retry_after=RETRY_AFTER_SECONDS) from error
+        self._asked = primary
+
+
+def primary_of(client: Client) -> object:
+    """The primary as its client sees it, and its process; None while there is none."""
+    for server in client.topology_description.server_descriptions().values():
+        if server.is_writable:
+            process = (server.topology_version or {}).get("processId")
+            return server.address, process
+    return None
 
 
 class Interpreter:

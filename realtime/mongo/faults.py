@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -214,11 +215,17 @@ def short(error: Exception) -> str:
     return f"{type(error).__name__}: {words.split(', full error', 1)[0].split(', Timeout:', 1)[0][:200]}"
 
 
+FIRST_SECONDS = 10.0
+"""From the first snapshot on: those who come back to a service that was started come within."""
+
+
 class Gate:
     """Bounds how many requests are with MongoDB at once and how long each may take; translates what goes wrong."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, *, spread: float = 0.0) -> None:
+        """`spread`: seconds, by chance up to so many, that a crowd of first snapshots waits. Many may start at once."""
         self.seconds = seconds
+        self._spread, self._first_until = spread, float("inf")
         places = max(1, WORKERS - _RESERVED_WORKERS)
         self._free, self._snapshots = asyncio.Semaphore(places), asyncio.Semaphore(places)
 
@@ -249,8 +256,18 @@ class Gate:
         A thousand that come together would be handed to threads in one turn of the loop, and each be read in front of
         the images that the changes of everybody else wait for.
         """
+        await self._apart()
         async with self._bounded("read"), self._snapshots:
             yield
+
+    async def _apart(self) -> None:
+        """Of the first ones those that find no place at once wait a while each."""
+        if not self._spread:
+            return
+        now = asyncio.get_running_loop().time()
+        self._first_until = min(self._first_until, now + FIRST_SECONDS)
+        if self._snapshots.locked() and now < self._first_until:
+            await asyncio.sleep(random.uniform(0, self._spread))  # noqa: S311 - spreads reads, no secret
 
     @asynccontextmanager
     async def _bounded(self, intent: Intent) -> AsyncIterator[None]:

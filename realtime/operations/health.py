@@ -17,7 +17,7 @@ from realtime.bugs import bug, tell
 from realtime.core.upstream.health import SILENT_SECONDS, FeedStatus, Grade, Standing
 from realtime.core.wire.protocol import Status
 from realtime.mongo.clock import Instant
-from realtime.mongo.feed import ChangeFeed
+from realtime.ports import WatchedFeed
 from realtime.web.entrance.live import Live
 
 log = logging.getLogger("realtime.health")
@@ -26,19 +26,26 @@ WATCH_SECONDS = 0.5
 READY_GRACE_SECONDS = 30.0
 """An election must not take every replica out of a balancer: degraded this long is still ready."""
 
+FAR_BEHIND = "this node is {} s behind MongoDB: look whether NATS and the relay keep up, and who writes so much"
+
 Clock = Callable[[], Awaitable[Instant | None]]
 
 
 class Health:
-    """Of one running service. `clock` reads the cluster's own time; None where MongoDB does not answer."""
+    """Of one running service. `clock` reads the cluster's own time; None where MongoDB does not answer.
 
-    def __init__(self, live: Live, feed: ChangeFeed, clock: Clock) -> None:
+    `most_behind`: seconds behind that clock after which nothing can be read at the times that the feed tells of; None
+    where it reads MongoDB by itself, and has what is next as soon as MongoDB does.
+    """
+
+    def __init__(self, live: Live, feed: WatchedFeed, clock: Clock, *, most_behind: int | None = None) -> None:
         self._live = live
         self._feed = feed
         self._clock = clock
         self._from_feed = FeedStatus(up=True)
         self._stuck: str | None = None
         self._silent = False
+        self._most_behind = most_behind
         self._degraded_at: float | None = None
         metrics.FEED_UP.set(1)
         metrics.LAST_STEP.set(time.time())
@@ -76,7 +83,8 @@ class Health:
         """What can be said without asking MongoDB; `now` is the loop's time."""
         live, feed = self._live, self._feed
         feed.check(now)
-        live.ready = not live.draining and (self._degraded_at is None or now - self._degraded_at < READY_GRACE_SECONDS)
+        graced = self._degraded_at is None or now - self._degraded_at < READY_GRACE_SECONDS
+        live.ready = not live.draining and graced and live.hub.progress.behind is None
         if live.draining:
             feed.hasten()
         if feed.replied_at is not None:
@@ -99,6 +107,9 @@ class Health:
             _tell(standing)
         # Once silent it stays so until it has caught up: single steps of a stream that limps are no recovery.
         self._silent = standing.silent or (self._silent and standing.lag >= SILENT_SECONDS)
+        if self._most_behind is not None:
+            far = standing.lag > self._most_behind
+            self._live.hub.progress.stands(instant.time, FAR_BEHIND.format(standing.lag) if far else None)
         self._settle()
 
     def _settle(self) -> None:
@@ -106,6 +117,8 @@ class Health:
         status = self._from_feed
         if status.up and self._stuck is not None:
             status = FeedStatus(up=False, reason=self._stuck)
+        if status.up and (behind := self._live.hub.progress.behind) is not None:
+            status = FeedStatus(up=False, reason=behind, seconds=self._live.standing.lag)
         if status.up and self._silent:
             lag = self._live.standing.lag
             reason = f"the change stream is silent, {lag} s behind the cluster's clock: is a majority of members up?"

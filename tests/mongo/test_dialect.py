@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,9 +14,9 @@ from pymongo.errors import PyMongoError
 from realtime.core.bson.stored import CODEC
 from realtime.core.mql.dialect import NEWEST, PROBES, Dialect, Probe, hear, known_of
 from realtime.mongo import client as clients
-from realtime.mongo.dialect import Interpreter, asked
+from realtime.mongo.dialect import Attentive, Interpreter, asked, primary_of
 from realtime.mongo.feed import ChangeFeed
-from tests.mongo.commands import Documents, failing, now, watch_commands
+from tests.mongo.commands import Documents, failing, mongod, now, until, watch_commands
 from tests.mongo.test_examination import account, guarded
 from tests.replica_set import ReplicaSet
 
@@ -179,3 +180,31 @@ async def test_what_is_asked_is_one_aggregate_on_the_database_each(
     assert [command["aggregate"] for command in sent] == [1] * len(PROBES)
     assert [next(iter(stage)) for stage in sent[0]["pipeline"]] == ["$documents", "$match", "$project"]
     assert commands.of("insert", "update", "delete", "create", "find") == []
+
+
+async def test_a_primary_is_asked_once_and_again_when_it_is_another_one_or_was_restarted(directory: Path) -> None:
+    """Who follows a relay has no stream that ends with the old one."""
+    asks: list[Any] = []
+
+    async def ask(database: Any, session: Any) -> None:
+        await database.command("ping", session=session)
+        asks.append(session)
+
+    async with mongod(directory) as address:
+        client, database = clients.open_database(f"mongodb://{address}/?directConnection=true", "shop")
+        await database.command("ping")
+        attentive = Attentive(client, database, ask)
+        for _ in range(3):
+            await attentive.look()
+        assert len(asks) == 1
+    try:
+        await until(lambda: primary_of(client) is None)
+        await attentive.look()
+        assert len(asks) == 1
+        async with mongod(directory, port=int(address.rpartition(":")[2])):
+            await until(lambda: primary_of(client) is not None)
+            for _ in range(3):
+                await attentive.look()
+            assert len(asks) == 2
+    finally:
+        clients.close(client)

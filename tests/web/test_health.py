@@ -193,3 +193,29 @@ async def test_how_old_the_keys_are_is_told_where_they_are_fetched(replica_set: 
                     await asyncio.sleep(0.02)
             assert told["keys_age_seconds"] < 20
             assert "realtime_jwks_fetched_timestamp_seconds 0.0" not in (await service.http.get("/metrics")).text
+
+
+async def test_one_that_is_too_far_behind_is_degraded_unready_and_takes_no_new_queries(service: Service) -> None:
+    """As a node that follows a relay may be: what it read would be void before it came to it."""
+    clock = Clock(service)
+    feed = service.realtime._feed
+    assert feed is not None
+    health = Health(service.realtime.live(), feed, clock, most_behind=240)
+    service.realtime._health = health
+    async with wired(service.url) as wire:
+        clock.ahead = 240
+        await health.measure()
+        assert (await service.http.get("/readyz")).status_code == 200
+        clock.ahead = 241
+        await health.measure()
+        health.tick(asyncio.get_running_loop().time())
+        status = await wire.until(lambda frame: frame["type"] == "status")
+        assert "241 s behind" in status["reason"]
+        assert (await service.http.get("/readyz")).status_code == 503
+        refused = await wire.ask(type="subscribe", collection="orders")
+        assert (refused["code"], refused["retry"]) == ("unavailable", True)
+        clock.ahead = 1
+        await health.measure()
+        health.tick(asyncio.get_running_loop().time())
+        await wire.until(lambda frame: frame["type"] == "status" and frame["feed"] == "up")
+        assert (await service.http.get("/readyz")).status_code == 200

@@ -117,6 +117,13 @@ class Router:
             return None
         return frozenset((*self._collections, *(name for name in self._events if name is not None)))
 
+    def completed(self) -> frozenset[str] | None:
+        """The collections of which somebody may need the documents that updates lack; None: all of them."""
+        updated = {name for name, groups in self._events.items() if any(map(_hears_updates, groups))}
+        if None in updated:
+            return None
+        return frozenset((*self._collections, *(name for name in updated if name is not None)))
+
     def hears(self, name: str) -> bool:
         """Whether anybody asks for this collection."""
         return name in self._collections or name in self._events or None in self._events
@@ -131,6 +138,11 @@ class Router:
         for name in names:
             found.update(self._events.get(name, {}))
         return found
+
+
+def _hears_updates(group: EventGroup) -> bool:
+    operations = group.query.operations
+    return operations is None or "update" in operations
 
 
 class _Collection:

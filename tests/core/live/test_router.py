@@ -129,3 +129,15 @@ def test_who_asks_for_what_is_known_by_name_in_either_mode() -> None:
         router.remove(group)
     assert router.asked() == frozenset()
     assert not router.hears("a")
+
+
+def test_updates_are_completed_of_collections_that_somebody_watches_or_hears_the_updates_of() -> None:
+    router = Router()
+    in_query_mode(router, "watched", a=1)
+    heard = EventGroup(query(mode="events", collections="heard"), router.next_channel(), EPOCH)
+    inserts = query(mode="events", collections="only inserts", operations={"insert"})
+    router.add(heard)
+    router.add(EventGroup(inserts, router.next_channel(), EPOCH))
+    assert router.completed() == frozenset({"watched", "heard"})
+    router.add(EventGroup(query(mode="events", collections=None), router.next_channel(), EPOCH))
+    assert router.completed() is None
