@@ -33,7 +33,6 @@ from realtime.errors import ConfigurationError, ServiceError, UnauthenticatedErr
 from realtime.feeding import Feeding
 from realtime.hub.hub import Hub
 from realtime.hub.pipe import Pipe
-from realtime.mongo import client as clients
 from realtime.mongo import embedded, preflight
 from realtime.mongo.access import MongoKeys, MongoRevocations
 from realtime.mongo.checked import CheckedWriter
@@ -250,22 +249,14 @@ class Realtime:
             self._started = True
             stack.callback(self._ended)
             self.uri = uri = await self._uri(stack)
-            client = clients.open_client(uri)
-            stack.callback(clients.close, client)
-            feed_client = clients.open_feed_client(uri)
-            stack.callback(clients.close, feed_client)
-            database = clients.database_of(client, settings.database)
+            reach = feeding.reach(stack, uri, settings.database)
+            client, database = reach.client, reach.database
             deployment = await preflight.inspect(
                 client, database, epoch=settings.epoch, allow_sharded=settings.allow_sharded
             )
             _say(settings, deployment)
             gate = Gate(settings.request_timeout_seconds, spread=feeding.spread(settings))
             reader = MongoReader(client, database, gate)
-            far_client = clients.open_feed_client(uri, far=True)
-            stack.callback(clients.close, far_client)
-            feed_database = clients.database_of(feed_client, settings.database)
-            far_database = clients.database_of(far_client, settings.database)
-            reach = feeding.Reach(client, database, feed_client, feed_database, far_database)
             source = await feeding.begun(stack, settings, self.collections.names, deployment, reach)
             hub = Hub(
                 reader,

@@ -12,6 +12,7 @@ from realtime.core.relay.identity import Identity
 from realtime.core.upstream.health import FeedStatus
 from realtime.hub.history import History
 from realtime.hub.hub import Hub
+from realtime.mongo import client as clients
 from realtime.mongo.dialect import Attentive, Interpreter
 from realtime.mongo.feed import ChangeFeed
 from realtime.mongo.oplog import OplogReader
@@ -35,6 +36,21 @@ class Reach:
     feed_client: Any
     feed_database: Any
     far_database: Any
+
+
+def reach(stack: AsyncExitStack, uri: str, database: str) -> Reach:
+    """Clients of a MongoDB, which close with the stack."""
+    requests, feed = clients.open_client(uri), clients.open_feed_client(uri)
+    far = clients.open_feed_client(uri, far=True)
+    for client in (requests, feed, far):
+        stack.callback(clients.close, client)
+    return Reach(
+        requests,
+        clients.database_of(requests, database),
+        feed,
+        clients.database_of(feed, database),
+        clients.database_of(far, database),
+    )
 
 
 class Feeding:
