@@ -7,6 +7,7 @@ wait. A batch goes down by `plan` and `dispatch` to the teller, and its outcomes
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 
 from realtime import metrics
 from realtime.bugs import tell
@@ -109,6 +110,10 @@ class Hub:
     def succeed(self, subscription: Subscription, query: Query) -> None:
         """Its effective query is another one from now on: nothing more of the old, and `subscribed` again."""
         self._subscriptions.succeed(subscription, query)
+
+    def changing(self) -> AbstractContextManager[None]:
+        """Of many that `succeed` in this block each is silent at once, and is taken in by a slice of a later turn."""
+        return self._subscriptions.successions.together()
 
     def revoke(self, subscription: Subscription, error: ServiceError) -> None:
         """It may not be had any more: nothing more of what was, then why."""

@@ -143,6 +143,11 @@ class Roster:
         self.count += 1
         return members
 
+    def expect(self, subscription: Subscription) -> None:
+        """Put a subscription among its connection's that is in no group yet: `leave`, and then `join`, when it is."""
+        self._by_owner.setdefault(subscription.owner, {})[subscription.id] = subscription
+        self.count += 1
+
     def leave(self, subscription: Subscription) -> Group | None:
         """Take a subscription out; returns its group when that is empty now."""
         owned = self._by_owner[subscription.owner]

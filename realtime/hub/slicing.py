@@ -21,8 +21,13 @@ T = TypeVar("T")
 class Slices:
     """Work that may wait: whoever has some takes a slice of it, in the order in which they asked."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, *, seconds: float = SLICE_SECONDS, pause: float = 0.0
+    ) -> None:
+        """`seconds` of each slice, and of the `pause` before the next one; 0: a turn of the loop."""
         self._clock = clock
+        self._seconds = seconds
+        self._pause = pause
         self._turn = asyncio.Lock()
 
     async def each(self, items: Iterable[T], take: Callable[[T], None]) -> None:
@@ -30,7 +35,7 @@ class Slices:
         rest = iter(items)
         while True:
             async with self._turn:
-                until = self._clock() + SLICE_SECONDS
+                until = self._clock() + self._seconds
                 for item in rest:
                     take(item)
                     if self._clock() >= until:
@@ -38,7 +43,7 @@ class Slices:
                 else:
                     return
                 # Kept until the next turn: nobody else's slice is added to this one's.
-                await asyncio.sleep(0)
+                await asyncio.sleep(self._pause)
 
 
 class Pace:

@@ -19,6 +19,7 @@ from realtime.hub.progress import Progress
 from realtime.hub.resume import Resumer
 from realtime.hub.roster import Members, Owner, Roster, Subscription, farewell
 from realtime.hub.slow import SlowConsumers
+from realtime.hub.successions import Successions
 from realtime.ports import SnapshotReader
 
 
@@ -49,6 +50,7 @@ class Subscriptions:
             welcome=self.welcome,
             end=self.end,
         )
+        self.successions = Successions(roster, self.groups.tasks, take=self._take_in)
         self._walls = self.groups.walls
         self._rereads = self.groups.rereads
         self._resumer = Resumer(
@@ -80,12 +82,15 @@ class Subscriptions:
 
     def attach(self, subscription: Subscription) -> None:
         """Take a subscription in. `subscribed` or `error` follows, at once where the group is live."""
+        self._take_in(subscription, few=False)
+
+    def _take_in(self, subscription: Subscription, *, few: bool = True) -> None:
         try:
-            self._attach(subscription)
+            self._attach(subscription, few=few)
         except Exception as error:
             self._walls.subscription_failed(subscription, error)
 
-    def _attach(self, subscription: Subscription, *, few: bool = False) -> None:
+    def _attach(self, subscription: Subscription, *, few: bool) -> None:
         group = self.groups.wanted(subscription.query)
         members = self._roster.join(subscription, group)
         metrics.SUBSCRIPTIONS.set(self._roster.count)
@@ -105,7 +110,7 @@ class Subscriptions:
         In query mode a snapshot follows, in events mode what happened since it was told last.
         """
         try:
-            self._attach(self._successor(subscription, query), few=True)
+            self.successions.add(self._successor(subscription, query))
         except Exception as error:
             self._walls.subscription_failed(subscription, error)
 

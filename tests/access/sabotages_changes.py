@@ -94,4 +94,11 @@ CHANGED: list[tuple[str, str, str, str, str]] = [
         "return {name for told, name in self._told if told > time}",
         f"{RESUMED}::test_where_nobody_watched_it_is_a_snapshot_unless_what_happened_says_it",
     ),
+    (
+        "changes: in the turn in which rules change all are taken in again",
+        "realtime/web/entrance/changes.py",
+        "    with live.hub.changing():",
+        "    with contextlib.nullcontext():",
+        f"{CHANGES}::test_between_the_turn_in_which_rules_change_and_its_slice_a_subscription_obeys_the_new_ones",
+    ),
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,10 @@ import pytest
 from realtime.core.access.rules.model import Rules
 from realtime.core.connection.session import Session
 from realtime.errors import ConfigurationError
+from realtime.hub.slicing import Slices
 from realtime.web.entrance import changes
 from tests.access.issuer import SECRET, signer
+from tests.mongo.commands import until
 from tests.replica_set import ReplicaSet
 from tests.serving import Service, serving
 from tests.wire import Frame, Wire, wired
@@ -297,3 +299,57 @@ async def test_what_is_open_is_judged_ahead_in_slices(service: Service, monkeypa
             for n in range(5):
                 await live_again(wire, f"s{n}", before)
         assert all("planted" not in one for view in views for one in view.documents.values())
+
+
+async def test_between_the_turn_in_which_rules_change_and_its_slice_a_subscription_obeys_the_new_ones(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unsubscribed, gone with its connection, exchanged again; beside it a new one, a list and a write."""
+    gate, each = asyncio.Event(), Slices.each
+
+    async def held(self: Slices, items: Iterable[Any], take: Callable[[Any], None]) -> None:
+        if self is service.realtime.live().hub._subscriptions.successions._slices:
+            await gate.wait()
+        await each(self, items, take)
+
+    monkeypatch.setattr(Slices, "each", held)
+    own = service.realtime.live().hub.roster.count
+    again = OTHERS.replace("planted]", "planted, note]")
+    database, bearer = service.database, {"Authorization": f"Bearer {token('ann', 'customer')}"}
+    database.orders.update_many({}, {"$set": {"note": "NOTED"}})
+    async with connected(service, "ann", "customer") as ann:
+        views = [await ann.subscribe("orders", id=name) for name in ("stays", "left", "used")]
+        await ann.when(lambda: all(view.documents["1"].get("note") for view in views))
+        async with connected(service, "ann", "customer") as gone:
+            await gone.subscribe("orders")
+            before, told = len(ann.frames), len(ann.raw)
+            file_of(service).write_text(OTHERS)
+            await service.realtime.reload_rules()
+        database.orders.update_one({"_id": 1}, {"$set": {"planted": "LATER"}})
+        pong = await ann.ask(type="ping")
+        assert pong["type"] == "pong"
+        for name in ("left", "used"):
+            await ann.ask(type="unsubscribe", id=name)
+        refused = await ann.ask(type="subscribe", id="new", collection="orders", filter={"planted": "LATER"})
+        assert refused["code"] == "forbidden"
+        view = await ann.subscribe("orders", id="used", filter={"_id": 1})
+        assert "planted" not in view.documents["1"]
+        listed = await service.http.get("/v1/collections/orders/documents", headers=bearer)
+        assert listed.status_code == 200
+        assert "LATER" not in listed.text
+        written = {"type": "insert", "id": "w", "collection": "orders", "document": {"owner": "ann"}}
+        assert (await ann.ask(**written))["code"] == "forbidden"
+        assert of(ann, "stays", before) == [], "it is silent"
+        file_of(service).write_text(again)
+        await service.realtime.reload_rules()
+        gate.set()
+        await live_again(ann, "stays", before)
+        await ann.when(lambda: "note" not in view.documents["1"])
+        await fenced(ann)
+        kinds = [frame["type"] for frame in of(ann, "stays", before)]
+        assert kinds == ["subscribed", "snapshot", "live"], "of the rules that hold by now alone"
+        assert [frame["type"] for frame in of(ann, "left", before)] == ["unsubscribed"]
+        assert views[0].documents.keys() == {"1", "3"}
+        assert all("note" not in one for one in views[0].documents.values())
+        assert "LATER" not in "".join(ann.raw[told:])
+        await until(lambda: service.realtime.live().hub.roster.count == own + 2)

@@ -83,4 +83,32 @@ SUCCESSION: list[tuple[str, str, str, str, str]] = [
         "            told = max(told, entry.time)",
         f"{TESTS}::test_a_replay_that_is_on_its_way_goes_on_under_the_new_query",
     ),
+    (
+        "succession: many are taken in in one turn",
+        "realtime/hub/successions.py",
+        "        if self._together is None:",
+        "        if self._slices:",
+        f"{TESTS}::test_many_are_silent_in_one_turn_and_are_taken_in_one_slice_a_turn",
+    ),
+    (
+        "succession: many are silent when their slice comes",
+        SUBSCRIPTIONS,
+        "        after = self._silence(subscription)\n        events",
+        "        after = subscription.after\n        events",
+        f"{TESTS}::test_many_are_silent_in_one_turn_and_are_taken_in_one_slice_a_turn",
+    ),
+    (
+        "succession: who waits for a slice is not among its connection's",
+        "realtime/hub/successions.py",
+        "        self._roster.expect(subscription)",
+        "        pass",
+        f"{TESTS}::test_until_their_slice_comes_heartbeats_say_that_they_are_behind",
+    ),
+    (
+        "succession: what was let go before its slice is taken in",
+        "realtime/hub/successions.py",
+        "            self._roster.leave(subscription)\n            self._take(subscription)",
+        "            self._roster.leave(subscription)\n        self._take(subscription)",
+        f"{TESTS}::test_what_becomes_of_one_before_its_slice_comes_is_what_holds",
+    ),
 ]

@@ -168,15 +168,15 @@ WALLS_ROWS: list[tuple[str, str, str, str, str]] = [
     (
         "walls: a subscription that cannot be taken in",
         "realtime/hub/subscriptions.py",
-        "            self._attach(subscription)\n        except Exception as error:",
-        "            self._attach(subscription)\n        except ZeroDivisionError as error:",
+        "            self._attach(subscription, few=few)\n        except Exception as error:",
+        "            self._attach(subscription, few=few)\n        except ZeroDivisionError as error:",
         f"{RESUMES}::test_a_subscription_that_cannot_be_taken_in_is_answered_under_its_id",
     ),
     (
         "walls: a snapshot that cannot be made",
         "realtime/hub/subscriptions.py",
-        "            self._attach(subscription)\n        except Exception as error:",
-        "            self._attach(subscription)\n        except ZeroDivisionError as error:",
+        "            self._attach(subscription, few=few)\n        except Exception as error:",
+        "            self._attach(subscription, few=few)\n        except ZeroDivisionError as error:",
         f"{RESUMES}::test_a_snapshot_that_cannot_be_made_is_answered_and_the_query_lives_on",
     ),
     (

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from itertools import pairwise
 
 import orjson
 import pytest
@@ -10,6 +12,8 @@ import pytest
 from realtime.core.live.query import Query
 from realtime.errors import ForbiddenError
 from realtime.hub import loading
+from realtime.hub.roster import Subscription
+from realtime.hub.slicing import Slices
 from tests.core.examples import query
 from tests.hub.fakes import Peer, Service, rest, until
 from tests.hub.scenes import exact, teams, types, watch
@@ -163,6 +167,139 @@ async def test_few_are_read_beside_each_other_however_many_change_at_once(servic
     assert service.store._waiting["find"] == loading.AT_A_TIME + 1, "and who comes now waits for none of them"
     service.store.let_go("find")
     await until(lambda: all(types(peer)[-1] == "live" for peer in [*peers, other]))
+
+
+# --------------------------------------------------------------------------------------------------- many at one time
+
+
+@pytest.fixture
+async def crowd(service: Service) -> list[tuple[Peer, Subscription]]:
+    """Eight that watch one team, each by a query of its own."""
+    peers = [Peer() for _ in range(8)]
+    return [
+        (peer, await service.subscribed(watch(peer, query({"team": "red", "n": {"$gte": -number}}))))
+        for number, peer in enumerate(peers)
+    ]
+
+
+def blue(number: int) -> Query:
+    return query({"team": "blue", "n": {"$gte": -number}})
+
+
+def all_at_once(service: Service, crowd: list[tuple[Peer, Subscription]]) -> None:
+    """In slices of one each."""
+    service.hub._subscriptions.successions._slices = Slices(seconds=0.0)
+    with service.hub.changing():
+        for number, (_, old) in enumerate(crowd):
+            service.hub.succeed(old, blue(number))
+
+
+def next_ones(peers: Iterable[Peer]) -> int:
+    return sum(types(peer).count("subscribed") == 2 for peer in peers)
+
+
+async def test_many_are_silent_in_one_turn_and_are_taken_in_one_slice_a_turn(
+    service: Service, crowd: list[tuple[Peer, Subscription]]
+) -> None:
+    peers = [peer for peer, _ in crowd]
+    told = [len(peer.frames) for peer in peers]
+    all_at_once(service, crowd)
+    assert [len(peer.frames) for peer in peers] == told
+    assert not any(old.live for _, old in crowd)
+    for number in range(1, 6):
+        service.store.update("items", number, n=number)
+    seen = [next_ones(peers)]
+    flowing = asyncio.create_task(service.flow())
+    while seen[-1] < len(crowd):
+        await asyncio.sleep(0)
+        seen.append(next_ones(peers))
+    assert seen[0] == 0
+    assert max(after - before for before, after in pairwise(seen)) == 1
+    await flowing
+    await until(lambda: all(one.live for peer in peers for one in service.hub.roster.of(peer)))
+    service.store.update("items", 1, n=9)
+    service.store.update("items", 2, n=9)
+    await service.flow()
+    for number, (peer, before) in enumerate(zip(peers, told, strict=True)):
+        assert types(peer)[before] == "subscribed", "nothing more of the old one"
+        assert b'"team":"red"' not in b"".join(peer.frames[before:])
+        exact(peer, service.store, blue(number))
+
+
+async def test_until_their_slice_comes_heartbeats_say_that_they_are_behind(
+    service: Service, crowd: list[tuple[Peer, Subscription]]
+) -> None:
+    peers = [peer for peer, _ in crowd]
+    all_at_once(service, crowd)
+    service.hub.heartbeat(peers)
+    assert all(frames(peer)[-1].get("behind") == ["s"] for peer in peers)
+    await until(lambda: all(types(peer)[-1] == "live" for peer in peers))
+    service.hub.heartbeat(peers)
+    assert not any("behind" in frames(peer)[-1] for peer in peers)
+
+
+async def test_what_becomes_of_one_before_its_slice_comes_is_what_holds(
+    service: Service, crowd: list[tuple[Peer, Subscription]]
+) -> None:
+    """Let go, let go and used again, gone with its connection, another query once more, taken away."""
+    all_at_once(service, crowd)
+    (left, _), (again, _), (gone, _), (other, _), (taken, _), *rest_of = crowd
+    hub = service.hub
+    before = {peer: len(peer.frames) for peer, _ in crowd}
+    count = hub.roster.count
+    hub.detach(left, "s")
+    hub.detach(again, "s")
+    first = watch(again, query({"n": 0}))
+    hub.attach(first)
+    hub.drop(gone)
+    (waiting,) = hub.roster.of(other)
+    hub.succeed(waiting, query({"team": "blue", "n": 5}))
+    (waiting,) = hub.roster.of(taken)
+    hub.revoke(waiting, ForbiddenError("no rule lets you read items"))
+    assert hub.roster.count == count - 3
+    with hub.changing():
+        (peer, _), *_ = rest_of
+        (waiting,) = hub.roster.of(peer)
+        hub.succeed(waiting, query({"team": "red", "n": 7}))
+    service.store.update("items", 2, n=5)
+    service.store.update("items", 1, n=7)
+    await service.flow()
+    await until(lambda: all(types(peer)[-1] in {"live", "changes"} for peer, _ in rest_of))
+    await rest()
+    assert len(left.frames) == before[left]
+    assert len(gone.frames) == before[gone]
+    assert types(again)[before[again] :].count("subscribed") == 1
+    assert hub.roster.of(again) == [first]
+    exact(other, service.store, query({"team": "blue", "n": 5}))
+    assert types(other).count("subscribed") == 2
+    assert [one["type"] for one in frames(taken)[before[taken] :]] == ["unsubscribed"]
+    assert taken.ended == ["s"]
+    assert types(peer).count("subscribed") == 2, "of the first of the two nothing was told"
+    exact(peer, service.store, query({"team": "red", "n": 7}))
+    for number, (one, _) in enumerate(crowd):
+        if number > 5:
+            exact(one, service.store, blue(number))
+    assert hub.roster.count == len(crowd) - 3
+
+
+async def test_events_that_come_before_its_slice_are_told_once_under_the_new_query(service: Service) -> None:
+    peers = [Peer() for _ in range(4)]
+    old = [await service.subscribed(watch(peer, RED_EVENTS)) for peer in peers]
+    service.store.insert("items", {"_id": 10, "team": "blue"})
+    await service.flow()
+    service.hub._subscriptions.successions._slices = Slices(seconds=0.0)
+    with service.hub.changing():
+        for one in old:
+            service.hub.succeed(one, BLUE_EVENTS)
+    service.store.insert("items", {"_id": 12, "team": "blue"})
+    service.store.insert("items", {"_id": 13, "team": "red"})
+    await service.flow()
+    await until(lambda: all(types(peer)[-1] == "live" for peer in peers))
+    service.store.insert("items", {"_id": 14, "team": "blue"})
+    await service.flow()
+    for peer in peers:
+        assert keys_told(peer, RED_EVENTS) == []
+        assert keys_told(peer, BLUE_EVENTS) == [("insert", 12), ("insert", 14)]
 
 
 # ------------------------------------------------------------------------------------------------------- events mode

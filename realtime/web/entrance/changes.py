@@ -1,4 +1,4 @@
-"""Changes of access: what is open goes on under what holds now, all of it in one turn, or not at all."""
+"""Changes of access: what is open goes on under what holds now, all of it from one turn on, or not at all."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ log = logging.getLogger("realtime.access")
 
 SLICE_SECONDS = 0.005
 """Of a turn of the loop."""
+PAUSE_SECONDS = 0.005
+"""Between two slices: what others' frames need takes several turns."""
 FORESIGHT_SECONDS = 0.5
 """Whoever takes somebody's access away does not wait for longer."""
 
@@ -51,7 +53,7 @@ async def foresee(live: Live, rules: Rules) -> None:
         with contextlib.suppress(Exception):  # `exchange` meets whatever it is, and ends the connection by it
             for _ in connection.foresee(ahead, about):
                 if time.monotonic() >= until:
-                    await asyncio.sleep(0)
+                    await asyncio.sleep(PAUSE_SECONDS)
                     until = time.monotonic() + SLICE_SECONDS
         if until > began + FORESIGHT_SECONDS:
             return
@@ -60,7 +62,8 @@ async def foresee(live: Live, rules: Rules) -> None:
 def exchange(live: Live, rules: Rules) -> None:
     """These rules hold from now on, for everybody who is here: nothing more is told by the old ones.
 
-    No await: between two events there is no moment at which one hears by the old rules and another by the new.
+    No await: between two events there is no moment at which one hears by the old rules and another by the new. What
+    goes on under another query is silent from now on, and is taken in again in slices of the turns that follow.
     """
     policy = live.policy
     if policy is None:
@@ -68,10 +71,11 @@ def exchange(live: Live, rules: Rules) -> None:
     began = time.monotonic()
     about = policy.rules.differs(rules)
     policy.rules = rules
-    for connection in list(live.connections):
-        try:
-            connection.reconsider(about)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it ends the connection and is logged
-            # Nobody is left with what may not be theirs any more.
-            break_off(connection.sink, error)
+    with live.hub.changing():
+        for connection in list(live.connections):
+            try:
+                connection.reconsider(about)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it ends the connection and is logged
+                # Nobody is left with what may not be theirs any more.
+                break_off(connection.sink, error)
     log.info("new rules hold; %d connections asked again in %.3f s", len(live.connections), time.monotonic() - began)
