@@ -4,7 +4,8 @@ from __future__ import annotations
 
 FEED, FOLLOWER = "realtime/nats/feed.py", "realtime/nats/follower.py"
 READING, HISTORY = "realtime/nats/reading.py", "realtime/nats/history.py"
-FED, PAST = "tests/relay/test_feed.py", "tests/relay/test_history.py"
+NODE = "realtime/nats/node.py"
+FED, PAST, JOINS = "tests/relay/test_feed.py", "tests/relay/test_history.py", "tests/relay/test_joining.py"
 
 NODES: list[tuple[str, str, str, str, str]] = [
     (
@@ -125,5 +126,40 @@ NODES: list[tuple[str, str, str, str, str]] = [
         "                if not whole:\n                    raise",
         "                if not wanted:\n                    raise",
         f"{PAST}::test_more_than_its_bytes_is_refused_and_with_newest_bytes_the_older_is_let_go",
+    ),
+    (
+        "nodes: begins at MongoDB's time, whatever the stream has",
+        NODE,
+        "min(now, newest or now)",
+        "now",
+        f"{JOINS}::test_it_begins_at_the_newest_message_and_never_after_mongodbs_time",
+    ),
+    (
+        "nodes: does not wait for a relay",
+        NODE,
+        "            if loop.time() >= deadline:",
+        "            if loop.time() >= 0:",
+        f"{JOINS}::test_it_waits_for_nats_and_for_the_stream",
+    ),
+    (
+        "nodes: another one's stream is joined",
+        NODE,
+        "        raise ConfigurationError(refused)",
+        "        log.info(refused)",
+        f"{JOINS}::test_another_ones_stream_is_refused_at_once",
+    ),
+    (
+        "nodes: what is needed is said once",
+        NODE,
+        " or loop.time() - said[1] >= needs.SAY_SECONDS",
+        "",
+        f"{JOINS}::test_what_it_needs_is_said_at_once_when_it_changes_and_again_and_again",
+    ),
+    (
+        "nodes: a crowd after a start is not spread",
+        "realtime/mongo/faults.py",
+        "        if self._snapshots.locked() and now < self._first_until:",
+        "        if False:",
+        "tests/mongo/test_gate.py::test_of_a_crowd_those_without_a_place_are_spread",
     ),
 ]
