@@ -68,7 +68,7 @@ test-versions: $(STAMP) ## what may differ between servers, on a mongod 6.0.27 t
 adversity: $(STAMP) tools ## the fault tests at full length, and what they showed to docs/adversity.md (half an hour)
 	$(BIN)/python -m tests.adversity.report
 
-bench: $(STAMP) tools ## this service beside its peers, every scenario thrice (an hour and more; ARGS='--share 0.02 --runs 1' to try it)
+bench: $(STAMP) tools ## this service beside its peers, every scenario thrice (45 minutes; ARGS='--share 0.02 --runs 1' to try it)
 	$(BIN)/python -m tests.bench.beside $(ARGS)
 
 sabotage: $(STAMP) tools ## one-line changes of the source, each of which must turn a test red (an hour and more)

@@ -17,7 +17,6 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,73 +26,15 @@ from realtime.bench.latencies import Latencies
 from realtime.mongo import embedded
 from tests.bench import tables
 from tests.bench.listener import Orders
-from tests.bench.standing import OURS, ROOT, STANDING, MissingError, Peer, Program, patience
+from tests.bench.rounds import Rounds, say, together
+from tests.bench.scenarios import SCENARIOS, Scenario
+from tests.bench.standing import ROOT, STANDING, Peer, Program, patience
 
-PAYLOAD = 200
-OUR_OWN = (OURS, "realtime, ruled")
 HEARD_SECONDS = 300.0
 """For the clients to say that they are live, or what came."""
-SETTLE_SECONDS = 1.0
+SETTLE_SECONDS = 0.5
 """Between two phases: what one left to be done is not counted with the next."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scenario:
-    """Connections, documents a second, at a time and in all; 0 documents: who connects is measured alone."""
-
-    name: str
-    text: str
-    connections: int
-    rate: float = 0.0
-    batch: int = 1
-    documents: int = 0
-    slow: int = 0
-    filters: int = 0
-    each: int = 1
-    resume: bool = False
-    payload: int = PAYLOAD
-    only: tuple[str, ...] = ()
-
-    def smaller(self, share: float) -> Scenario:
-        """The same, of that share: to see that everything works."""
-        if share >= 1:
-            return self
-
-        def part(number: int, least: int) -> int:
-            return max(round(number * share), min(least, number))
-
-        return replace(
-            self,
-            text=f"{self.text}; of all this {share:g}",
-            connections=part(self.connections, 10),
-            documents=part(self.documents, 20),
-            batch=part(self.batch, 10),
-            slow=part(self.slow, 2),
-            filters=part(self.filters, 20),
-        )
-
-
-SCENARIOS: tuple[Scenario, ...] = (
-    Scenario("steady", "500 connections, 400 documents/s", 500, 400, documents=4000),
-    Scenario("burst", "500 connections, 4,000 documents by one `insert_many`", 500, 4000, batch=4000, documents=4000),
-    Scenario("wide", "5,000 connections, 20 documents/s", 5000, 20, documents=200),
-    Scenario("widest", "18,000 connections, 20 documents/s", 18_000, 20, documents=200, only=OUR_OWN),
-    Scenario("isolated", "one connection, 100 documents/s", 1, 100, documents=1000),
-    Scenario("latency", "100 connections, 50 documents/s", 100, 50, documents=500),
-    Scenario("connect", "2,000 connections at once", 2000),
-    Scenario(
-        "filters", "100 connections of 100 different filters each, 50 documents/s", 100, 50, documents=500,
-        filters=10_000, each=100,
-    ),
-    Scenario(
-        "slow", "200 connections, of which 20 read nothing until all is written; 20 documents/s of 16 KB", 200, 20,
-        documents=400, slow=20, payload=16_000,
-    ),
-    Scenario(
-        "resume", "2,000 connections come back by position after a restart, and get what was written meanwhile", 2000,
-        100, documents=100, resume=True, only=OUR_OWN,
-    ),
-)  # fmt: skip
+INTERRUPTED = 130
 
 
 @contextmanager
@@ -148,19 +89,20 @@ def consumed(some: Iterator[int]) -> None:
     assert list(some)
 
 
-def measured(peer: Peer, scenario: Scenario, uri: str) -> dict[str, Any]:
-    """One run of one of them. `MissingError` where it cannot be had."""
+def measured(peer: Peer, scenario: Scenario, uri: str, handicap: int = 0) -> dict[str, Any]:
+    """One run of one of them. `MissingError` where it cannot be had. `handicap` is the clients', see `Orders`."""
     database = f"bench_{uuid.uuid4().hex[:12]}"
     with pymongo.MongoClient[dict[str, Any]](uri) as client, ExitStack() as stack:
         stack.callback(client.drop_database, database)
         client[database].create_collection("orders")
-        return _measured(peer.start(uri, database, stack), peer, scenario)
+        return _measured(peer.start(uri, database, stack), peer, scenario, handicap)
 
 
-def _measured(program: Program, peer: Peer, scenario: Scenario) -> dict[str, Any]:
+def _measured(program: Program, peer: Peer, scenario: Scenario, handicap: int) -> dict[str, Any]:
     orders = Orders(
-        peer.dialect, program.port, scenario.connections, scenario.slow, scenario.filters, scenario.each, program.tokens
-    )
+        peer.dialect, program.port, scenario.connections, scenario.slow, scenario.filters, scenario.each,
+        program.tokens, handicap,
+    )  # fmt: skip
     time.sleep(SETTLE_SECONDS)
     memory, spent = program.memory(), program.cpu()
     with listening(orders) as clients:
@@ -180,31 +122,31 @@ def _measured(program: Program, peer: Peer, scenario: Scenario) -> dict[str, Any
             assert program.again is not None
             program.again(lambda: consumed(documents(scenario, program, since=scenario.documents // 2)))
             spent, began = program.cpu(), time.monotonic()
-            _tell(clients, {"again": True})
+            tell(clients, {"again": True})
             found["resume_seconds"] = heard(clients)["seconds"]
             found["resume_ms"] = (program.cpu() - spent) / scenario.connections * 1000
         else:
             consumed(documents(scenario, program))
-        _tell(clients, {"total": scenario.documents})
+        tell(clients, {"total": scenario.documents})
         told = heard(clients)
         return {**found, **figures_of(scenario, told, program.cpu() - spent, began)}
 
 
-def _tell(clients: subprocess.Popen[bytes], told: dict[str, Any]) -> None:
+def tell(clients: subprocess.Popen[bytes], told: dict[str, Any]) -> None:
+    """A line to the clients."""
     assert clients.stdin is not None
     clients.stdin.write(json.dumps(told).encode() + b"\n")
     clients.stdin.flush()
 
 
 def figures_of(scenario: Scenario, told: dict[str, Any], spent: float, began: float) -> dict[str, Any]:
-    each = scenario.documents // scenario.filters * scenario.each if scenario.filters else scenario.documents
-    expected = (scenario.connections - scenario.slow) * each
     latencies = Latencies((bucket, count) for bucket, count in told["latencies"])
-    wrong = [f"{told[name]} {name}" for name in ("lost", "repeated") if told[name]]
+    lost = "not there yet when it took too long" if told["late"] else "lost"
+    wrong = [f"{told[name]:,} {word}" for name, word in (("lost", lost), ("repeated", "repeated")) if told[name]]
     return {
         "cpu_us": spent / max(told["deliveries"], 1) * 1e6,
         "deliveries": told["deliveries"],
-        "expected": expected if not scenario.filters else None,
+        "expected": None if scenario.filters else (scenario.connections - scenario.slow) * scenario.documents,
         "rate": told["deliveries"] / max(told["done"] - began, 1e-9),
         "p50_ms": (latencies.percentile(0.5) or 0) / 1000,
         "p99_ms": (latencies.percentile(0.99) or 0) / 1000,
@@ -213,35 +155,9 @@ def figures_of(scenario: Scenario, told: dict[str, Any], spent: float, began: fl
         "slow_lost": told["slow_lost"],
         "client_busy": told["busy"],
         "errors": told["errors"],
+        "retried": told["retried"],
         "void": ", ".join(wrong) or None,
     }
-
-
-def rounds(uri: str, peers: list[Peer], scenarios: Iterable[Scenario], runs: int) -> dict[str, Any]:
-    """Everything, by scenario and peer a list of runs; and who was left out, and why."""
-    found: dict[str, dict[str, list[dict[str, Any]]]] = {}
-    missing: dict[str, str] = {}
-    for scenario in scenarios:
-        for run in range(runs):
-            for peer in peers if run % 2 == 0 else reversed(peers):
-                if peer.name in missing or _unfit(peer, scenario):
-                    continue
-                try:
-                    told = measured(peer, scenario, uri)
-                except MissingError as error:
-                    missing[peer.name] = str(error)
-                    sys.stderr.write(f"{peer.name}: left out, for want of {error}\n")
-                    continue
-                except (AssertionError, OSError, RuntimeError) as error:
-                    told = {"void": f"failed: {' '.join(str(error).split())[:200]}"}
-                found.setdefault(scenario.name, {}).setdefault(peer.name, []).append(told)
-                sys.stderr.write(f"{scenario.name:9} {peer.name:24} {tables.brief(told)}\n")
-    return {"figures": found, "missing": missing}
-
-
-def _unfit(peer: Peer, scenario: Scenario) -> bool:
-    """Whether a scenario is none for it: it has no filters, or the scenario is for others."""
-    return bool((scenario.filters and not peer.filters) or (scenario.only and peer.name not in scenario.only))
 
 
 def chosen(names: list[str], all_of: Iterable[Any], what: str) -> list[Any]:
@@ -252,36 +168,64 @@ def chosen(names: list[str], all_of: Iterable[Any], what: str) -> list[Any]:
     return [known[name] for name in names] or list(known.values())
 
 
-async def main() -> int:
-    parser = argparse.ArgumentParser(prog="tests.bench.beside", description="The service beside its peers.")
-    parser.add_argument("--scenario", action="append", default=[], metavar="NAME")
-    parser.add_argument("--peer", action="append", default=[], metavar="NAME")
-    parser.add_argument("--runs", type=int, default=3, metavar="N", help="of each, one after the other (default 3)")
-    parser.add_argument(
-        "--share", type=float, default=1.0, metavar="X", help="of every size: 0.05 to see that it works"
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(prog="tests.bench.beside", description="The service beside its peers.")
+    made.add_argument("--scenario", action="append", default=[], metavar="NAME")
+    made.add_argument("--peer", action="append", default=[], metavar="NAME")
+    made.add_argument("--runs", type=int, default=3, metavar="N", help="of each, round after round (default 3)")
+    made.add_argument(
+        "--minutes", type=float, default=45, metavar="N", help="no run is begun that would end later (default 45)"
     )
-    parser.add_argument("--out", type=Path, metavar="FILE", help="every figure of every run, as JSON")
-    parser.add_argument("--page", action="store_true", help="write tables and pictures into docs/performance.md")
-    given = parser.parse_args()
-    if given.page and given.share < 1:
-        raise SystemExit("--page is for whole runs, without --share")
+    made.add_argument("--share", type=float, default=1.0, metavar="X", help="of every size: 0.05 to see that it works")
+    made.add_argument("--out", type=Path, metavar="FILE", help="every figure of every run, after each of them, as JSON")
+    made.add_argument("--page", action="store_true", help="write tables and pictures into docs and README.md")
+    made.add_argument(
+        "--saved", action="append", default=[], type=Path, metavar="FILE",
+        help="measure nothing: put together what runs have kept, all files together",
+    )  # fmt: skip
+    return made
+
+
+def new_runs(given: argparse.Namespace) -> tuple[dict[str, Any], bool]:
+    """Everything that was asked for, and whether it came to its end."""
     scenarios = [one.smaller(given.share) for one in chosen(given.scenario, SCENARIOS, "--scenario")]
     peers = chosen(given.peer, STANDING, "--peer")
-    with tempfile.TemporaryDirectory(prefix="realtime-bench-") as home:
-        async with embedded.running(Path(home)) as mongo:
-            told = await asyncio.to_thread(rounds, mongo.uri, peers, scenarios, given.runs)
-            told |= {"machine": tables.machine(mongo.uri), "runs": given.runs}
-    told["scenarios"] = {one.name: one.text for one in scenarios}
-    told["how"] = {one.name: one.how for one in peers}
-    if given.out:
-        given.out.write_text(json.dumps(told, indent=1))
-    text = tables.page(told)
+    kept = given.out or ROOT / "build" / time.strftime("bench-%Y%m%d-%H%M%S.json")
+    say(f"every run is kept in {kept}")
+    with tempfile.TemporaryDirectory(prefix="realtime-bench-") as home, asyncio.Runner() as runner:
+        mongo = runner.run(embedded.start(Path(home)))
+        try:
+            made = Rounds(lambda peer, scenario: measured(peer, scenario, mongo.uri), peers, scenarios, kept)
+            made.told["machine"] = tables.machine(mongo.uri)
+            try:
+                made.run(given.runs, given.minutes)
+            except KeyboardInterrupt:
+                say("interrupted")
+                return made.told, False
+            return made.told, True
+        finally:
+            runner.run(mongo.stop())
+
+
+def main() -> int:
+    given = parser().parse_args()
+    if given.page and given.share < 1:
+        raise SystemExit("--page is for whole runs, without --share")
+    if given.saved:
+        try:
+            told, whole = together(json.loads(path.read_text()) for path in given.saved), True
+        except ValueError as error:
+            raise SystemExit(f"--saved: {error}") from None
+    else:
+        told, whole = new_runs(given)
+    sys.stdout.write(tables.page(told))
+    if not whole:
+        return INTERRUPTED
     if given.page:
-        tables.write(told, ROOT / "docs" / "performance.md")
-    sys.stdout.write(text)
+        tables.write(told, ROOT)
     void = any(run["void"] for some in told["figures"].values() for runs in some.values() for run in runs)
     return 1 if void else 0
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main()))
+    sys.exit(main())

@@ -12,6 +12,9 @@ import orjson
 
 Told = Iterable[tuple[int, dict[str, Any]]]
 """By the place of the subscription, the documents that a message told."""
+AT_ONCE = 50
+"""Subscriptions that a client of ours waits for: each is a question to MongoDB, and of 100,000 that are asked at once
+the service answers some with `unavailable`, to be asked again."""
 Send = Callable[[bytes], None]
 
 
@@ -47,13 +50,21 @@ class Realtime(Plain):
         super().__init__(send, filters)
         self._channels: dict[int, int] = {}
         self._waiting = 0
+        self._asking = iter(range(0))
         self._held: list[dict[str, str]] = [{} for _ in filters]
         """Of each subscription its position and what it is of, once they are known."""
 
     def opened(self) -> None:
         self._channels.clear()
         self.live, self._waiting = False, len(self.filters)
-        for place, of in enumerate(self.filters):
+        self._asking = iter(range(len(self.filters)))
+        for _ in range(AT_ONCE):
+            self._ask()
+
+    def _ask(self) -> None:
+        """For the next filter, if there is one."""
+        if (place := next(self._asking, None)) is not None:
+            of = self.filters[place]
             filtered = {} if of is None else {"f": of}
             asked = {"type": "subscribe", "id": str(place), "collection": "orders", "filter": filtered}
             self.send(orjson.dumps({**asked, **self._held[place]}))
@@ -77,6 +88,7 @@ class Realtime(Plain):
             self._held[int(told["id"])]["position"] = told["position"]
             self._waiting -= 1
             self.live = self._waiting <= 0
+            self._ask()
         elif kind in {"error", "unsubscribed"}:
             raise RuntimeError(text.decode())
         return ()

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import sys
 import time
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -21,13 +22,15 @@ from realtime.bench.counting import Arrivals
 from realtime.bench.generator import MOST_LINE, Busy
 from realtime.bench.latencies import Latencies
 from realtime.bench.plan import Query
+from realtime.bench.result import OFTEN
 from realtime.bench.sockets import Address, Connection, HandshakeError, opened
 from realtime.commands import files
 from tests.bench.dialects import DIALECTS
 
 AT_ONCE = 100
+SAMPLE_SECONDS = 0.5
 TRIES = 5
-LIVE_SECONDS = 120.0
+LIVE_SECONDS = 240.0
 QUIET_SECONDS, MOST_SECONDS = 15.0, 120.0
 """Without a delivery, after which what has not come is lost; and in any case."""
 
@@ -46,6 +49,8 @@ class Orders:
     filters: int = 0
     each: int = 1
     tokens: list[str] = field(default_factory=list)
+    handicap: int = 0
+    """Microseconds wasted for each delivery: to see that clients which are the limit are told of."""
 
     def as_line(self) -> bytes:
         return orjson.dumps(asdict(self)) + b"\n"
@@ -92,6 +97,10 @@ class Client:
         if self.slow:
             self.made.transport.pause_reading()
 
+    def close(self) -> None:
+        if self.made is not None:
+            self.made.close()
+
     def _begin(self, text: bytes) -> None:
         if self._begun:
             self._hear(text)
@@ -132,11 +141,17 @@ class Crowd:
         self.orders = orders
         self.count = 0
         self.latencies = Latencies()
+        self.shares: list[float] = []
+        self.retried: Counter[str] = Counter()
         self.clients = [Client(self, number) for number in range(orders.count)]
 
     def delivered(self, at: int) -> None:
         self.count += 1
         self.latencies.add(time.monotonic_ns() // 1000 - at)
+        if self.orders.handicap:
+            until = time.perf_counter_ns() + self.orders.handicap * 1000
+            while time.perf_counter_ns() < until:
+                pass
 
     async def connect(self) -> None:
         gate = asyncio.Semaphore(AT_ONCE)
@@ -146,7 +161,10 @@ class Crowd:
                 for left in reversed(range(TRIES)):
                     try:
                         return await asyncio.wait_for(client.connect(), LIVE_SECONDS)
-                    except (HandshakeError, OSError):
+                    except (HandshakeError, OSError, TimeoutError) as error:
+                        # Else it would go on telling what the next one is told as well.
+                        client.close()
+                        self.retried[str(error)] += 1
                         if not left:
                             raise
                         await asyncio.sleep(0.2)
@@ -157,23 +175,40 @@ class Crowd:
     async def settled(self, total: int) -> dict[str, Any]:
         for client in self.clients:
             client.resume()
-        began, seen, last = time.monotonic(), -1, time.monotonic()
+        began, seen, last, late = time.monotonic(), -1, time.monotonic(), False
         while self.lost(total) + self.lost(total, slow=True):
             now, came = time.monotonic(), self.count
             if came != seen:
                 seen, last = came, now
-            if now - last > QUIET_SECONDS or now - began > MOST_SECONDS:
+            late = now - began > MOST_SECONDS
+            if now - last > QUIET_SECONDS or late:
                 break
             await asyncio.sleep(0.05)
         return {
             "deliveries": self.count,
             "lost": self.lost(total),
+            "late": late,
+            "retried": dict(self.retried),
             "repeated": sum(one.repeated for client in self.clients for one in client.arrivals),
             "slow_lost": self.lost(total, slow=True),
             "latencies": self.latencies.pairs(),
             "errors": sorted({client.error for client in self.clients if client.error}),
             "done": time.monotonic(),
         }
+
+    async def watch(self) -> None:
+        """How much of each second the clients had no time left, where anything came in it."""
+        busy, before = Busy(), self.count
+        while True:
+            await asyncio.sleep(SAMPLE_SECONDS)
+            share = busy.share()
+            if self.count > before:
+                self.shares.append(share)
+            before = self.count
+
+    def busy(self) -> float:
+        """What a quarter of those seconds were at least: 0.85 or more, and the clients were the limit."""
+        return sorted(self.shares)[int(len(self.shares) * (1 - OFTEN))] if self.shares else 0.0
 
     def lost(self, total: int, *, slow: bool = False) -> int:
         return sum(one.lost(total) for client in self.clients if client.slow == slow for one in client.arrivals)
@@ -186,7 +221,7 @@ async def listen() -> None:
     began = time.monotonic()
     await crowd.connect()
     _say({"live": len(crowd.clients), "seconds": time.monotonic() - began})
-    busy = Busy()
+    watching = asyncio.create_task(crowd.watch())
     line = await reader.readline()
     if b"again" in line:
         began = time.monotonic()
@@ -194,7 +229,8 @@ async def listen() -> None:
         _say({"live": len(crowd.clients), "seconds": time.monotonic() - began})
         line = await reader.readline()
     if line:
-        _say({**await crowd.settled(orjson.loads(line)["total"]), "busy": busy.share()})
+        _say({**await crowd.settled(orjson.loads(line)["total"]), "busy": crowd.busy()})
+    watching.cancel()
 
 
 def _say(told: dict[str, Any]) -> None:

@@ -33,6 +33,7 @@ import pymongo
 
 from realtime.access.minting import new_token
 from realtime.settings import load
+from tests.bench.scenarios import OURS, RULED
 from tests.kept import kept
 from tests.serving import roomy_environment
 
@@ -40,6 +41,10 @@ ROOT = Path(__file__).resolve().parents[2]
 PEERS = Path(__file__).with_name("peers")
 CENTRIFUGO = "6.9.1"
 START_SECONDS = 90.0
+LEAVE_SECONDS = 2.0
+"""For a peer to end: some wait for every one of their sockets, and nothing that they do then is measured."""
+RESTART_SECONDS = 20.0
+"""For ours, which is to come back."""
 FETCH_SECONDS = 1800.0
 PARSE_AT_ONCE = 8
 """Requests to Parse Server under way."""
@@ -93,6 +98,8 @@ class Peer:
     start: Callable[[str, str, ExitStack], Program]
     how: str
     filters: bool = False
+    most: int = 1_000_000
+    """Connections that it is asked for."""
 
 
 # ---------------------------------------------------------------------------------------------------------- processes
@@ -107,6 +114,7 @@ def process(
     folder: Path = ROOT,
     stdin: Any = subprocess.DEVNULL,
     errors: bool = False,
+    leave: float = LEAVE_SECONDS,
 ) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A process, and what the first group of `said` found in its output, or in its errors. Ended with its children."""
     where = subprocess.PIPE
@@ -121,7 +129,7 @@ def process(
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGTERM)
         try:
-            child.wait(20)
+            child.wait(leave)
         except subprocess.TimeoutExpired:
             os.killpg(child.pid, signal.SIGKILL)
             child.wait()
@@ -170,8 +178,9 @@ def _program(child: subprocess.Popen[str], port: str, write: Callable[[list[dict
 # ---------------------------------------------------------------------------------------------------------------- ours
 
 
-def _ours(uri: str, database: str, stack: ExitStack, **more: str) -> Program:
-    environment = {**roomy_environment(), "REALTIME_LOG_LEVEL": "error", **more}
+def started(uri: str, database: str, stack: ExitStack, tree: Path = ROOT, **more: str) -> Program:
+    """The service of that tree of the source; `more` are its variables."""
+    environment = {**roomy_environment(), "REALTIME_LOG_LEVEL": "error", "PYTHONPATH": str(tree), **more}
     port = _free_port()
     command = [
         *(sys.executable, "-m", "realtime", "serve", "--port", str(port)),
@@ -180,7 +189,7 @@ def _ours(uri: str, database: str, stack: ExitStack, **more: str) -> Program:
     inner = stack.enter_context(ExitStack())
 
     def begin() -> subprocess.Popen[str]:
-        child, _ = inner.enter_context(process(command, "live at", environment))
+        child, _ = inner.enter_context(process(command, "live at", environment, folder=tree, leave=RESTART_SECONDS))
         return child
 
     program = _program(begin(), str(port), _to_mongodb(uri, database, stack))
@@ -200,7 +209,7 @@ def _ruled(uri: str, database: str, stack: ExitStack) -> Program:
     rules = folder / "rules.yaml"
     rules.write_text(RULES)
     given = {"REALTIME_AUTH": "jwt", "REALTIME_JWT_SECRET": SECRET, "REALTIME_RULES": str(rules)}
-    program = _ours(uri, database, stack, **given)
+    program = started(uri, database, stack, ROOT, **given)
     settings, now = load(auth="jwt", jwt_secret=SECRET), time.time()
     program.tokens = [
         new_token(settings, sub=f"somebody-{number}", roles=("reader",), claims={}, now=now, seconds=7200)
@@ -212,9 +221,9 @@ def _ruled(uri: str, database: str, stack: ExitStack) -> Program:
 # ----------------------------------------------------------------------------------------------------- written by hand
 
 
-def _python(module: str) -> Callable[[str, str, ExitStack], Program]:
+def _python(module: str, *more: str) -> Callable[[str, str, ExitStack], Program]:
     def start(uri: str, database: str, stack: ExitStack) -> Program:
-        command = [sys.executable, "-m", f"tests.bench.peers.{module}", uri, database]
+        command = [sys.executable, "-m", f"tests.bench.peers.{module}", uri, database, *more]
         child, port = stack.enter_context(process(command, r"live at (\d+)"))
         return _program(child, port, _to_mongodb(uri, database, stack))
 
@@ -374,15 +383,14 @@ def _listens(port: int) -> None:
 
 
 def _restheart(uri: str, database: str, stack: ExitStack) -> Program:
-    """Maven's central repository has 9.5.2, whose classes are of Java 25, and before it 3.2.2."""
-    java = shutil.which("java")
-    said = (
-        "" if java is None else subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr
+    """Its parts are published one by one: the core as 3.1.3, 3.2.2 and 9.5.2, what reads change streams 5.1.3 at most.
+
+    The core 3.2.2 has no change streams, and a part of 5.1.3 cannot be put into a core of 9.5.2. No Java mends that.
+    """
+    raise MissingError(
+        "a release of it in Maven's repository: of the core there are 3.2.2, which has no change streams, and 9.5.2, "
+        "whose part with change streams (`restheart-mongodb`) is there as 5.1.3 at most"
     )
-    found = re.search(r'version "(\d+)', said)
-    if found is None or int(found[1]) < 25:
-        raise MissingError(f"Java 25, which RESTHeart 9.5.2 asks for (here is {found[1] if found else 'no Java'})")
-    raise MissingError("a set-up of RESTHeart in this bench, which has none yet")
 
 
 # -------------------------------------------------------------------------------------------------------------- others
@@ -404,11 +412,10 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
 
 
-OURS = "realtime"
 STANDING: tuple[Peer, ...] = (
-    Peer(OURS, "realtime", _ours, "`realtime serve` as it is, the limits of one address raised; a live query", True),
+    Peer(OURS, "realtime", started, "`realtime serve` as it is, the limits of one address raised; a live query", True),
     Peer(
-        "realtime, ruled", "realtime", _ruled,
+        RULED, "realtime", _ruled,
         f"the same with the tokens of {TOKENS} people and a rule, `read: {{open: true}}`", True,
     ),
     Peer(
@@ -416,8 +423,9 @@ STANDING: tuple[Peer, ...] = (
         "FastAPI's `ConnectionManager` and Motor's `watch`, on uvloop and httptools, without compression",
     ),
     Peer(
-        "fastapi, a stream each", "plain", _python("fastapi_streams"),
-        "a change stream of Motor's for each socket, its pool without a bound",
+        "a stream each", "plain", _python("fastapi_streams"),
+        "FastAPI, a change stream of Motor's for each socket, its pool without a bound; for 100 sockets at most, since "
+        "each holds a connection, and MongoDB does everything once for each", most=100,
     ),
     Peer(
         "node ws", "plain", _node("ws.js"),
@@ -438,6 +446,16 @@ STANDING: tuple[Peer, ...] = (
         "brought in one request, and is counted with it",
     ),
     Peer("restheart", "plain", _restheart, "change streams of RESTHeart"),
+    *(
+        Peer(name, "plain", _python("designs", way), f"`websockets` on uvloop, {how}")
+        for name, way, how in (
+            ("a loop that awaits", "loop", "`await send` for each socket in turn"),
+            ("a task each", "task", "a task for each socket and event"),
+            ("a queue each", "queue", "a queue for each socket, emptied by a task of its own"),
+            ("a plain call", "call", "its `broadcast`: no task, a frame made for each socket"),
+            ("shared bytes", "shared", "no task, one frame for all, written as it is"),
+        )
+    ),
     Peer(
         "floor", "plain", _floor,
         "C: one `write` for each event and socket. Who reads the change stream for it is not counted",

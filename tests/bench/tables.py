@@ -18,9 +18,12 @@ from typing import Any
 import pymongo
 
 from realtime.bench.result import BUSY
-from tests.bench.standing import OURS
+from tests.bench import targets
+from tests.bench.scenarios import OURS
 
-BEGIN, END = "<!-- figures of make bench -->", "<!-- end of figures -->"
+ESSAY = "designs"
+"""The scenario that stands in the essay and not in the tables."""
+IN_README = "steady"
 COLUMNS = (
     ("cpu_us", "µs of CPU a delivery", 2), ("rate", "deliveries/s", 0),
     ("p50_ms", "p50 ms", 1), ("p99_ms", "p99 ms", 1),
@@ -56,32 +59,54 @@ def cell(runs: list[dict[str, Any]], name: str, places: int) -> str:
     return middle if len(values) == 1 else f"{middle} ({min(values):,.{places}f} to {max(values):,.{places}f})"
 
 
-def ratio(ours: list[dict[str, Any]], theirs: list[dict[str, Any]], name: str) -> str:
-    """Of ours to theirs, round by round; the median."""
-    pairs = [(one, other) for one, other in zip(ours, theirs, strict=False) if not (one["void"] or other["void"])]
-    each = [one[name] / other[name] for one, other in pairs if name in one and other.get(name)]
-    return f"{statistics.median(each):.2f}" if each else "-"
-
-
 def page(told: dict[str, Any]) -> str:
-    """All tables."""
-    return "\n".join(_lines(told)) + "\n"
+    """All of it, one after the other."""
+    return "\n".join(text for text in sections(told).values() if text) + "\n"
 
 
-def _lines(told: dict[str, Any]) -> Iterator[str]:
-    yield f"{told['machine']} Medians of {told['runs']}, with the least and the most."
-    for name, peers in told["figures"].items():
-        yield from ("", f"**{name}**: {told['scenarios'][name]}", "")
-        heads = [text for key, text, _ in COLUMNS if any(key in run for runs in peers.values() for run in runs)]
-        keys = [(key, places) for key, text, places in COLUMNS if text in heads]
-        measure = "cpu_us" if any("cpu_us" in run for runs in peers.values() for run in runs) else "connect_ms"
-        yield f"| | {' | '.join(heads)} | ours to it, CPU | not exact |"
-        yield f"|---|{'---|' * (len(heads) + 2)}"
-        for peer, runs in peers.items():
-            cells = [cell(runs, key, places) for key, places in keys]
-            mine = ratio(peers.get(OURS, []), runs, measure) if peer != OURS else ""
-            yield f"| {peer} | {' | '.join(cells)} | {mine} | {_wrong(runs)} |"
-    yield ""
+def sections(told: dict[str, Any]) -> dict[str, str]:
+    """What is made of the figures, by the name of its place in the pages."""
+    return {
+        "machine": "\n".join(_machine(told)),
+        "targets": "\n".join(targets.lines(told)),
+        "tables": "\n".join(_tables(told)),
+        "designs": "\n".join(_table(told, ESSAY)) if ESSAY in told["figures"] else "",
+        "peers": "\n".join(_peers(told)),
+    }
+
+
+def _machine(told: dict[str, Any]) -> Iterator[str]:
+    counts = [len(runs) for peers in told["figures"].values() for runs in peers.values()]
+    least, most = min(counts, default=0), max(counts, default=0)
+    number = f"{most}" if least == most else f"{least} to {most}"
+    yield f"{told['machine']} Made at {told['made']}. Medians of {number} runs, with the least and the most."
+
+
+def _tables(told: dict[str, Any]) -> Iterator[str]:
+    for name in told["figures"]:
+        if name != ESSAY:
+            yield from (f"**{name}**: {told['scenarios'][name]}", "", *_table(told, name), "")
+
+
+def _table(told: dict[str, Any], name: str) -> Iterator[str]:
+    peers = told["figures"][name]
+    every = [run for runs in peers.values() for run in runs]
+    columns = [one for one in COLUMNS if any(one[0] in run for run in every)]
+    measure = _measure(peers)
+    yield f"| | {' | '.join(text for _, text, _ in columns)} | ours to it, CPU | not exact |"
+    yield f"|---|{'---|' * (len(columns) + 2)}"
+    for peer, runs in peers.items():
+        cells = [cell(runs, key, places) for key, _, places in columns]
+        mine = targets.ratio(targets.pairs(peers.get(OURS, []), runs, measure)) if peer != OURS else ""
+        yield f"| {peer} | {' | '.join(cells)} | {mine} | {_wrong(runs)} |"
+
+
+def _measure(peers: dict[str, Any]) -> str:
+    """What a scenario is about."""
+    return "cpu_us" if any("cpu_us" in run for runs in peers.values() for run in runs) else "connect_ms"
+
+
+def _peers(told: dict[str, Any]) -> Iterator[str]:
     yield from (f"* {name}: {how}." for name, how in told["how"].items() if name not in told["missing"])
     yield from (f"* {name} was left out, for want of {why}." for name, why in told["missing"].items())
 
@@ -142,31 +167,78 @@ def pictures(told: dict[str, Any]) -> dict[str, str]:
     """By file name: of each scenario its CPU, light and dark."""
     found: dict[str, str] = {}
     for name, peers in told["figures"].items():
-        measure = "cpu_us" if any("cpu_us" in run for runs in peers.values() for run in runs) else "connect_ms"
+        measure = _measure(peers)
         text = {key: text for key, text, _ in COLUMNS}[measure]
         medians = [
             (peer, statistics.median(run[measure] for run in good(runs))) for peer, runs in peers.items() if good(runs)
         ]
         if medians:
             title = f"{name}: {text}. {told['scenarios'][name].replace('`', '')}"
-            found |= {f"bench-{name}-{theme}.svg": bars(title, medians, theme) for theme in _COLOURS}
+            file = f"bench-{name.replace(' ', '-')}"
+            found |= {f"{file}-{theme}.svg": bars(title, medians, theme) for theme in _COLOURS}
     return found
 
 
-def write(told: dict[str, Any], path: Path) -> None:
-    """Tables between the marks of the page, pictures beside it."""
+def picture(name: str, folder: str) -> str:
+    """In the reader's colours."""
+    file = f"{folder}/bench-{name.replace(' ', '-')}"
+    return (
+        f'<picture><source media="(prefers-color-scheme: dark)" srcset="{file}-dark.svg">'
+        f'<img alt="Bars: {name}" src="{file}-light.svg"></picture>'
+    )
+
+
+def readme(told: dict[str, Any]) -> str:
+    """One line and one picture; empty where there was nobody to be compared with."""
+    peers = told["figures"].get(IN_README, {})
+    shown = {name: statistics.median(run["cpu_us"] for run in good(runs)) for name, runs in peers.items() if good(runs)}
+    others = [f"{shown[name]:.1f} {text}" for name, text in _NAMED if name in shown]
+    if OURS not in shown or not others:
+        return ""
+    return (
+        f"A delivery takes {shown[OURS]:.1f} µs of a processor, {', '.join(others)}, with one client on one machine\n"
+        f"([docs/performance.md](docs/performance.md#beside-others)).\n\n{picture(IN_README, 'docs/img')}"
+    )
+
+
+_NAMED = (("node ws", "with Node's `ws`"), ("centrifugo", "with Centrifugo"), ("fastapi", "with FastAPI"))
+
+
+def marks(name: str) -> tuple[str, str]:
+    """Between which a page has what is made."""
+    return f"<!-- bench: {name} -->", f"<!-- end of bench: {name} -->"
+
+
+def write(told: dict[str, Any], root: Path) -> None:
+    """Everything into its place in docs/performance.md and README.md, pictures into docs/img."""
     drawn = pictures(told)
-    folder = path.parent / "img"
+    folder = root / "docs" / "img"
     folder.mkdir(exist_ok=True)
-    shown = []
-    for name, text in drawn.items():
-        (folder / name).write_text(text)
-        if name.endswith("-light.svg"):
-            dark = name.replace("-light", "-dark")
-            shown.append(
-                f'<picture><source media="(prefers-color-scheme: dark)" srcset="img/{dark}">'
-                f'<img alt="{name.split("-")[1]}" src="img/{name}"></picture>'
-            )
-    before, _, rest = path.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
-    path.write_text(f"{before}{BEGIN}\n\n{page(told)}\n" + "\n".join(shown) + f"\n\n{END}{after}")
+    for file, text in drawn.items():
+        (folder / file).write_text(text)
+    made = sections(told)
+    shown = {
+        name: picture(name, "img")
+        for name in told["figures"]
+        if any(good(runs) for runs in told["figures"][name].values())
+    }
+    made["pictures"] = "\n".join(shown[name] for name in shown if name != ESSAY)
+    if ESSAY in shown:
+        made["designs"] += f"\n\n{shown[ESSAY]}"
+    page = root / "docs" / "performance.md"
+    page.write_text(filled(page.read_text(), made))
+    first = root / "README.md"
+    first.write_text(filled(first.read_text(), {"readme": readme(told)}))
+
+
+def filled(text: str, made: dict[str, str]) -> str:
+    """A page with what was made between its marks. `ValueError` where a mark is missing."""
+    for name, content in made.items():
+        begin, end = marks(name)
+        before, found, rest = text.partition(begin)
+        _, ended, after = rest.partition(end)
+        if not (found and ended):
+            raise ValueError(f"the page has no {begin}")
+        if content:
+            text = f"{before}{begin}\n\n{content.strip()}\n\n{end}{after}"
+    return text
