@@ -5,6 +5,7 @@ The same client for all (`realtime.bench.sockets`), the same parser of JSON, the
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -12,9 +13,9 @@ import orjson
 
 Told = Iterable[tuple[int, dict[str, Any]]]
 """By the place of the subscription, the documents that a message told."""
-AT_ONCE = 50
-"""Subscriptions that a client of ours waits for: each is a question to MongoDB, and of 100,000 that are asked at once
-the service answers some with `unavailable`, to be asked again."""
+AT_ONCE = 10
+"""Subscriptions that a client of ours waits for. Each is a question to MongoDB, and of thousands that are asked at once
+the service answers some with `unavailable`, to be asked again when it says."""
 Send = Callable[[bytes], None]
 
 
@@ -59,15 +60,18 @@ class Realtime(Plain):
         self.live, self._waiting = False, len(self.filters)
         self._asking = iter(range(len(self.filters)))
         for _ in range(AT_ONCE):
-            self._ask()
+            self._next()
 
-    def _ask(self) -> None:
-        """For the next filter, if there is one."""
+    def _next(self) -> None:
+        """Ask for the next filter, if there is one."""
         if (place := next(self._asking, None)) is not None:
-            of = self.filters[place]
-            filtered = {} if of is None else {"f": of}
-            asked = {"type": "subscribe", "id": str(place), "collection": "orders", "filter": filtered}
-            self.send(orjson.dumps({**asked, **self._held[place]}))
+            self._ask(place)
+
+    def _ask(self, place: int) -> None:
+        of = self.filters[place]
+        filtered = {} if of is None else {"f": of}
+        asked = {"type": "subscribe", "id": str(place), "collection": "orders", "filter": filtered}
+        self.send(orjson.dumps({**asked, **self._held[place]}))
 
     def hear(self, text: bytes) -> Told:
         told = orjson.loads(text)
@@ -88,7 +92,9 @@ class Realtime(Plain):
             self._held[int(told["id"])]["position"] = told["position"]
             self._waiting -= 1
             self.live = self._waiting <= 0
-            self._ask()
+            self._next()
+        elif kind == "error" and told.get("retry") and "id" in told:
+            asyncio.get_running_loop().call_later(told["retry_after"], self._ask, int(told["id"]))
         elif kind in {"error", "unsubscribed"}:
             raise RuntimeError(text.decode())
         return ()

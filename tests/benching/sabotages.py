@@ -89,9 +89,9 @@ BENCHED: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "beside: ratios are of medians and not of pairs",
-        "tests/bench/tables.py",
-        "each = [one[name] / other[name] for one, other in pairs if name in one and other.get(name)]",
-        "each = [ours[0][name] / other[name] for one, other in pairs if name in one and other.get(name)]",
+        "tests/bench/targets.py",
+        "return [one[name] / two[name] for one, two in both if name in one and two.get(name)]",
+        "return [both[0][0][name] / two[name] for one, two in both if name in one and two.get(name)]",
         f"{BESIDE_TEST}::test_a_table_has_medians_their_spread_and_ratios_of_pairs",
     ),
     (
@@ -139,8 +139,8 @@ BENCHED: list[tuple[str, str, str, str, str]] = [
     (
         "beside: who comes back asks for everything again",
         "tests/bench/dialects.py",
-        "            self.send(orjson.dumps({**asked, **self._held[place]}))",
-        "            self.send(orjson.dumps(asked))",
+        "        self.send(orjson.dumps({**asked, **self._held[place]}))",
+        "        self.send(orjson.dumps(asked))",
         f"{BESIDE_TEST}::test_a_small_run_delivers_exactly_what_was_written[resume-realtime]",
     ),
 ]
