@@ -198,6 +198,18 @@ async def test_a_service_that_only_reads_is_told_of(replica_set: ReplicaSet) -> 
     assert "has to insert into bench_" in ended.said
 
 
+async def test_a_service_on_its_own_mongodb_is_measured_and_left_as_it_was(tmp_path: Path) -> None:
+    async with process("serve", "--port", "0", home=tmp_path) as served:
+        first = await ran(served.url, *BRIEF, *EVERY_KIND, "--json")
+        # A second run finds nothing in the way that the first has left.
+        again = await ran(served.url, *BRIEF, "--json")
+    for ended in (first, again):
+        assert ended.code == 0, ended.said
+        told = ended.told["deliveries"]
+        assert told["count"] >= 300
+        assert told["lost"] == told["repeated"] == 0
+
+
 async def test_all_of_two_workers_are_counted(replica_set: ReplicaSet, tmp_path: Path) -> None:
     name = f"t_{uuid.uuid4().hex[:12]}"
     where = ("--mongodb-uri", replica_set.uri, "--database", name)
