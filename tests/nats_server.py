@@ -92,7 +92,10 @@ class NatsServer:
         self.kill(signal.SIGTERM)
 
     def freeze(self) -> None:
+        """Return when it stands still: a signal takes its time where the machine is busy."""
         os.kill(self.pid, signal.SIGSTOP)
+        while Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+            time.sleep(0.001)
 
     def thaw(self) -> None:
         os.kill(self.pid, signal.SIGCONT)

@@ -23,7 +23,7 @@ core.connection core.relay
 ports
 bugs
 hub mongo nats
-access
+access relay
 web.entrance client demo bench
 web.socket web.http web.pages operations
 web.descriptions web.server feeding

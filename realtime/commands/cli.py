@@ -20,6 +20,10 @@ COMMANDS = {
         "realtime.commands.service:demo",
         "Serve, and write this machine's own figures and a small shop's orders, to watch them live.",
     ),
+    "relay": (
+        "realtime.commands.relay:relay",
+        "Publish the changes of a database to NATS, once, for any number of nodes.",
+    ),
     "tail": ("realtime.commands.tail:tail", "Print what happens in COLLECTION as it happens; '*' is every collection."),
     "doctor": (
         "realtime.commands.service:examine",

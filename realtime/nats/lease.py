@@ -31,6 +31,11 @@ class Lease:
         self._replicas = replicas
         self._revision = 0
 
+    @property
+    def held(self) -> bool:
+        """Whether it was this relay's when that was last asked."""
+        return self._revision > 0
+
     async def prepare(self, client: Client) -> None:
         """Make its bucket where there is none."""
         await bucket.ensure(client, self._bucket, LEASE_SECONDS, self._replicas)

@@ -25,7 +25,7 @@ from nats import errors
 from nats.aio.client import Client
 
 from realtime.core.relay.identity import Identity
-from realtime.core.relay.message import Part
+from realtime.core.relay.message import FormatError, Part
 from realtime.errors import RealtimeError
 from realtime.nats import stream
 from realtime.nats.access import Access
@@ -193,7 +193,10 @@ class Publisher:
     async def _find_place(self, client: Client) -> None:
         """What of what waits is stored already; the rest is sent from there on."""
         state = await stream.ensure(client, self._identity, self._limits)
-        stored = await stream.last(client, self._identity, state)
+        try:
+            stored = await stream.last(client, self._identity, state)
+        except FormatError as error:
+            raise OvertakenError(f"{self._identity.stream} holds what no relay made: {error}") from None
         if stored is None:
             # Emptied by hand: only the number tells whether something of ours was stored before that.
             if state.last not in {0, 0 if self._place is None else self._place.sequence}:

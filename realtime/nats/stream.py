@@ -206,16 +206,23 @@ async def get(client: Client, identity: Identity, sequence: int) -> Stored | Non
 
 
 async def last(client: Client, identity: Identity, state: State) -> Stored | None:
-    """The newest message of a stream of which its leader said this; None where it holds none.
+    """The last part of the newest message that is whole, of a stream of which its leader said this; None: it has none.
 
-    A replica that lags has not got it yet: `UnansweredError`, to be asked again. Where messages were taken out by hand
-    the newest may be older than the stream's last sequence.
+    JetStream stores the parts of a message one after the other: the newest may not be whole yet, or never will be. A
+    replica that lags has not got it yet: `UnansweredError`, to be asked again. `FormatError` for what is none of ours.
     """
     if not state.messages:
         return None
     stored = await _direct(client, identity, {"last_by_subj": identity.subject})
+    # Where messages were taken out by hand the newest may be older than the stream's last sequence.
     if stored is None or (stored.sequence < state.last and not state.deleted):
         raise UnansweredError(f"a replica of {identity.stream} is behind its leader")
+    while stored.head.part < stored.head.parts:
+        before = stored.sequence - stored.head.part
+        found = await get(client, identity, before) if before >= state.first else None
+        if found is None or found.sequence != before:
+            return None
+        stored = found
     return stored
 
 

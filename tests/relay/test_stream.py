@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import bson
 import pytest
 from nats.aio.client import Client
 
-from realtime.core.relay.message import FormatError, Message, pack
+from realtime.core.relay.message import PART_BYTES, FormatError, Message, pack
 from realtime.nats import stream
 from realtime.nats.stream import Limits, StreamError, UnansweredError
 from tests.nats_server import NatsServer
@@ -111,10 +112,8 @@ async def test_what_is_not_a_relays_is_a_format_error(nats: NatsServer) -> None:
         state = await stream.ensure(client, IDENTITY, LIMITS)
         await client.request(IDENTITY.subject, b"hello", timeout=5)
         state = await stream.ensure(client, IDENTITY, LIMITS)
-        newest = await stream.last(client, IDENTITY, state)
-        assert newest is not None
         with pytest.raises(FormatError, match="nothing else may publish here"):
-            assert newest.head.time
+            await stream.last(client, IDENTITY, state)
         with pytest.raises(FormatError):
             await stream.first_after(client, IDENTITY, state, 0)
 
@@ -127,3 +126,28 @@ async def test_a_server_without_jetstream_and_one_that_is_frozen_do_not_answer(n
                 await stream.ensure(client, IDENTITY, LIMITS)
         finally:
             nats.thaw()
+
+
+async def test_the_newest_message_of_which_parts_are_missing_is_not_the_last(nats: NatsServer) -> None:
+    async with connection(nats.url) as client:
+        await stream.ensure(client, IDENTITY, LIMITS)
+        event = bson.encode({"data": b"x" * 3 * PART_BYTES})
+        parts = pack(Message(20, events=(event,)), IDENTITY.epoch)
+
+        async def cut(count: int) -> None:
+            for part in parts[:count]:
+                await client.request(IDENTITY.subject, part.payload, headers=part.headers, timeout=5)
+
+        await cut(2)
+        assert await stream.last(client, IDENTITY, await stream.ensure(client, IDENTITY, LIMITS)) is None
+        await published(client, 10)
+        await cut(3)
+        await cut(1)
+        state = await stream.ensure(client, IDENTITY, LIMITS)
+        newest = await stream.last(client, IDENTITY, state)
+        assert newest is not None
+        assert (newest.sequence, newest.head.time, state.last) == (3, 10, 7)
+        await cut(4)
+        newest = await stream.last(client, IDENTITY, await stream.ensure(client, IDENTITY, LIMITS))
+        assert newest is not None
+        assert (newest.sequence, newest.head.time) == (11, 20)

@@ -240,7 +240,9 @@ def _name(encoded: bytes) -> str:
 class Gatherer:
     """Parts in the order of the stream to messages; what of a message is there is at most `MESSAGE_BYTES`.
 
-    `skipped` counts parts whose beginning was no longer there.
+    `skipped` counts parts of messages that are not whole: whose beginning is no longer there, or whose end never came.
+    JetStream stores parts one after the other, and a server that was killed between two of them keeps those it had; a
+    relay then tells all of it again, from the last message that is whole.
     """
 
     def __init__(self) -> None:
@@ -260,17 +262,18 @@ class Gatherer:
         self._head, self._payloads, self._size = None, [], 0
 
     def add(self, sequence: int, headers: Mapping[str, str] | None, payload: bytes) -> Message | None:
-        """Take the next part; the message that it completes. `FormatError`, and what had begun is forgotten.
-
-        Parts before the first one that is the first of its message are skipped.
-        """
+        """Take the next part; the message that it completes. `FormatError`, and what had begun is forgotten."""
         begun = self._head
         try:
             head = peek(headers)
-            if begun is None and head.part > 1:
+            if head.part == 1:
+                self.skipped += len(self._payloads)
+                self.reset()
+            elif begun is None:
                 self.skipped += 1
                 return None
-            self._follows(begun, head, sequence)
+            else:
+                self._follows(begun, head, sequence)
             self._keep(payload)
             self._head, self._sequence = head, sequence
             return self._whole(head) if head.part == head.parts else None
@@ -278,10 +281,8 @@ class Gatherer:
             self.reset()
             raise
 
-    def _follows(self, begun: Head | None, head: Head, sequence: int) -> None:
+    def _follows(self, begun: Head, head: Head, sequence: int) -> None:
         """That this is the next part of what has begun, and there where it belongs."""
-        if begun is None:
-            return
         of_one = (begun.epoch, begun.time, begun.parts, begun.lost) == (head.epoch, head.time, head.parts, head.lost)
         if not of_one or head.part != begun.part + 1 or sequence != self._sequence + 1:
             raise FormatError(
