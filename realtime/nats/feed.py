@@ -127,11 +127,13 @@ class JetStreamFeed:
     async def _followed(self) -> AsyncGenerator[Batch, None]:
         """What comes by one connection and one consumer."""
         over: list[str] = []
+        mine: list[Follower] = []
 
         def end(reason: str) -> None:
+            # Of this connection: by the time it says so another one may be there.
             over.append(reason)
-            if self._follower is not None:
-                self._follower.end(reason)
+            for one in mine:
+                one.end(reason)
 
         async with self._line.own(
             lambda: end("the connection is over"), lambda error: end(str(error) or type(error).__name__)
@@ -139,6 +141,7 @@ class JetStreamFeed:
             created, start = await self._place(client)
             self._gatherer.reset()
             self._follower = follower = Follower(client, self._identity, start)
+            mine.append(follower)
             try:
                 await follower.open()
                 if over:

@@ -62,7 +62,6 @@ class Follower:
         self._news = asyncio.Event()
         self._woken = False
         self._over: str | None = None
-        self._subscription: Any = None
         self.heard_at: float | None = None
 
     @property
@@ -72,7 +71,10 @@ class Follower:
 
     async def open(self) -> None:
         """Make the consumer; `UnansweredError`, `ApiError`."""
-        self._subscription = await self._client.subscribe(self._inbox, cb=self._receive)
+        try:
+            await self._client.subscribe(self._inbox, cb=self._receive)
+        except (errors.Error, OSError) as error:
+            raise UnansweredError(str(error) or type(error).__name__) from None
         config = {
             "name": self._name,
             "deliver_policy": "by_start_sequence",
