@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
@@ -24,7 +24,16 @@ else:
 
 def settings_options(command: Callable[..., None]) -> Callable[..., None]:
     """The options of `Settings`, with their descriptions, bounds and environment variables as help."""
-    for name in reversed(OPTIONS):
+    return _options(command, OPTIONS)
+
+
+def nats_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Where NATS is and as whom it is asked, for what only asks."""
+    return _options(command, [name for name in OPTIONS if name.startswith("nats") or name == "insecure"])
+
+
+def _options(command: Callable[..., None], names: Sequence[str]) -> Callable[..., None]:
+    for name in reversed(names):
         field = Settings.model_fields[name]
         flag = f"--{name.replace('_', '-')}"
         text = f"{field.description} [{ENV_PREFIX}{name.upper()}]"

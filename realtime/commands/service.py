@@ -27,12 +27,22 @@ from realtime.app import Realtime, create_app
 from realtime.commands import demo_users, files, workers
 from realtime.commands.collector import Collector
 from realtime.commands.exchange import Offers
-from realtime.commands.options import guarded, mongodb_options, named_mongodb, settings_of, settings_options
+from realtime.commands.options import (
+    guarded,
+    mongodb_options,
+    named_mongodb,
+    nats_options,
+    settings_of,
+    settings_options,
+)
 from realtime.core.access.rules.model import Rules
 from realtime.core.access.rules.text import parse
-from realtime.core.upstream.diagnosis import EXIT, diagnose, worst
+from realtime.core.relay import diagnosis as relayed
+from realtime.core.relay.identity import Identity
+from realtime.core.upstream.diagnosis import EXIT, Facts, Finding, diagnose, worst
 from realtime.core.wire.collections import Collections
 from realtime.demo import writer
+from realtime.errors import ConfigurationError
 from realtime.mongo import embedded, examination
 from realtime.settings import Settings, stray_variables
 from realtime.web.server import bind_doors, make_server
@@ -105,15 +115,20 @@ def work() -> None:
 
 @click.command("doctor")
 @mongodb_options
+@nats_options
+@click.option("--relay", is_flag=True, help="the user of NATS is the relay's, not the nodes'")
 @click.option("--json", "as_json", is_flag=True, help="one JSON object a line")
 @guarded
-def examine(as_json: bool, **options: Any) -> None:
-    """Examine a MongoDB: is it fit to be served, and what should be mended?
+def examine(as_json: bool, relay: bool, **options: Any) -> None:
+    """Examine a MongoDB: is it fit to be served, and what should be mended? With --nats, the NATS beside it too.
 
     A line for each finding: ok, warning or error, with its mend. Exit code 0, 1 or 2 for the worst of them.
     """
     settings, uri = named_mongodb(options)
-    findings = diagnose(asyncio.run(examination.examine(uri, settings.database, settings.epoch)))
+    facts = asyncio.run(examination.examine(uri, settings.database, settings.epoch))
+    findings = diagnose(facts)
+    if settings.nats is not None:
+        findings += asyncio.run(_nats(settings, facts, node=not relay))
     for finding in findings:
         if as_json:
             click.echo(json.dumps(asdict(finding)))
@@ -121,6 +136,21 @@ def examine(as_json: bool, **options: Any) -> None:
             mend = f"; {finding.mend}" if finding.mend else ""
             click.echo(f"{finding.level:8}{finding.check:15}{finding.text}{mend}")
     sys.exit(EXIT[worst(findings)])
+
+
+async def _nats(settings: Settings, facts: Facts, *, node: bool) -> list[Finding]:
+    """What there is to say of NATS, which is asked for the stream that MongoDB's epoch names."""
+    from realtime.nats import access, examination  # noqa: PLC0415 - nats-py, where it is used
+
+    identity = None
+    if facts.epoch is not None:
+        names = Collections.of((), settings.collections, database=settings.database).names
+        served = None if names is None else frozenset(names)
+        identity = Identity(facts.epoch, settings.database, str((facts.hello or {}).get("setName", "")), served)
+    try:
+        return relayed.diagnose(await examination.examine(access.access_of(settings), identity, node=node))
+    except ConfigurationError as error:
+        return [Finding("error", "nats", str(error))]
 
 
 @click.group("images")

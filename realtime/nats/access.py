@@ -34,12 +34,16 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """All that a connection is made with. `user` alone, without a password, is a token."""
+    """All that a connection is made with. `user` alone, without a password, is a token.
+
+    `certified`: `tls` has a certificate of ours.
+    """
 
     servers: tuple[Server, ...]
     user: str | None = field(default=None, repr=False)
     password: str | None = field(default=None, repr=False)
     creds: Path | None = None
+    certified: bool = False
     tls: ssl.SSLContext | None = field(default=None, repr=False)
 
     @property
@@ -75,6 +79,7 @@ def access_of(settings: Settings) -> Access:
         None if user is None else unquote(user),
         None if password is None else unquote(password),
         settings.nats_creds,
+        settings.nats_cert is not None,
         _context(settings) if any(server.encrypted for server in servers) else None,
     )
 
