@@ -27,7 +27,7 @@ from realtime.mongo import embedded
 from tests.bench import tables
 from tests.bench.listener import Orders
 from tests.bench.rounds import Rounds, say, together
-from tests.bench.scenarios import SCENARIOS, Scenario
+from tests.bench.scenarios import PART, SCENARIOS, Scenario
 from tests.bench.standing import ROOT, STANDING, Peer, Program, patience
 
 HEARD_SECONDS = 300.0
@@ -35,6 +35,7 @@ HEARD_SECONDS = 300.0
 SETTLE_SECONDS = 0.5
 """Between two phases: what one left to be done is not counted with the next."""
 INTERRUPTED = 130
+WHOLE = "--page is for whole runs, without --share"
 
 
 @contextmanager
@@ -209,14 +210,16 @@ def new_runs(given: argparse.Namespace) -> tuple[dict[str, Any], bool]:
 
 def main() -> int:
     given = parser().parse_args()
-    if given.page and given.share < 1:
-        raise SystemExit("--page is for whole runs, without --share")
     if given.saved:
         try:
             told, whole = together(json.loads(path.read_text()) for path in given.saved), True
         except ValueError as error:
             raise SystemExit(f"--saved: {error}") from None
+        if given.page and any(PART in text for text in told["scenarios"].values()):
+            raise SystemExit(WHOLE)
     else:
+        if given.page and given.share < 1:
+            raise SystemExit(WHOLE)
         told, whole = new_runs(given)
     sys.stdout.write(tables.page(told))
     if not whole:

@@ -29,7 +29,7 @@ def unfit(peer: Peer, scenario: Scenario) -> bool:
     """Whether a scenario is none for it: it has no filters, cannot be that wide, or it is for others."""
     if scenario.only:
         return peer.name not in scenario.only
-    if peer.name in DESIGNS or (scenario.filters and not peer.filters):
+    if peer.name in (*DESIGNS, *scenario.without) or (scenario.filters and not peer.filters):
         return True
     return scenario.connections > peer.most
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import pytest
 from tests.bench import tables, targets
 from tests.bench.beside import figures_of, measured
 from tests.bench.rounds import MOST_FAILURES, Rounds, together, unfit
-from tests.bench.scenarios import DESIGNS, OURS, RULED, SCENARIOS
+from tests.bench.scenarios import DESIGNS, OURS, PART, RULED, SCENARIOS
 from tests.bench.standing import STANDING, MissingError, Peer
 from tests.replica_set import ReplicaSet
 
@@ -173,6 +175,7 @@ def test_who_is_asked_for_what() -> None:
     assert asked["widest"] == asked["resume"] == {OURS, RULED}
     assert asked["few filters"] == asked["many filters"] == {OURS}
     assert asked["filters"] == {OURS, RULED, "parse"}
+    assert asked["steady"] - asked["burst"] == {"parse"}
     assert {"fastapi", "node ws", "centrifugo", "floor"} <= asked["steady"] & asked["burst"] & asked["wide"]
 
 
@@ -251,6 +254,27 @@ def test_of_rules_and_tokens_the_worst_scenario_is_told() -> None:
     assert row.endswith("| 1.3 × | 1.50 | **missed** |")
 
 
+def test_runs_that_were_kept_make_a_page_but_not_of_a_part(tmp_path: Path) -> None:
+    whole, part = tmp_path / "whole.json", tmp_path / "part.json"
+    told = page_told()
+    whole.write_text(json.dumps(told))
+    part.write_text(
+        json.dumps(told | {"scenarios": {name: f"{text}; {PART} 0.1" for name, text in told["scenarios"].items()}})
+    )
+
+    def asked(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "tests.bench.beside", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+    shown = asked("--saved", str(whole), "--saved", str(whole))
+    # One run of them is void.
+    assert (shown.returncode, "2.00 (1.00 to 3.00)" in shown.stdout) == (1, True)
+    assert "Medians of 2 to 6 runs" in shown.stdout
+    refused = asked("--saved", str(part), "--page")
+    assert refused.returncode == 1
+    assert "--page is for whole runs" in refused.stderr
+
+
 PLACES = ("machine", "targets", "tables", "pictures", "peers", "designs")
 
 
@@ -269,7 +293,7 @@ def test_the_pages_get_tables_and_pictures_between_their_marks(tmp_path: Path) -
         assert one.endswith("after\n")
         assert "old" not in one
     assert text.count("A machine.") == 1
-    assert "A delivery takes 2.0 µs of a processor, 6.0 with Node's `ws`" in first
+    assert "takes 2.0 µs of a processor, 6.0 with Node's `ws` (" in " ".join(first.split())
     drawn = {one.name for one in (docs / "img").iterdir()}
     assert drawn == {f"bench-{name}-{theme}.svg" for name in ("steady", "designs") for theme in ("dark", "light")}
     for name in drawn:
