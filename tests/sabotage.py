@@ -53,6 +53,7 @@ from tests.mongo.sabotages_pipelines import PIPELINES
 from tests.mongo.sabotages_ruled import RULED_WRITES
 from tests.mongo.sabotages_schemas import SCHEMAS
 from tests.nats.sabotages import NATS_ROWS
+from tests.relay.sabotages import RELAYS
 from tests.relay.sabotages_nodes import NODES
 from tests.rules.sabotages import JUDGED
 from tests.sabotaged import CollectError, Result, Runs, Sabotage, alone, copied, sabotaged, short, unfit, untouched
@@ -93,6 +94,7 @@ ROWS = (
     ),
     CLOSED,
     NATS_ROWS,
+    RELAYS,
 )
 TABLE = [Sabotage(*row) for rows in ROWS for row in rows]
 

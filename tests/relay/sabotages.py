@@ -1,0 +1,136 @@
+"""Rows of `make sabotage` for the relay: name, file, line, what stands there instead, test."""
+
+from __future__ import annotations
+
+MESSAGE, IDENTITY = "realtime/core/relay/message.py", "realtime/core/relay/identity.py"
+CUTTING, TELLING = "realtime/core/relay/cutting.py", "realtime/core/relay/telling.py"
+PUBLISHER, STREAM = "realtime/nats/publisher.py", "realtime/nats/stream.py"
+RELAY, TERM = "realtime/relay/relay.py", "realtime/relay/term.py"
+MESSAGES, IDENTITIES = "tests/core/relay/test_message.py", "tests/core/relay/test_identity.py"
+CUTS, TELLS = "tests/core/relay/test_cutting.py", "tests/core/relay/test_telling.py"
+PUBLISHED, STREAMS = "tests/relay/test_publisher.py", "tests/relay/test_stream.py"
+RELAYED = "tests/relay/test_relay.py"
+TWO = f"{PUBLISHED}::test_two_relays_at_once_leave_one_chain_of_one_relay_at_a_time"
+LATE = f"{PUBLISHED}::test_an_answer_that_comes_too_late_stores_nothing_twice"
+
+RELAYS: list[tuple[str, str, str, str, str]] = [
+    (
+        "relay: a payload may go on behind its end",
+        MESSAGE,
+        "        if self._at < len(self._payload):",
+        "        if False:",
+        f"{MESSAGES}::test_a_payload_that_is_cut_or_longer_is_refused",
+    ),
+    (
+        "relay: parts that do not follow are put together",
+        MESSAGE,
+        "if not of_one or head.part != begun.part + 1 or sequence != self._sequence + 1:",
+        "if not of_one or head.part != begun.part + 1:",
+        f"{MESSAGES}::test_parts_that_do_not_follow_are_refused_and_what_had_begun_is_forgotten",
+    ),
+    (
+        "relay: parts without their end stay before what follows",
+        MESSAGE,
+        "                self.skipped += len(self._payloads)\n                self.reset()",
+        "                pass",
+        f"{MESSAGES}::test_parts_whose_end_never_came_are_skipped_and_counted",
+    ),
+    (
+        "relay: another replica set's stream is followed",
+        IDENTITY,
+        "            _REPLICA_SET: json.dumps(self.replica_set),\n",
+        "            _REPLICA_SET: json.dumps(None),\n",
+        f"{IDENTITIES}::test_a_node_refuses_a_stream_of_another_database[replica_set]",
+    ),
+    (
+        "relay: a message has no bound of bytes",
+        CUTTING,
+        "        if count and (size > MOST_BYTES or count == MOST_EVENTS):",
+        "        if count and count == MOST_EVENTS:",
+        f"{CUTS}::test_every_event_comes_once_in_order_in_whole_moments_and_bounded",
+    ),
+    (
+        "relay: what nobody needs is read",
+        TELLING,
+        "frozenset(name for name in updated if needed(name))",
+        "frozenset(updated)",
+        f"{TELLS}::test_an_update_of_what_somebody_needs_is_read_and_of_others_is_void",
+    ),
+    (
+        "relay: a collection that is another one since is read",
+        TELLING,
+        "if settled.was_replaced(name) or settled.was_stepped_over(name) or",
+        "if settled.was_stepped_over(name) or",
+        f"{TELLS}::test_of_a_collection_that_may_be_another_one_since_nothing_is_read",
+    ),
+    (
+        "relay: no sequence is expected",
+        PUBLISHER,
+        '            headers["Nats-Expected-Last-Sequence"] = str(after)',
+        "            pass",
+        TWO,
+    ),
+    (
+        "relay: what is in doubt is sent again",
+        PUBLISHER,
+        "        for _ in range(found[-1] + 1 if found else 0):\n            self._take()",
+        "        pass",
+        LATE,
+    ),
+    (
+        "relay: another relay's last message is taken for one's own",
+        PUBLISHER,
+        "        if not found and not ours:",
+        "        if False:",
+        f"{PUBLISHED}::test_another_relay_is_noticed_and_nothing_of_what_follows_is_stored",
+    ),
+    (
+        "relay: a window without an end",
+        PUBLISHER,
+        "len(self._waiting) >= WINDOW_MESSAGES or",
+        "len(self._waiting) >= 1 << 20 or",
+        f"{PUBLISHED}::test_a_window_that_is_full_makes_wait",
+    ),
+    (
+        "relay: any stream of its name will do",
+        STREAM,
+        "    if (wrong := identity.differs(state.metadata) or unlike(state.config, identity, limits)) is not None:",
+        "    if (wrong := identity.differs(state.metadata)) is not None:",
+        f"{STREAMS}::test_a_stream_that_would_break_a_promise_is_refused",
+    ),
+    (
+        "relay: parts without their end count as the last message",
+        STREAM,
+        "    while stored.head.part < stored.head.parts:",
+        "    while False:",
+        f"{STREAMS}::test_the_newest_message_of_which_parts_are_missing_is_not_the_last",
+    ),
+    (
+        "relay: an emptied stream begins as if nothing had been",
+        RELAY,
+        "    lost = state.last > 0",
+        "    lost = False",
+        f"{RELAYED}::test_a_stream_that_was_emptied_while_no_relay_ran_begins_with_lost",
+    ),
+    (
+        "relay: begins at now, whatever the stream says",
+        RELAY,
+        "        time = self._time = now if place is None else place.time",
+        "        time = self._time = now",
+        f"{RELAYED}::test_a_relay_that_is_killed_and_started_again_leaves_nothing_out_and_repeats_nothing[100]",
+    ),
+    (
+        "relay: a MongoDB of the past is read",
+        RELAY,
+        "            if now is not None and now >= last:",
+        "            if now is not None:",
+        f"{RELAYED}::test_a_mongodb_whose_time_is_behind_the_stream_is_refused_and_the_mend_named",
+    ),
+    (
+        "relay: silence while nothing happens",
+        TERM,
+        "            if silent and heard is not None and now - heard < HEARD_SECONDS:",
+        "            if False:",
+        f"{RELAYED}::test_a_stream_that_is_new_begins_with_a_position_and_goes_on_without_events",
+    ),
+]
