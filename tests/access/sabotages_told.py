@@ -17,6 +17,20 @@ TOLD: list[tuple[str, str, str, str, str]] = [
         f"{OF_EXPLAINING}::test_what_one_grant_hides_another_does_not_tell",
     ),
     (
+        "told: a set that nobody can ask for",
+        EXPLAINING,
+        "        if asked.selection == NEVER:",
+        "        if False:",
+        f"{OF_EXPLAINING}::test_a_set_that_asks_for_a_claim_that_is_missing_lets_no_document",
+    ),
+    (
+        "told: what a set is asked by, hidden in its collection",
+        EXPLAINING,
+        "    return bool(readers) and all(",
+        "    return bool(readers) or all(",
+        f"{OF_EXPLAINING}::test_what_a_set_is_asked_by_is_not_told_where_it_is_hidden",
+    ),
+    (
         "told: conditions without end",
         EXPLAINING,
         "if len(ejson.encode(let.shown)) > MOST_BYTES:",

@@ -42,4 +42,11 @@ JUDGED: list[tuple[str, str, str, str, str]] = [
         "pass",
         f"{ADVISORIES}::test_after_a_stricter_rule_was_read_nothing_comes_by_the_old_one",
     ),
+    (
+        "rules, judged: a query's key does not name what its sets ask for",
+        "realtime/core/access/rules/membership.py",
+        "    return Binary(hashlib.sha256(asked.key).digest(), 0x80)",
+        "    return Binary(hashlib.sha256(asked.collection.encode()).digest(), 0x80)",
+        "tests/rules/test_membership.py::test_rules_are_exchanged_while_memberships_change",
+    ),
 ]

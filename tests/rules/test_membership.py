@@ -6,9 +6,10 @@ Sabotage: `make sabotage`, rows "sets".
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from tests.rules.ruled import Person, Rules
 from tests.rules.scene import ROOT, RULED, bearer, written
 from tests.rules.test_advisories import FREE, connected, fenced, keys_told, known, ruling, told
 from tests.serving import Service
+from tests.wire import View
 
 pytestmark = pytest.mark.timeout(120)
 TEAMS = {"$in": {"$from": {"collection": "members", "where": {"user": "$user.sub"}, "values": "team"}}}
@@ -295,6 +297,65 @@ async def test_events_go_on_from_where_they_were_unless_the_membership_changed(s
         assert (answer["type"], answer["code"]) == ("error", "history_lost")
         assert "oldest" in answer["details"]
         assert told(wire) == []
+
+
+ACTIVE = {"$in": {"$from": {"collection": "members", "where": {"user": "$user.sub", "on": True}, "values": "team"}}}
+UNDER: list[tuple[Any, dict[str, Any]]] = [
+    ({"team": TEAMS}, {"user": "ann"}),
+    ({"team": ACTIVE}, {"user": "ann", "on": True}),
+    ({"$or": [{"team": ACTIVE}, {"_id": "g0"}]}, {"user": "ann", "on": True}),
+]
+"""Rules by turns, and what finds the memberships by which each lets Ann read."""
+TURNS = 12
+
+
+def _shows(views: Sequence[View], keys: set[str]) -> bool:
+    return all({one["_id"] for one in view.documents.values()} == keys for view in views)
+
+
+async def test_rules_are_exchanged_while_memberships_change(service: Service, tmp_path: Path) -> None:
+    """At rest the views are what the rule and its set find then; of what those do not let be seen nothing comes."""
+    database = service.database
+    names = ["red", "blue", "green"]
+    database.orders.insert_many([of_team(f"{team[0]}{n}", team, n=0) for team in names for n in range(4)])
+    database.members.insert_many([{"user": "ann", "team": team, "on": team != "blue"} for team in names[:2]])
+    shown = hidden = 0
+    async with connected(service, ANN) as wire:
+        plain = await wire.subscribe("orders")
+        window = await wire.subscribe("orders", id="w", sort=[["n", -1]], limit=50)
+        await wire.subscribe("orders", id="e", mode="events")
+        for turn in range(TURNS):
+            rule, where = UNDER[turn % len(UNDER)]
+            grant = {**RULES["orders"]["member"], "read": rule}
+            written(tmp_path / "rules.yaml", {**RULES, "orders": {**RULES["orders"], "member": grant}})
+            team = names[turn % 3]
+
+            def joins_or_leaves(team: str = team, turn: int = turn) -> None:
+                if turn % 2:
+                    database.members.update_one({"user": "ann", "team": team}, {"$set": {"on": turn % 4 == 1}}, True)
+                else:
+                    database.members.delete_one({"user": "ann", "team": team})
+
+            # At one time: which comes first is chance, and comes to the same.
+            await asyncio.gather(service.realtime.reload_rules(), asyncio.to_thread(joins_or_leaves))
+            await fenced(service, wire)
+            await wire.when(lambda: plain.live and window.live)
+            place = len(wire.raw)
+            database.orders.update_many({}, {"$set": {"n": turn + 1}})
+            await fenced(service, wire)
+            mine = {one["team"] for one in database.members.find(where)}
+            also = {"g0"} if "$or" in rule else set()
+            wanted = {one["_id"] for one in database.orders.find() if one["team"] in mine} | also
+            await wire.when(functools.partial(_shows, (plain, window), wanted))
+            assert all(one["n"] == turn + 1 for one in plain.documents.values())
+            others = {f"{team[0]}{n}" for team in names for n in range(4)} - wanted
+            after = "".join(wire.raw[place:])
+            assert not any(f'"{key}"' in after for key in others), f"turn {turn}"
+            shown, hidden = shown + len(wanted), hidden + len(others)
+        assert "zq00000001z" not in "".join(wire.raw)
+        assert len(wire.of("subscribed")) >= 3 * TURNS / 2, "each turn has another query"
+    assert shown >= 40
+    assert hidden >= 40
 
 
 def test_rules_that_take_from_a_collection_that_is_not_followed_are_refused(tmp_path: Path) -> None:

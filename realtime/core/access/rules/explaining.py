@@ -19,6 +19,7 @@ from realtime.core.bson import ejson
 from realtime.core.mql.fieldsets import FieldSet
 from realtime.core.mql.filters import UNBOUNDED, compile_filter
 from realtime.core.mql.membership import MOST, Members
+from realtime.core.mql.vision import NEVER
 
 MOST_GRANTS = 20
 """Of one operation that are told."""
@@ -65,10 +66,13 @@ class _Names:
     def __init__(self) -> None:
         self.asked: dict[str, Members] = {}
 
-    def values(self, spec: Mapping[str, Any], principal: Principal) -> Sequence[Any]:
-        """One name."""
+    def values(self, spec: Mapping[str, Any], principal: Principal) -> Sequence[Any] | None:
+        """One name; None where the set has no values whatever there is, for a claim that it asks for is missing."""
+        asked = members(spec, principal, MOST)
+        if asked.selection == NEVER:
+            return None
         name = f"\0set {len(self.asked)}"
-        self.asked[name] = members(spec, principal, MOST)
+        self.asked[name] = asked
         return [name]
 
 
@@ -87,7 +91,7 @@ def told(rules: Rules, principal: Principal, collection: str) -> dict[str, Any]:
     """The same for the principal, bounded: for each operation a list, empty where it is forbidden.
 
     Each entry has `documents`: true for every one, false for none, the filter, or null where that is on hidden fields,
-    takes from a collection that they may not read, or is long (`why`: `hidden` or `long`); of a read `hidden` or
+    of another collection's too that a set is taken from, or is long (`why`: `hidden` or `long`); of a read `hidden` or
     `shown` and `most`; of an insert or update `writable` or `unwritable`, and `keys: server`. `more`: there are grants
     that are not told.
     """
@@ -96,7 +100,7 @@ def told(rules: Rules, principal: Principal, collection: str) -> dict[str, Any]:
     said: dict[str, Any] = {operation: [] for operation in OPERATIONS}
     for let in found:
         if len(said[let.operation]) < MOST_GRANTS:
-            named = all(_reads(rules, principal, one.collection) for one in let.asked.values())
+            named = all(_reads(rules, principal, one) for one in let.asked.values())
             rows = _rows(let, readers or [let.grant]) if named else {"documents": None, "why": "hidden"}
             said[let.operation].append({**rows, **_fields(let)})
         else:
@@ -115,8 +119,11 @@ def _rows(let: Let, readers: list[Grant]) -> dict[str, Any]:
     return {"documents": let.shown}
 
 
-def _reads(rules: Rules, principal: Principal, collection: str) -> bool:
-    return any(grant.read is not False for grant in rules.grants(principal, collection))
+def _reads(rules: Rules, principal: Principal, asked: Members) -> bool:
+    """Whether they may read what a set is asked by, and taken from."""
+    readers = [grant.cut for grant in rules.grants(principal, asked.collection) if grant.read is not False]
+    paths = {asked.path, *compile_filter(dict(asked.selection), UNBOUNDED).named}
+    return bool(readers) and all(cut.shows(path) for cut in readers for path in paths)
 
 
 def _fields(let: Let) -> dict[str, Any]:

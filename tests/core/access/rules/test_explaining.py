@@ -113,3 +113,34 @@ def test_what_is_taken_from_another_collection_is_told_as_what_is_asked_there_to
             assert only == {"documents": wanted}
         else:
             assert only == {"documents": None, "why": "hidden"}
+
+
+TASKS = Principal("ann", frozenset({"member"}), {"club": "red"})
+
+
+def of_tasks(rule: dict[str, Any], **fields: Any) -> Any:
+    """What is told of a read by this rule; `fields`: which of the members' are shown or hidden."""
+    members = {"member": {"read": {"club": "$user.claims.club"}, **({"fields": fields} if fields else {})}}
+    rules = Rules.model_validate({"collections": {"tasks": {"member": {"read": rule}}, "members": members}})
+    (only,) = told(rules, TASKS, "tasks")["read"]
+    return only
+
+
+def taken(where: dict[str, Any]) -> dict[str, Any]:
+    return {"$in": {"$from": {"collection": "members", "where": where, "values": "team"}}}
+
+
+def test_a_set_that_asks_for_a_claim_that_is_missing_lets_no_document() -> None:
+    """Told as what it is, and not as a set of something that nobody can ask for."""
+    missing = {"team": taken({"user": "$user.sub", "region": "$user.claims.region"})}
+    assert of_tasks(missing) == {"documents": False}
+    assert of_tasks({"$or": [missing, {"owner": "$user.sub"}]}) == {"documents": {"$or": [{"owner": {"$eq": "ann"}}]}}
+    asked = {"collection": "members", "where": {"club": {"$eq": "red"}}, "values": "team"}
+    both = {"$or": [missing, {"team": taken({"club": "$user.claims.club"})}]}
+    assert of_tasks(both) == {"documents": {"$or": [{"team": {"$in": {"$from": asked}}}]}}
+
+
+@pytest.mark.parametrize("fields", [{"hide": ["banned"]}, {"show": ["team"]}, {"hide": ["team"]}], ids=str)
+def test_what_a_set_is_asked_by_is_not_told_where_it_is_hidden(fields: dict[str, Any]) -> None:
+    assert of_tasks({"team": taken({"banned": "a secret"})}, **fields) == {"documents": None, "why": "hidden"}
+    assert of_tasks({"team": taken({"banned": "a secret"})}, hide=["else"])["documents"]
