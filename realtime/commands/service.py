@@ -24,7 +24,7 @@ from pydantic import SecretStr
 from realtime import __version__, logs, metrics
 from realtime.access.rules_file import RulesFile
 from realtime.app import Realtime, create_app
-from realtime.commands import demo_users, files, workers
+from realtime.commands import demo_nodes, demo_users, files, workers
 from realtime.commands.collector import Collector
 from realtime.commands.exchange import Offers
 from realtime.commands.options import (
@@ -75,8 +75,9 @@ def serve(**options: Any) -> None:
 @click.command()
 @settings_options
 @click.option("--with-users", is_flag=True, help="ask who it is, and print a link for each of two users")
+@click.option("--nodes", type=click.IntRange(1, 9), default=1, help="nodes that follow one relay over an embedded NATS")
 @guarded
-def demo(with_users: bool, **options: Any) -> None:
+def demo(with_users: bool, nodes: int, **options: Any) -> None:
     """Serve, and write this machine's own figures and a small shop's orders, to watch them live."""
     writer.check_requirements()
     chosen = demo_users.settings_with_users(options) if with_users else settings_of(options)
@@ -90,7 +91,25 @@ def demo(with_users: bool, **options: Any) -> None:
         if with_users:
             click.echo(demo_users.ROLES_DO_NOTHING)
 
+    if nodes > 1:
+        logs.configure(chosen.log_level, chosen.log_format)
+        files.raise_limit(chosen.connections_per_address)
+        _run(_serve_nodes(chosen, start, nodes))
     _run_any(chosen, start)
+
+
+async def _serve_nodes(settings: Settings, start: Start, count: int) -> None:
+    """This node, and what it takes for the others to follow the same stream."""
+    with _until_it_serves():
+        async with AsyncExitStack() as stack:
+            here, others = await demo_nodes.started(stack, settings, count)
+
+            async def started(inner: AsyncExitStack, chosen: Settings, uri: str, addresses: Addresses) -> None:
+                await start(inner, chosen, uri, addresses)
+                for number, address in enumerate(others, 2):
+                    click.echo(f"node {number}, the same orders by the same relay: {address}")
+
+            await _serve(here, started)
 
 
 @click.command("worker", hidden=True)

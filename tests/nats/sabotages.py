@@ -7,6 +7,13 @@ NAMED, CONNECTED = "tests/nats/test_access.py", "tests/nats/test_connection.py"
 
 NATS_ROWS: list[tuple[str, str, str, str, str]] = [
     (
+        "nats: the demo's nodes outlive it",
+        "realtime/commands/demo_nodes.py",
+        "preexec_fn=guard.die_with(os.getpid()),",
+        "preexec_fn=None,",
+        "tests/e2e/test_demo_nodes.py::test_three_nodes_tell_the_same_by_one_relay_and_end_with_it",
+    ),
+    (
         "nats: plain text beyond this machine",
         ACCESS,
         "if is_loopback(server.host) or (server.encrypted and known):",
