@@ -98,7 +98,10 @@ class Place:
         """Wait until the stream holds what is looked for."""
         deadline = time.monotonic() + seconds
         while not seen(messages := await self.messages()):
-            assert time.monotonic() < deadline, f"{len(messages)} messages; {self.relays[-1].log[-2000:]}"
+            assert time.monotonic() < deadline, (
+                f"{len(messages)} messages, keys {keys_of(messages)[:3]} to {keys_of(messages)[-3:]}; "
+                f"{self.relays[-1].log[-2000:]}"
+            )
             await asyncio.sleep(0.05)
         return messages
 

@@ -167,13 +167,13 @@ async def test_a_relay_that_is_killed_and_started_again_leaves_nothing_out_and_r
 ) -> None:
     """Of large documents each message is several parts, so that some of the kills are between parts."""
     chance = random.Random(21)
+    await here.relay().says(PUBLISHES)
     # No faster than two cores shared with others read it.
     async with Writer(documents.items, size=size, pause=size / 2_000_000).writing() as writer:
         for _ in range(4):
-            await here.relay().says(PUBLISHES)
             await passed(writer, chance.randrange(20, 120))
             here.relays[-1].end()
-        await here.relay().says(PUBLISHES)
+            await here.relay().says(PUBLISHES)
         await passed(writer, 20)
     await written(here, writer)
 
