@@ -132,8 +132,8 @@ BENCHED: list[tuple[str, str, str, str, str]] = [
     (
         "beside: a slow-down of a hundredth is made for a fifth",
         "tests/bench/slowed.py",
-        "round((first + second) / 2 * more / loop_us())",
-        "round((first + second) / 2 * more / loop_us() / 20)",
+        "round(cost * more / loop_us())",
+        "round(cost * more / loop_us() / 20)",
         "tests/bench/test_slowed.py::test_a_fifth_more_is_seen_in_five_of_five",
     ),
     (
