@@ -60,6 +60,12 @@ def cell(runs: list[dict[str, Any]], name: str, places: int) -> str:
     return middle if len(values) == 1 else f"{middle} ({min(values):,.{places}f} to {max(values):,.{places}f})"
 
 
+def wrapped(text: str) -> str:
+    """Within the columns of a page; an item of a list goes on under its text."""
+    indent = "  " if text.startswith("* ") else ""
+    return textwrap.fill(text, 120, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
 def page(told: dict[str, Any]) -> str:
     """All of it, one after the other."""
     return "\n".join(text for text in sections(told).values() if text) + "\n"
@@ -80,13 +86,13 @@ def _machine(told: dict[str, Any]) -> Iterator[str]:
     counts = [len(runs) for peers in told["figures"].values() for runs in peers.values()]
     least, most = min(counts, default=0), max(counts, default=0)
     number = f"{most}" if least == most else f"{least} to {most}"
-    yield f"{told['machine']} Made at {told['made']}. Medians of {number} runs, with the least and the most."
+    yield wrapped(f"{told['machine']} Made at {told['made']}. Medians of {number} runs, with the least and the most.")
 
 
 def _tables(told: dict[str, Any]) -> Iterator[str]:
     for name in told["figures"]:
         if name != ESSAY:
-            yield from (f"**{name}**: {told['scenarios'][name]}", "", *_table(told, name), "")
+            yield from (wrapped(f"**{name}**: {told['scenarios'][name]}"), "", *_table(told, name), "")
 
 
 def _table(told: dict[str, Any], name: str) -> Iterator[str]:
@@ -108,8 +114,8 @@ def _measure(peers: dict[str, Any]) -> str:
 
 
 def _peers(told: dict[str, Any]) -> Iterator[str]:
-    yield from (f"* {name}: {how}." for name, how in told["how"].items() if name not in told["missing"])
-    yield from (f"* {name} was left out, for want of {why}." for name, why in told["missing"].items())
+    yield from (wrapped(f"* {name}: {how}.") for name, how in told["how"].items() if name not in told["missing"])
+    yield from (wrapped(f"* {name} was left out, for want of {why}.") for name, why in told["missing"].items())
 
 
 def _wrong(runs: list[dict[str, Any]]) -> str:
@@ -200,8 +206,7 @@ def readme(told: dict[str, Any]) -> str:
         f"On one machine, with one client, a delivery to one of 500 connections takes {shown[OURS]:.1f} µs of a "
         f"processor, {', '.join(others)} ([docs/performance.md](docs/performance.md#beside-others))."
     )
-    wrapped = textwrap.fill(line, 120, break_long_words=False, break_on_hyphens=False)
-    return f"{wrapped}\n\n{picture(IN_README, 'docs/img')}"
+    return f"{wrapped(line)}\n\n{picture(IN_README, 'docs/img')}"
 
 
 _NAMED = (("node ws", "with Node's `ws`"), ("centrifugo", "with Centrifugo"), ("fastapi", "with FastAPI"))

@@ -206,7 +206,7 @@ def page_told() -> dict[str, Any]:
             "designs": {OURS: ours, "shared bytes": theirs},
         },
         "missing": {"absent": "a wheel"}, "scenarios": {"steady": "many", "designs": "some"},
-        "how": {OURS: "as it is", "other": "by hand", "absent": "not at all"},
+        "how": {OURS: f"as it is{', and more' * 20}", "other": "by hand", "absent": "not at all"},
     }  # fmt: skip
 
 
@@ -292,6 +292,8 @@ def test_the_pages_get_tables_and_pictures_between_their_marks(tmp_path: Path) -
         assert one.startswith("before\n")
         assert one.endswith("after\n")
         assert "old" not in one
+        prose = [line for line in one.splitlines() if not line.startswith(("|", "<"))]
+        assert max(map(len, prose)) <= 120
     assert text.count("A machine.") == 1
     assert "takes 2.0 µs of a processor, 6.0 with Node's `ws` (" in " ".join(first.split())
     drawn = {one.name for one in (docs / "img").iterdir()}
