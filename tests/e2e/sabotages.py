@@ -193,6 +193,20 @@ NEWCOMERS: list[tuple[str, str, str, str, str]] = [
         f"{PAGE_TEST}::test_what_was_drawn_of_another_collection_is_gone_at_once",
     ),
     (
+        "page: rows that are none are not said",
+        f"{STATIC}/pipelines.js",
+        "    this.#empty.hidden = rows.length > 0;",
+        "    this.#empty.hidden = true;",
+        "tests/e2e/test_charts_of_pipelines.py::test_without_rows_it_says_so_and_every_eye_can_read_it",
+    ),
+    (
+        "page: rows of a pipeline stand still",
+        f"{STATIC}/pipelines.js",
+        "    this.#schedule();\n    this.#host.sign();",
+        '    if (this.#cards.some(({ query }) => query.state !== "live")) this.#schedule();\n    this.#host.sign();',
+        "tests/e2e/test_charts_of_pipelines.py::test_rows_follow_what_is_written_in_the_order_of_the_pipeline",
+    ),
+    (
         "page: bars slide over each other",
         f"{STATIC}/chart.js",
         "[{ opacity: 0.25 }, { opacity: 1 }]",

@@ -69,7 +69,7 @@ class PipelineCard {
     else this.#bars.draw(items.slice(0, MOST_BARS).map((item) => ({ ...item, value: Math.abs(item.value) })), most || 1);
     const left = times ? 0 : items.length - MOST_BARS;
     const unread = rows.length > 0 && field === "" ? "no field holds a number" : "";
-    say(this.#note, unread || (left > 0 ? `${count(left)} more are not drawn` : this.#asked.note ?? `${plural(rows.length, "row", "rows")}, ${field}`));
+    say(this.#note, unread || (left > 0 ? `${count(left)} more are not drawn` : this.#asked.note ?? [plural(rows.length, "row", "rows"), field].filter(Boolean).join(", ")));
     put(this.element, "data-position", this.query.position); // for tests and the curious
   }
 
