@@ -43,17 +43,17 @@ tools:
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$packages >/dev/null; \
 	else echo "the tests need$$missing: install them (Debian: apt-get install $$packages)"; exit 2; fi
 
-test: $(STAMP) tools ## all tests: real mongod, real sockets, a real browser (ten minutes on two cores)
+test: $(STAMP) tools ## all tests but the long ones: real mongod, real sockets, a real browser (ten minutes on two cores)
 	$(BIN)/python -m tests.parts $(ARGS)
 
-test-long: $(STAMP) tools ## what takes minutes by itself: faults at length; CI runs them too
+test-long: $(STAMP) tools ## faults at length, whole differentials, benches, the corners of the page; CI runs them too
 	$(BIN)/python -m tests.parts --only long $(ARGS)
 
-test-quick: $(STAMP) tools ## what a change usually breaks: core, hub, web (a few minutes)
+test-quick: $(STAMP) tools ## what a change usually breaks: core, hub, web (two minutes)
 	$(BIN)/python -m tests.parts tests/core tests/hub tests/web $(ARGS)
 
-test-core: $(STAMP) ## the pure tests, in a quarter of a minute: no MongoDB, no event loop
-	$(BIN)/python -m pytest tests/core -q -p no:asyncio -n 2 $(ARGS)
+test-core: $(STAMP) ## the pure tests, in seconds: no MongoDB, no event loop
+	$(BIN)/python -m tests.halves $(ARGS)
 
 cover-core: $(STAMP) ## the pure tests, and that they take every branch of the core
 	REALTIME_TEST_WHOLE=1 $(BIN)/python -m coverage run --source=realtime/core -m pytest tests/core -q -p no:asyncio $(ARGS)

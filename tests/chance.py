@@ -5,7 +5,7 @@ with every change of `realtime/`, and the same for everybody who runs that chang
 judged by other inputs there. REALTIME_TEST_SEED goes before both.
 
 How much chance a test takes is another number: a person's run of `tests/core` draws a part of the cases, `make
-cover-core` and CI (REALTIME_TEST_WHOLE=1) all of them.
+cover-core` (REALTIME_TEST_WHOLE=1), which CI runs, all of them.
 """
 
 from __future__ import annotations
