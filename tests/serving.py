@@ -42,6 +42,10 @@ ROOMY = dict.fromkeys(
     1_000_000_000,
 )
 """Tests are many clients at one address, and ask more than any: those that are about limits say which."""
+AWAIT_MS = 100
+"""A feed that nothing comes to, and so the end of its service, waits so long; a second by default. Those that are about
+this wait say which.
+"""
 
 
 @dataclass(slots=True)
@@ -75,7 +79,9 @@ async def serving(replica_set: ReplicaSet, **settings: Any) -> AsyncIterator[Ser
     plain = settings.pop("plain_uvicorn", False)
     keep = settings.pop("keep", False)
     client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(replica_set.uri)
-    chosen = load(mongodb_uri=replica_set.uri, database=name, port=0, **{**ROOMY, **settings})
+    chosen = load(
+        mongodb_uri=replica_set.uri, database=name, port=0, **{**ROOMY, "feed_await_ms": AWAIT_MS, **settings}
+    )
     app = create_app(chosen)
     listening = bind(chosen)
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
@@ -144,8 +150,8 @@ def _setter(event: asyncio.Event) -> Callable[[], Awaitable[None]]:
 
 @pytest.fixture
 async def service(replica_set: ReplicaSet) -> AsyncIterator[Service]:
-    """The service with its defaults, but that its feed, and so its end, waits 0.1 s and not 1 s."""
-    async with serving(replica_set, feed_await_ms=100) as running:
+    """The service with its defaults, but for `ROOMY` and `AWAIT_MS`."""
+    async with serving(replica_set) as running:
         yield running
 
 
@@ -159,8 +165,8 @@ class Process:
 
 
 def roomy_environment() -> dict[str, str]:
-    """`ROOMY` for a process."""
-    return {f"REALTIME_{name.upper()}": str(limit) for name, limit in ROOMY.items()}
+    """`ROOMY` for a process, and its feed's wait."""
+    return {f"REALTIME_{name.upper()}": str(value) for name, value in {**ROOMY, "feed_await_ms": AWAIT_MS}.items()}
 
 
 @asynccontextmanager

@@ -202,7 +202,7 @@ async def test_heartbeats_come_with_newer_positions_although_nothing_matches(rep
 async def test_an_isolated_insert_waits_for_no_timeout_and_a_slow_drip_flows(replica_set: ReplicaSet) -> None:
     """The stream's await time is 1 s: waiting for emptiness would show as a second's delay, or as nothing at all."""
     loop = asyncio.get_running_loop()
-    async with serving(replica_set) as service, wired(service.url) as wire:
+    async with serving(replica_set, feed_await_ms=1000) as service, wired(service.url) as wire:
         view = await wire.subscribe("orders")
         delays = []
         for number in range(20):
