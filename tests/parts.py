@@ -206,6 +206,15 @@ def part_of(item: pytest.Item) -> str:
     return " ".join(marked) or "together"
 
 
+def first(kept: int, why: str, cases: Sequence[Any]) -> list[Any]:
+    """Cases of a kind: the first `kept` in `make test`, the others as well in `make test-long`, for the reason."""
+    import pytest
+
+    long = pytest.mark.long(why)
+    later = (case if isinstance(case, tuple) else (case,) for case in cases[kept:])
+    return [*cases[:kept], *(pytest.param(*case, marks=long) for case in later)]
+
+
 def in_order(items: list[pytest.Item]) -> None:
     """The longest files first; all others as they were."""
     ranks = {file: rank for rank, file in enumerate(FIRST)}

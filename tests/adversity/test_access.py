@@ -58,6 +58,9 @@ PARTS = 50
 PATIENCE = 60.0
 
 
+LOAD = pytest.mark.long("several whole services, under load")
+
+
 def minted(sub: str, life: float = 600.0) -> str:
     now = time.time()
     return SIGNER.token(sub=sub, iat=now - 5, exp=now + life)
@@ -150,6 +153,7 @@ def writing(ledger: Ledger, pause: float, stop: threading.Event) -> None:
             ledger.one(delete("docs", number - VIEWS))
 
 
+@LOAD
 @pytest.mark.timeout(400)
 @pytest.mark.alone("tokens that end in seconds, and how late somebody hears of something")
 async def test_of_many_tokens_that_end_those_renewed_cost_nothing_and_the_others_end_all(
@@ -255,6 +259,7 @@ def holder(service: Process, port: int) -> int:
     raise AssertionError(f"no worker has a connection to port {port}")
 
 
+@LOAD
 @pytest.mark.timeout(300)
 @pytest.mark.alone("an upper bound in seconds, under load")
 async def test_a_revocation_reaches_every_worker_within_a_second_beside_a_thousand_events_a_second(
@@ -319,6 +324,7 @@ async def tried(url: str) -> str:
         return f"{door} in" if '"principal":"ann"' in told else f"{door} out"
 
 
+@LOAD
 @pytest.mark.timeout(300)
 async def test_while_mongodb_is_away_nobody_gets_in_by_any_door_of_any_worker(
     tmp_path: Path, scale: Scale, say: Say

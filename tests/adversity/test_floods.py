@@ -33,7 +33,11 @@ from tests.replica_set import ReplicaSet
 from tests.serving import process
 
 Client = pymongo.MongoClient[dict[str, Any]]
-pytestmark = [pytest.mark.timeout(600), pytest.mark.alone("the others' latency is measured")]
+pytestmark = [
+    pytest.mark.timeout(600),
+    pytest.mark.alone("the others' latency is measured"),
+    pytest.mark.long("a whole service is flooded"),
+]
 CONNECTS_A_SECOND, TOKENS_A_SECOND = 5000, 300
 OTHERS, WRITES_A_SECOND = 40, 25.0
 LIMIT = 1

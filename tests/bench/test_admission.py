@@ -13,6 +13,7 @@ MOST = 1.3
 PAIRS, TRIES = 5, 6
 
 
+@pytest.mark.long("thousands of connections")
 @pytest.mark.timeout(600)
 @pytest.mark.alone("measures processor time")
 @pytest.mark.parametrize("algorithm", ["HS256", "RS256"])

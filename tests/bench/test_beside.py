@@ -17,6 +17,7 @@ from tests.bench.beside import figures_of, measured
 from tests.bench.rounds import MOST_FAILURES, Rounds, together, unfit
 from tests.bench.scenarios import DESIGNS, OURS, PART, RULED, SCENARIOS
 from tests.bench.standing import STANDING, MissingError, Peer
+from tests.parts import first
 from tests.replica_set import ReplicaSet
 
 SCENARIO = {one.name: one.smaller(0.02) for one in SCENARIOS}
@@ -26,21 +27,25 @@ pytestmark = pytest.mark.timeout(180)
 
 @pytest.mark.parametrize(
     ("scenario", "peer"),
-    [
-        ("steady", OURS),
-        ("steady", "fastapi"),
-        ("designs", "a stream each"),
-        ("designs", "a loop that awaits"),
-        ("designs", "a task each"),
-        ("designs", "a queue each"),
-        ("designs", "a plain call"),
-        ("designs", "shared bytes"),
-        ("burst", "realtime, ruled"),
-        ("slow", OURS),
-        ("filters", OURS),
-        ("many filters", OURS),
-        ("resume", OURS),
-    ],
+    first(
+        1,
+        "a small bench of one peer",
+        [
+            ("steady", OURS),
+            ("steady", "fastapi"),
+            ("designs", "a stream each"),
+            ("designs", "a loop that awaits"),
+            ("designs", "a task each"),
+            ("designs", "a queue each"),
+            ("designs", "a plain call"),
+            ("designs", "shared bytes"),
+            ("burst", "realtime, ruled"),
+            ("slow", OURS),
+            ("filters", OURS),
+            ("many filters", OURS),
+            ("resume", OURS),
+        ],
+    ),
 )
 async def test_a_small_run_delivers_exactly_what_was_written(replica_set: ReplicaSet, scenario: str, peer: str) -> None:
     asked = SCENARIO[scenario]
@@ -55,6 +60,7 @@ async def test_a_small_run_delivers_exactly_what_was_written(replica_set: Replic
     assert told["p99_ms"] >= told["p50_ms"] > 0
 
 
+@pytest.mark.long("a small bench of one peer")
 async def test_who_connects_is_measured_without_a_document(replica_set: ReplicaSet) -> None:
     told = await asyncio.to_thread(measured, PEER[OURS], SCENARIO["connect"], replica_set.uri)
     assert told["void"] is None

@@ -11,6 +11,7 @@ __all__ = ["say"]
 MOST = 2.0
 
 
+@pytest.mark.long("a hundred thousand documents")
 @pytest.mark.alone("measures a processor")
 @pytest.mark.timeout(300)
 def test_an_event_costs_as_much_over_many_documents_as_over_few(say: Say) -> None:

@@ -23,6 +23,8 @@ from tests.mongo.commands import Documents, plain
 from tests.replica_set import ReplicaSet
 from tests.serving import Service, serving
 
+MORE = pytest.mark.long("one more command, a process each")
+
 
 @pytest.fixture
 def database(replica_set: ReplicaSet) -> Any:
@@ -126,6 +128,7 @@ def test_a_key_is_shown_once_and_stored_as_a_hash(replica_set: ReplicaSet, datab
     assert "another name" in again.stderr
 
 
+@MORE
 def test_a_key_is_revoked_by_name_or_id(replica_set: ReplicaSet, database: Documents) -> None:
     where = {"uri": replica_set.uri, "database": database.name}
     for name in ("one", "two"):
@@ -165,6 +168,7 @@ def test_what_is_done_to_keys_is_in_the_audit_log(replica_set: ReplicaSet, datab
     assert "REALTIME_AUDIT_LOG" in done.stderr
 
 
+@MORE
 def test_a_name_that_is_none_is_refused(replica_set: ReplicaSet, database: Documents) -> None:
     where = {"uri": replica_set.uri, "database": database.name}
     for arguments in (["x" * 101], ["x", "--sub", "y" * 300], ["x", "--role", "z" * 300]):
@@ -190,6 +194,7 @@ async def test_a_user_who_is_revoked_by_the_command_ends_on_a_running_service(
     await ended(said, principal)
 
 
+@MORE
 def test_a_database_that_no_service_used_is_named_with_the_option_for_another(
     replica_set: ReplicaSet, database: Documents
 ) -> None:
@@ -203,6 +208,7 @@ def test_a_database_that_no_service_used_is_named_with_the_option_for_another(
     assert words not in second.stderr
 
 
+@MORE
 def test_a_key_that_is_not_there_is_not_said_to_be_revoked(replica_set: ReplicaSet, database: Documents) -> None:
     """A name in place of an id neither."""
     where = {"uri": replica_set.uri, "database": database.name}
@@ -225,6 +231,7 @@ def test_one_is_named(arguments: list[str]) -> None:
     assert "--sub SUB, --jti JTI and --key ID" in done.stderr
 
 
+@MORE
 def test_where_there_is_no_mongodb_it_is_one_line() -> None:
     done = typed("revoke", "--sub", "ann", uri="mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=300", database="x")
     assert done.returncode == 2

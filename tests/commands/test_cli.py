@@ -17,6 +17,7 @@ import realtime
 from realtime.commands.cli import COMMANDS, main
 from realtime.errors import first_wrong
 from realtime.settings import OPTIONS, Settings
+from tests.parts import first
 
 PATIENCE = 60.0
 RUN = """
@@ -111,7 +112,7 @@ def test_every_command_is_listed_but_those_of_our_own_use() -> None:
 # --------------------------------------------------------------------------------------------------------------- words
 
 
-@pytest.mark.parametrize("command", ["serve", "demo"])
+@pytest.mark.parametrize("command", first(1, "a process each", ["serve", "demo"]))
 def test_help_names_defaults_as_they_are_typed(command: str) -> None:
     """It said `(default ())`."""
     told = " ".join(ran([command, "--help"]).stdout.split())
@@ -124,13 +125,17 @@ def test_help_names_defaults_as_they_are_typed(command: str) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "meant"),
-    [
-        (["serve", "--prot", "8001"], "--port"),
-        (["demo", "--data", "x"], "--data"),
-        (["tail", "orders", "--fitler", "{}"], "--filter"),
-        (["doctor", "--jsn"], "--json"),
-        (["images", "enable", "orders", "--databse", "x"], "--database"),
-    ],
+    first(
+        1,
+        "a process each",
+        [
+            (["serve", "--prot", "8001"], "--port"),
+            (["demo", "--data", "x"], "--data"),
+            (["tail", "orders", "--fitler", "{}"], "--filter"),
+            (["doctor", "--jsn"], "--json"),
+            (["images", "enable", "orders", "--databse", "x"], "--database"),
+        ],
+    ),
     ids=lambda given: given[0] if isinstance(given, list) else "",
 )
 def test_an_unknown_option_is_refused_with_the_nearest(arguments: list[str], meant: str) -> None:

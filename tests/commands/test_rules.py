@@ -23,6 +23,9 @@ orders:
 DOCS = Path(__file__).parents[2] / "docs" / "access.md"
 
 
+MORE = pytest.mark.long("one more use of the command, a process each")
+
+
 @pytest.fixture
 def file(tmp_path: Path) -> str:
     path = tmp_path / "rules.yaml"
@@ -35,6 +38,7 @@ def test_a_good_file_is_said_to_be_good_also_by_its_setting(file: str) -> None:
         assert (done.returncode, done.stdout) == (0, f"{file}: good, 2 grants\n")
 
 
+@MORE
 def test_rules_that_let_nothing_are_good_and_warned_of(tmp_path: Path) -> None:
     path = tmp_path / "rules.yaml"
     for text in ("", "# nothing so far\n", "orders: {}\n"):
@@ -86,6 +90,7 @@ def test_fields_that_may_be_seen_and_written_are_named(tmp_path: Path) -> None:
     ]
 
 
+@MORE
 def test_nobody_may_do_nothing_and_a_file_that_is_no_document_is_refused(file: str) -> None:
     done = typed("rules", "explain", file, "--collection", "others")
     assert done.stdout.splitlines()[1:] == [f"{name}: forbidden" for name in ("read", "insert", "update", "delete")]
@@ -117,6 +122,7 @@ def _inserts(rules: Rules, collection: str) -> bool:
     return any(grant.insert is not False for grant in rules.collections.get(collection, {}).values())
 
 
+@MORE
 def test_what_is_taken_from_another_collection_is_explained_as_what_is_asked_there(tmp_path: Path) -> None:
     path = tmp_path / "rules.yaml"
     path.write_text(

@@ -23,6 +23,7 @@ from tests.replica_set import ReplicaSet
 from tests.serving import Service, serving
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+PART = pytest.mark.long("one more part of the panel, in a real browser")
 __all__ = ["browser"]
 
 SIGNER = signer("HS256")
@@ -102,6 +103,7 @@ async def test_one_is_told_in_words_what_one_may_do_and_nothing_of_others(browse
     assert complaints == []
 
 
+@PART
 async def test_what_has_no_words_is_the_filter_itself_and_a_missing_claim_is_said(
     browser: Browser, service: Service
 ) -> None:
@@ -110,6 +112,7 @@ async def test_what_has_no_words_is_the_filter_itself_and_a_missing_claim_is_sai
     assert await told(page, "orders", "delete") == ["no document: the rule asks for a claim that you do not have"]
 
 
+@PART
 async def test_a_collection_is_asked_for_by_its_name_and_what_is_wrong_is_said(
     browser: Browser, service: Service
 ) -> None:
@@ -126,6 +129,7 @@ async def test_a_collection_is_asked_for_by_its_name_and_what_is_wrong_is_said(
     await expect(page.get_by_test_id("access-problem")).to_be_hidden()
 
 
+@PART
 async def test_other_rules_are_told_without_a_reload(browser: Browser, service: Service) -> None:
     page, _ = await access_of(browser, service, "customer")
     assert await told(page, "news", "delete") == ["not allowed"]
@@ -136,6 +140,7 @@ async def test_other_rules_are_told_without_a_reload(browser: Browser, service: 
     await expect(page.locator("#access-list .card")).to_have_count(1)
 
 
+@PART
 async def test_who_may_read_nothing_and_where_there_are_no_rules_it_is_said(
     browser: Browser, service: Service, replica_set: ReplicaSet
 ) -> None:
@@ -146,6 +151,7 @@ async def test_who_may_read_nothing_and_where_there_are_no_rules_it_is_said(
         await expect(page.get_by_test_id("access-empty")).to_contain_text("There are no rules", **OFTEN)
 
 
+@PART
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_axe_finds_nothing_serious_in_the_panel(

@@ -20,6 +20,7 @@ import pymongo
 import pytest
 
 from tests.access.issuer import SECRET
+from tests.parts import first
 from tests.replica_set import ReplicaSet
 from tests.serving import Service, process, service, serving
 
@@ -27,6 +28,7 @@ __all__ = ["service"]
 
 PATIENCE = 90.0
 pytestmark = pytest.mark.timeout(150)
+LOAD = pytest.mark.long("a load of its own, by several processes")
 BRIEF = ("--connections", "6", "--rate", "50", "--seconds", "1")
 EVERY_KIND = (
     "--filters",
@@ -118,6 +120,7 @@ async def test_every_kind_of_query_is_told_exactly_what_is_right_and_all_of_it_i
     assert left[0] in ended.told["left"]
 
 
+@LOAD
 async def test_straight_to_mongodb_in_batches_and_nothing_is_left_at_all(
     service: Service, replica_set: ReplicaSet
 ) -> None:
@@ -130,6 +133,7 @@ async def test_straight_to_mongodb_in_batches_and_nothing_is_left_at_all(
     assert documents_of(service) == {}
 
 
+@LOAD
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("direct", [False, True])
 async def test_interrupted_in_the_middle_it_leaves_no_document_and_no_process(
@@ -154,6 +158,7 @@ async def test_interrupted_in_the_middle_it_leaves_no_document_and_no_process(
     assert psutil.wait_procs(generators, timeout=10)[1] == []
 
 
+@LOAD
 async def test_a_generator_that_is_slowed_is_told_to_be_the_limit(service: Service) -> None:
     load = ("--connections", "10", "--rate", "60", "--seconds", "3", "--json")
     slowed = await ran(service.url, *load, "--handicap", "5000")
@@ -162,6 +167,7 @@ async def test_a_generator_that_is_slowed_is_told_to_be_the_limit(service: Servi
     assert slowed.told["deliveries"]["exact"] is True
 
 
+@LOAD
 async def test_other_data_is_not_loaded_unless_that_is_meant(service: Service) -> None:
     service.database.orders.insert_one({"_id": 1})
     refused = await ran(service.url, *BRIEF)
@@ -174,6 +180,7 @@ async def test_other_data_is_not_loaded_unless_that_is_meant(service: Service) -
     assert documents_of(service)["orders"] == 1
 
 
+@LOAD
 async def test_who_may_not_write_is_told_what_is_needed(replica_set: ReplicaSet, tmp_path: Path) -> None:
     rules = tmp_path / "rules.yaml"
     rules.write_text(RULES)
@@ -191,6 +198,7 @@ async def test_who_may_not_write_is_told_what_is_needed(replica_set: ReplicaSet,
         assert tester.told["deliveries"]["count"] == tester.told["deliveries"]["expected"] == 300
 
 
+@LOAD
 async def test_a_service_that_only_reads_is_told_of(replica_set: ReplicaSet) -> None:
     async with serving(replica_set, read_only=True, feed_await_ms=100) as service:
         ended = await ran(service.url, *BRIEF)
@@ -198,6 +206,7 @@ async def test_a_service_that_only_reads_is_told_of(replica_set: ReplicaSet) -> 
     assert "has to insert into bench_" in ended.said
 
 
+@LOAD
 async def test_a_service_on_its_own_mongodb_is_measured_and_left_as_it_was(tmp_path: Path) -> None:
     async with process("serve", "--port", "0", home=tmp_path) as served:
         first = await ran(served.url, *BRIEF, *EVERY_KIND, "--json")
@@ -210,6 +219,7 @@ async def test_a_service_on_its_own_mongodb_is_measured_and_left_as_it_was(tmp_p
         assert told["lost"] == told["repeated"] == 0
 
 
+@LOAD
 async def test_all_of_two_workers_are_counted(replica_set: ReplicaSet, tmp_path: Path) -> None:
     name = f"t_{uuid.uuid4().hex[:12]}"
     where = ("--mongodb-uri", replica_set.uri, "--database", name)
@@ -229,22 +239,26 @@ async def test_all_of_two_workers_are_counted(replica_set: ReplicaSet, tmp_path:
 
 @pytest.mark.parametrize(
     ("arguments", "why"),
-    [
-        (("--subscriptions", "2"), "subscribes to each query once"),
-        (("--filters", "0"), "nothing is subscribed to"),
-        (("--filters", "50", "--connections", "5"), "fewer subscriptions"),
-        (("--collection", "orders"), "begins with bench_"),
-        (("--role", "staff"), "add --mint"),
-        (("--database", "shop"), "add --direct"),
-        (("--direct",), "which MongoDB?"),
-        (("--document", '{"n": 1}'), "n is a field of the run's own"),
-        (("--document", "[1]"), "not a JSON object"),
-        (("--rate", "1000000", "--seconds", "80000"), "documents, at most"),
-        (("--rate", "0"), "--rate"),
-        (("--mint", "1"), "REALTIME_JWT_SECRET"),
-        (("--plot", "/no/such/folder/p.svg"), "--plot"),
-        (("--url", "localhost:8000"), "no address of a service"),
-    ],
+    first(
+        2,
+        "a process each",
+        [
+            (("--subscriptions", "2"), "subscribes to each query once"),
+            (("--filters", "0"), "nothing is subscribed to"),
+            (("--filters", "50", "--connections", "5"), "fewer subscriptions"),
+            (("--collection", "orders"), "begins with bench_"),
+            (("--role", "staff"), "add --mint"),
+            (("--database", "shop"), "add --direct"),
+            (("--direct",), "which MongoDB?"),
+            (("--document", '{"n": 1}'), "n is a field of the run's own"),
+            (("--document", "[1]"), "not a JSON object"),
+            (("--rate", "1000000", "--seconds", "80000"), "documents, at most"),
+            (("--rate", "0"), "--rate"),
+            (("--mint", "1"), "REALTIME_JWT_SECRET"),
+            (("--plot", "/no/such/folder/p.svg"), "--plot"),
+            (("--url", "localhost:8000"), "no address of a service"),
+        ],
+    ),
 )
 async def test_what_cannot_be_is_refused_before_anything_is_asked(arguments: tuple[str, ...], why: str) -> None:
     ended = await ran("http://127.0.0.1:1", *arguments)
@@ -262,6 +276,7 @@ async def test_nobody_there_is_one_line() -> None:
     assert "Traceback" not in ended.said
 
 
+@LOAD
 async def test_more_than_a_live_query_may_hold_is_refused_before_it_is_written(service: Service) -> None:
     ended = await ran(service.url, "--connections", "2", "--rate", "5000", "--seconds", "10")
     assert ended.code == 2
@@ -269,6 +284,7 @@ async def test_more_than_a_live_query_may_hold_is_refused_before_it_is_written(s
     assert sum(documents_of(service).values()) == 0
 
 
+@LOAD
 async def test_a_mongodb_that_the_service_does_not_serve_is_not_written_to_for_long(
     service: Service, replica_set: ReplicaSet
 ) -> None:
@@ -281,6 +297,7 @@ async def test_a_mongodb_that_the_service_does_not_serve_is_not_written_to_for_l
         assert client[other].list_collection_names() == []
 
 
+@LOAD
 async def test_a_run_is_drawn(service: Service, tmp_path: Path) -> None:
     picture = tmp_path / "run.svg"
     ended = await ran(service.url, *BRIEF, "--plot", str(picture), "--theme", "dark")

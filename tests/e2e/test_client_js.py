@@ -93,6 +93,7 @@ def write(collection: Any, *documents: str) -> None:
         collection.insert_one({"_id": key})
 
 
+@pytest.mark.long("two pages in a real browser")
 @pytest.mark.alone("measures time")
 async def test_two_pages_are_live_within_a_second_of_a_write(browser: Browser, service: Service) -> None:
     pages = [await watching(browser, f"{service.url}/") for _ in range(2)]

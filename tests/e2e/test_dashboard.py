@@ -18,6 +18,7 @@ from tests.replica_set import ReplicaSet
 from tests.serving import Service, process, service
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+PART = pytest.mark.long("one more part of the page, in a real browser")
 __all__ = ["browser", "service"]
 
 MOST_TABS = 80
@@ -72,6 +73,7 @@ async def test_a_document_is_inserted_edited_and_deleted_by_keyboard_alone(brows
     assert complaints == []
 
 
+@PART
 async def test_what_the_server_refuses_is_told_at_the_field_and_nothing_is_lost(
     browser: Browser, service: Service
 ) -> None:
@@ -99,6 +101,7 @@ async def test_what_the_server_refuses_is_told_at_the_field_and_nothing_is_lost(
     assert complaints == []
 
 
+@PART
 async def test_an_edit_touches_only_what_was_edited_and_tells_of_others_meanwhile(
     browser: Browser, service: Service
 ) -> None:
@@ -121,6 +124,7 @@ async def test_an_edit_touches_only_what_was_edited_and_tells_of_others_meanwhil
     assert complaints == []
 
 
+@PART
 async def test_documents_that_differ_in_the_order_of_names_like_numbers_are_edited_and_deleted_apart(
     browser: Browser, service: Service
 ) -> None:
@@ -163,6 +167,7 @@ async def test_collections_count_along(browser: Browser, service: Service) -> No
     assert complaints == []
 
 
+@PART
 async def test_a_new_collection_is_found_however_fast_it_is_written(browser: Browser, service: Service) -> None:
     service.database.orders.insert_one({})
     page, complaints = await opened(browser, f"{service.url}/#/collections")
@@ -216,6 +221,7 @@ async def test_events_are_shown_paused_found_and_copied(browser: Browser, servic
     assert complaints == []
 
 
+@PART
 async def test_events_heal_without_gap_or_repeat(browser: Browser, tmp_path: Path, replica_set: ReplicaSet) -> None:
     database = "t_page_events"
     orders: Any = pymongo.MongoClient(replica_set.uri)[database].orders
@@ -244,6 +250,7 @@ async def test_events_heal_without_gap_or_repeat(browser: Browser, tmp_path: Pat
     assert complaints == []
 
 
+@PART
 async def test_charts_follow_a_number_by_group(browser: Browser, service: Service) -> None:
     orders = service.database.orders
     orders.insert_many({"_id": n, "status": ["open", "closed"][n % 2], "total": n} for n in range(10))
@@ -271,6 +278,7 @@ async def test_charts_follow_a_number_by_group(browser: Browser, service: Servic
     assert complaints == []
 
 
+@PART
 async def test_bars_follow_a_live_aggregate_and_keep_themselves_sorted(browser: Browser, service: Service) -> None:
     orders = service.database.orders
     orders.insert_many({"_id": n, "status": ["open", "paid"][n % 2], "total": n, "lines": 2} for n in range(10))
@@ -312,6 +320,7 @@ async def test_bars_follow_a_live_aggregate_and_keep_themselves_sorted(browser: 
     assert complaints == []
 
 
+@PART
 async def test_the_inspector_shows_frames_both_ways(browser: Browser, service: Service) -> None:
     service.database.orders.insert_one({"_id": 1})
     page, complaints = await opened(browser, f"{service.url}/#/collections?collection=orders")
@@ -349,6 +358,7 @@ PLACES = [
 ]
 
 
+@PART
 @pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.long("the same, dark"))])
 @pytest.mark.parametrize("width", [1280, pytest.param(390, marks=pytest.mark.long("the same, narrow"))])
 async def test_axe_finds_nothing_serious(browser: Browser, service: Service, scheme: Any, width: int) -> None:

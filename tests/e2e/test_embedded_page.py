@@ -10,7 +10,7 @@ from tests.e2e import test_page
 from tests.e2e.browser import browser
 from tests.embedding import included
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180), pytest.mark.long("the tests of the page, again")]
 __all__ = ["browser", "service"]
 
 service = included

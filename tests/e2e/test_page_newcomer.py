@@ -14,6 +14,7 @@ from tests.replica_set import ReplicaSet
 from tests.serving import Service, service, serving
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+CORNER = pytest.mark.long("a corner of the page, in a real browser")
 __all__ = ["browser", "service"]
 
 PATIENCE = 30_000
@@ -42,6 +43,7 @@ async def still_there(page: Page, problem: str, field: str, told: str) -> None:
     await expect(page.locator(field)).to_have_attribute("aria-invalid", "false")
 
 
+@CORNER
 @pytest.mark.parametrize(("typed", "told"), [('{"total": ', "not valid JSON"), ('{"$where": "1"}', "$where")])
 async def test_an_error_about_documents_stays_until_the_text_changes(
     browser: Browser, service: Service, typed: str, told: str
@@ -61,6 +63,7 @@ async def test_an_error_about_documents_stays_until_the_text_changes(
     assert complaints == []
 
 
+@CORNER
 @pytest.mark.parametrize(("typed", "told"), [('{"total": ', "Not valid JSON"), ('{"$where": "1"}', "$where")])
 async def test_an_error_about_events_stays_until_the_text_changes(
     browser: Browser, service: Service, typed: str, told: str
@@ -75,6 +78,7 @@ async def test_an_error_about_events_stays_until_the_text_changes(
     assert complaints == []
 
 
+@CORNER
 @pytest.mark.parametrize("drawn", ["lines", "bars"])
 async def test_an_error_about_a_chart_stays_until_the_text_changes(
     browser: Browser, service: Service, drawn: str
@@ -111,6 +115,7 @@ async def keys(page: Page) -> list[str]:
     return shown
 
 
+@CORNER
 async def test_a_collection_over_10_000_documents_opens_as_a_window_of_the_newest(
     browser: Browser, service: Service
 ) -> None:
@@ -142,6 +147,7 @@ async def test_a_collection_over_10_000_documents_opens_as_a_window_of_the_newes
     assert complaints == []
 
 
+@CORNER
 async def test_a_limit_that_is_typed_is_the_limit_and_an_order_stays_the_order(
     browser: Browser, service: Service
 ) -> None:
@@ -158,6 +164,7 @@ async def test_a_limit_that_is_typed_is_the_limit_and_an_order_stays_the_order(
     assert complaints == []
 
 
+@CORNER
 async def test_a_collection_that_grows_too_large_while_it_is_open_becomes_a_window(
     browser: Browser, replica_set: ReplicaSet
 ) -> None:
@@ -223,6 +230,7 @@ SUBMITTED = """([form, name, filter, shown]) => {
 """How many of `shown` are to be seen at the moment in which another collection was asked for."""
 
 
+@CORNER
 @pytest.mark.parametrize("typed", ["", "{"], ids=["well", "refused"])
 @pytest.mark.parametrize(
     ("address", "form", "shown"),
@@ -266,6 +274,7 @@ OVERLAPS = """() => {
 }"""
 
 
+@CORNER
 async def test_bars_do_not_overlap_while_they_change_places(browser: Browser, service: Service) -> None:
     orders = service.database.orders
     orders.insert_many([{"_id": n, "status": f"s{n}", "total": n * 10} for n in range(8)])
@@ -287,6 +296,7 @@ async def test_bars_do_not_overlap_while_they_change_places(browser: Browser, se
     assert complaints == []
 
 
+@CORNER
 @pytest.mark.parametrize(
     ("measure", "field", "told"),
     [
@@ -323,6 +333,7 @@ IN_SIGHT = """() => {
 }"""
 
 
+@CORNER
 @pytest.mark.parametrize("width", [320, 390])
 async def test_the_active_tab_is_in_sight_on_a_phone(browser: Browser, service: Service, width: int) -> None:
     service.database.machine.insert_one({})  # with it the demo's two tabs are there as well
@@ -347,6 +358,7 @@ SIDES = """() => {
 }"""
 
 
+@CORNER
 async def test_tabs_that_are_out_of_sight_are_hinted_at_on_their_side(browser: Browser, service: Service) -> None:
     service.database.machine.insert_one({})
     service.database.orders.insert_one({})
@@ -360,6 +372,7 @@ async def test_tabs_that_are_out_of_sight_are_hinted_at_on_their_side(browser: B
     assert complaints == []
 
 
+@CORNER
 @pytest.mark.parametrize("width", [1280, 390])
 async def test_buttons_and_cards_stand_where_the_page_has_its_lines(
     browser: Browser, service: Service, width: int
@@ -387,6 +400,7 @@ async def box(page: Page, selector: str) -> FloatRect:
     return found
 
 
+@CORNER
 async def test_the_title_names_what_is_open(browser: Browser, service: Service) -> None:
     service.database.orders.insert_one({"_id": 1, "total": 5})
     page, complaints = await opened(browser, f"{service.url}/#/collections?collection=orders")

@@ -80,6 +80,7 @@ async def test_every_client_comes_to_the_document_that_was_meant_and_to_no_other
                 assert bad == {}, f"{name} by {base}, REALTIME_TEST_SEED={SEED}"
 
 
+@pytest.mark.long("three clients, each straight and by two nginx")
 async def test_every_client_comes_to_the_collection_that_was_meant(
     service: Service, browser: Browser, tmp_path: Path
 ) -> None:

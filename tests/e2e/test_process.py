@@ -18,11 +18,15 @@ import pytest
 
 from realtime.mongo import embedded
 from tests.mongo.commands import breakable, failing, plain
+from tests.parts import first
 from tests.replica_set import ReplicaSet
 from tests.serving import process
 from tests.wire import wired
 
 KILLS = 10
+
+
+STARTS = pytest.mark.long("starts a service with a mongod of its own")
 
 
 def run(*arguments: str, home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -142,6 +146,7 @@ async def test_who_waits_for_a_write_that_outlasts_the_end_is_sent_away_all_the_
                     assert await service.process.wait() == 0
 
 
+@STARTS
 async def test_a_second_service_on_the_same_directory_says_who_holds_it(tmp_path: Path) -> None:
     data = tmp_path / "data"
     async with process("serve", "--port", "0", "--data-dir", str(data), home=tmp_path) as service:
@@ -151,6 +156,7 @@ async def test_a_second_service_on_the_same_directory_says_who_holds_it(tmp_path
     assert "--data-dir" in second.stderr
 
 
+@STARTS
 async def test_the_embedded_replica_set_is_announced(tmp_path: Path) -> None:
     async with process("serve", "--port", "0", "--data-dir", str(tmp_path / "data"), home=tmp_path) as service:
         pass
@@ -159,19 +165,23 @@ async def test_the_embedded_replica_set_is_announced(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "environment", "line"),
-    [
-        (("--port", "99999"), {}, r"--port / REALTIME_PORT: .*65535"),
-        ((), {"REALTIME_HEARTBEAT_SECONDS": "0"}, r"REALTIME_HEARTBEAT_SECONDS: .*0.2"),
-        (("--host", "0.0.0.0"), {}, r"--insecure"),
-        (("--mongodb-uri", "http://localhost"), {}, r"REALTIME_MONGODB_URI cannot be used"),
-        (
-            ("--mongodb-uri", "mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=500"),
-            {},
-            r"no MongoDB answers: .*REALTIME_MONGODB_URI",
-        ),
-        ((), {"REALTIME_MONGOD": "/nowhere/mongod"}, r"REALTIME_MONGOD"),
-        (("--database", "a/b"), {}, r"REALTIME_DATABASE"),
-    ],
+    first(
+        2,
+        "a process each",
+        [
+            (("--port", "99999"), {}, r"--port / REALTIME_PORT: .*65535"),
+            ((), {"REALTIME_HEARTBEAT_SECONDS": "0"}, r"REALTIME_HEARTBEAT_SECONDS: .*0.2"),
+            (("--host", "0.0.0.0"), {}, r"--insecure"),
+            (("--mongodb-uri", "http://localhost"), {}, r"REALTIME_MONGODB_URI cannot be used"),
+            (
+                ("--mongodb-uri", "mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=500"),
+                {},
+                r"no MongoDB answers: .*REALTIME_MONGODB_URI",
+            ),
+            ((), {"REALTIME_MONGOD": "/nowhere/mongod"}, r"REALTIME_MONGOD"),
+            (("--database", "a/b"), {}, r"REALTIME_DATABASE"),
+        ],
+    ),
 )
 def test_what_cannot_work_is_one_line_and_exit_2(
     tmp_path: Path, arguments: tuple[str, ...], environment: dict[str, str], line: str
@@ -210,6 +220,7 @@ def test_a_port_that_is_taken_is_one_line_and_exit_2(tmp_path: Path, replica_set
     assert f"cannot listen on 127.0.0.1:{port}" in ended.stderr
 
 
+@STARTS
 async def test_a_standalone_mongod_is_refused_with_the_way_to_a_replica_set(tmp_path: Path) -> None:
     binary = embedded.find_mongod(None, tmp_path)
     (tmp_path / "db").mkdir()
@@ -241,6 +252,7 @@ def test_help_names_every_option_with_its_variable(tmp_path: Path) -> None:
             assert f"REALTIME_{option.replace('-', '_').upper()}" in " ".join(text.split())
 
 
+@STARTS
 async def test_the_uri_names_the_database_and_the_option_wins(tmp_path: Path, replica_set: ReplicaSet) -> None:
     uri = replica_set.uri.replace("/?", "/t_from_uri?")
     assert uri != replica_set.uri
@@ -252,6 +264,7 @@ async def test_the_uri_names_the_database_and_the_option_wins(tmp_path: Path, re
     assert "database t_named" in "".join(named.output)
 
 
+@STARTS
 async def test_the_demo_writes_this_machines_figures_and_ends_with_the_service(tmp_path: Path) -> None:
     async with process("demo", "--port", "0", "--data-dir", str(tmp_path / "data"), home=tmp_path) as demo:
         found = re.search(r"demo writer: process (\d+)", "".join(demo.output))

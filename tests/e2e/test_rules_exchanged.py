@@ -71,6 +71,7 @@ def _begun(wire: Wire, view: View, times: int) -> bool:
     return len(wire.of("subscribed")) == times and view.live
 
 
+@pytest.mark.long("several whole services, one of which is killed")
 async def test_all_workers_take_other_rules_or_none_and_one_that_died_starts_with_them(
     replica_set: ReplicaSet, tmp_path: Path
 ) -> None:
@@ -109,7 +110,9 @@ def signal_to(pid: int, number: signal.Signals) -> None:
     os.kill(pid, number)
 
 
-@pytest.mark.parametrize("by", ["hand", "itself"])
+@pytest.mark.parametrize(
+    "by", ["hand", pytest.param("itself", marks=pytest.mark.long("the same by a look at the file"))]
+)
 async def test_one_process_takes_them_too(replica_set: ReplicaSet, tmp_path: Path, by: str) -> None:
     rules = tmp_path / "rules.yaml"
     async with served(replica_set, tmp_path) as service, wired(service.url, additional_headers=bearer()) as wire:

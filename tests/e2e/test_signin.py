@@ -24,6 +24,7 @@ from tests.replica_set import ReplicaSet
 from tests.serving import Service, process, serving
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+WAY = pytest.mark.long("one more way to sign in, in a real browser")
 __all__ = ["browser"]
 
 SIGNER = signer("HS256")
@@ -97,6 +98,7 @@ async def test_one_signs_in_sees_who_one_is_and_signs_out(browser: Browser, serv
     assert complaints == []
 
 
+@WAY
 async def test_what_is_kept_for_the_tab_outlives_a_reload_and_goes_with_the_sign_out(
     browser: Browser, service: Service
 ) -> None:
@@ -127,6 +129,7 @@ async def test_a_refused_token_is_said_and_why_and_another_is_taken(browser: Bro
     assert complaints == []
 
 
+@WAY
 async def test_when_the_token_ends_it_is_said_and_a_new_one_goes_on(browser: Browser, service: Service) -> None:
     page, complaints = await opened(browser, f"{service.url}/{PLACE}")
     await asked_who(page, "asks who you are")
@@ -142,6 +145,7 @@ async def test_when_the_token_ends_it_is_said_and_a_new_one_goes_on(browser: Bro
     assert complaints == []
 
 
+@WAY
 async def test_who_is_revoked_is_told_at_once(browser: Browser, service: Service) -> None:
     page, _ = await opened(browser, service.url)
     await asked_who(page, "asks who you are")
@@ -151,6 +155,7 @@ async def test_who_is_revoked_is_told_at_once(browser: Browser, service: Service
     await asked_who(page, "revoked")
 
 
+@WAY
 async def test_a_link_with_a_token_signs_in_and_leaves_it_nowhere(browser: Browser, service: Service) -> None:
     asked: list[str] = []
     page = await browser.new_page()
@@ -170,6 +175,7 @@ async def test_a_link_with_a_token_signs_in_and_leaves_it_nowhere(browser: Brows
     assert "token" not in page.url
 
 
+@WAY
 async def test_a_service_that_asks_nobody_is_as_it_was(browser: Browser, replica_set: ReplicaSet) -> None:
     async with serving(replica_set, feed_await_ms=100) as service:
         page, complaints = await opened(browser, f"{service.url}/#token=left-over")
@@ -179,6 +185,7 @@ async def test_a_service_that_asks_nobody_is_as_it_was(browser: Browser, replica
         assert complaints == []
 
 
+@WAY
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_axe_finds_nothing_serious_in_the_sign_in(
@@ -205,6 +212,7 @@ async def test_axe_finds_nothing_serious_in_the_sign_in(
     assert looked + passes > 40
 
 
+@WAY
 @pytest.mark.parametrize("more", [(), ("--admin-port", "0")], ids=["one port", "two"])
 async def test_the_demo_prints_a_link_for_each_of_two_users(
     browser: Browser, tmp_path: Path, more: tuple[str, ...]

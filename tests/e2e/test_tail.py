@@ -31,6 +31,7 @@ from tests.client.scripted import service as scripted
 from tests.exact.conftest import own_replica_set
 from tests.exact.ledger import Ledger, insert, update
 from tests.exact.test_lost import roll
+from tests.parts import first
 from tests.replica_set import ReplicaSet
 from tests.serving import Service, process, service, serving
 
@@ -38,6 +39,7 @@ __all__ = ["own_replica_set", "service"]
 
 PATIENCE = 30.0
 pytestmark = pytest.mark.timeout(120)
+WAY = pytest.mark.long("one more way to run it, a process each")
 
 
 @dataclass(slots=True)
@@ -158,6 +160,7 @@ async def test_interrupted_it_prints_the_command_that_goes_on_exactly_there(
     assert len(tail.lines) == 4
 
 
+@WAY
 async def test_interrupted_a_query_prints_the_command_that_shows_the_same_query(service: Service) -> None:
     """It lacked all that makes a query: `--query`, `--sort`, `--limit`, `--group`, `--last`."""
     orders = service.database.orders
@@ -190,6 +193,7 @@ async def test_interrupted_a_query_prints_the_command_that_shows_the_same_query(
         assert len(shown[0]) == rows
 
 
+@WAY
 async def test_that_nobody_answers_is_said_while_it_still_tries() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -229,6 +233,7 @@ async def test_query_shows_rows_then_what_enters_changes_and_leaves(service: Ser
     assert [one["position"] for one in shown] == sorted(one["position"] for one in shown)
 
 
+@WAY
 async def test_a_window_is_printed_in_its_order_with_places_and_groups_as_rows(service: Service) -> None:
     orders = service.database.orders
     orders.insert_many([{"_id": n, "status": ["open", "paid"][n % 2], "total": n} for n in range(5)])
@@ -249,6 +254,7 @@ async def test_a_window_is_printed_in_its_order_with_places_and_groups_as_rows(s
     assert (rows[2]["op"], rows[2]["document"]) == ("update", {"_id": {"status": "open"}, "count": 2})
 
 
+@WAY
 async def test_history_that_is_lost_ends_with_3_and_says_what_to_do(own_replica_set: ReplicaSet) -> None:
     with pymongo.MongoClient[dict[str, Any]](own_replica_set.uri) as client:
         async with serving(own_replica_set, feed_await_ms=100, journal_bytes=0) as service:
@@ -269,29 +275,33 @@ async def test_history_that_is_lost_ends_with_3_and_says_what_to_do(own_replica_
 
 @pytest.mark.parametrize(
     ("arguments", "code", "line"),
-    [
-        (("--filter", "{"), 2, "not JSON"),
-        (("--filter", "[]"), 2, "not a JSON object"),
-        (("--since", "yesterday"), 2, "90s, 5m, 2h, 1d"),
-        (("--operations", "upsert"), 2, "choose of insert"),
-        (("--query", "--since", "5m"), 2, "leave out --since"),
-        (("--sort", "total"), 2, "add --query"),
-        (("--last", "at=15m"), 2, "add --query"),
-        (("--query", "--last", "15m"), 2, "write it as created_at=15m"),
-        (("--query", "--last", "a..b=15m"), 1, "last.path"),
-        (("--query", "--sort", "[7]"), 2, "write it as -total,name"),
-        (("--pipeline", "[]"), 2, "add --query"),
-        (("--query", "--pipeline", "{}"), 2, "list of stages"),
-        (("--query", "--pipeline", "[5]"), 2, "list of stages"),
-        (("--query", "--pipeline", "["), 2, "write it as"),
-        (("--query", "--pipeline", '[{"$out": "a"}]'), 1, "it writes"),
-        (("--query", "--group", '{"by": ["a"]}', "--limit", "5"), 1, "group"),
-        (("--since", "5m", "--position", "x"), 2, "give one of them"),
-        (("--filter", '{"a": {"$where": 1}}'), 1, "$where"),
-        (("--position", "yesterday"), 1, "position"),
-        (("--url", "http://127.0.0.1:1"), 1, "is `realtime serve` running there"),
-        (("--url", "ftp://x"), 1, "http://host:port"),
-    ],
+    first(
+        2,
+        "a process each",
+        [
+            (("--filter", "{"), 2, "not JSON"),
+            (("--filter", "[]"), 2, "not a JSON object"),
+            (("--since", "yesterday"), 2, "90s, 5m, 2h, 1d"),
+            (("--operations", "upsert"), 2, "choose of insert"),
+            (("--query", "--since", "5m"), 2, "leave out --since"),
+            (("--sort", "total"), 2, "add --query"),
+            (("--last", "at=15m"), 2, "add --query"),
+            (("--query", "--last", "15m"), 2, "write it as created_at=15m"),
+            (("--query", "--last", "a..b=15m"), 1, "last.path"),
+            (("--query", "--sort", "[7]"), 2, "write it as -total,name"),
+            (("--pipeline", "[]"), 2, "add --query"),
+            (("--query", "--pipeline", "{}"), 2, "list of stages"),
+            (("--query", "--pipeline", "[5]"), 2, "list of stages"),
+            (("--query", "--pipeline", "["), 2, "write it as"),
+            (("--query", "--pipeline", '[{"$out": "a"}]'), 1, "it writes"),
+            (("--query", "--group", '{"by": ["a"]}', "--limit", "5"), 1, "group"),
+            (("--since", "5m", "--position", "x"), 2, "give one of them"),
+            (("--filter", '{"a": {"$where": 1}}'), 1, "$where"),
+            (("--position", "yesterday"), 1, "position"),
+            (("--url", "http://127.0.0.1:1"), 1, "is `realtime serve` running there"),
+            (("--url", "ftp://x"), 1, "http://host:port"),
+        ],
+    ),
 )
 async def test_what_cannot_work_is_said_in_one_line(
     service: Service, arguments: tuple[str, ...], code: int, line: str
@@ -304,6 +314,7 @@ async def test_what_cannot_work_is_said_in_one_line(
     assert "Traceback" not in text
 
 
+@WAY
 async def test_a_reader_that_leaves_is_no_error(service: Service) -> None:
     at = await begin(service)
     await asyncio.to_thread(service.database.orders.insert_many, [{"_id": n, "t": "x" * 100} for n in range(2000)])
@@ -333,6 +344,7 @@ def database(replica_set: ReplicaSet) -> Iterator[Database[dict[str, Any]]]:
         client.drop_database(name)
 
 
+@WAY
 async def test_a_service_that_is_killed_and_started_again_costs_tail_nothing(
     replica_set: ReplicaSet, database: Database[dict[str, Any]], tmp_path: Path
 ) -> None:

@@ -94,7 +94,8 @@ class Follower:
         return every
 
 
-@pytest.mark.parametrize("kills", [1, pytest.param(3, marks=pytest.mark.long("killed three times"))])
+@pytest.mark.long("a service is killed and started again")
+@pytest.mark.parametrize("kills", [1, 3])
 async def test_after_kill_9_last_event_id_brings_exactly_the_rest(
     replica_set: ReplicaSet, tmp_path: Path, kills: int, say: Say
 ) -> None:

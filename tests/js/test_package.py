@@ -7,6 +7,8 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
+
 from realtime.errors import every_kind
 from tests.js.conftest import CLIENT, HERE, packed, run
 from tests.serving import Service
@@ -33,6 +35,7 @@ def test_the_package_says_of_itself_what_the_project_does() -> None:
     assert package["private"] is True
 
 
+@pytest.mark.long("npm installs, and TypeScript judges")
 def test_it_is_installed_from_the_clone_as_its_page_says(tmp_path: Path) -> None:
     (line,) = re.findall(r"^npm install .*$", (CLIENT / "README.md").read_text(), re.MULTILINE)
     place = CLIENT.relative_to(ROOT)
@@ -63,6 +66,7 @@ SAMPLES = {"sample.mts": 5, "sample_typed.mts": 60}
 """How often each expects to be refused."""
 
 
+@pytest.mark.long("npm installs, and TypeScript judges")
 def test_the_types_take_what_is_right_and_refuse_what_is_wrong(workshop: Path) -> None:
     compiler = workshop / "node_modules" / "typescript" / "bin" / "tsc"
     options = ["--noEmit", "--strict", "--module", "nodenext", "--target", "es2022", "--lib", "es2022,dom"]

@@ -24,11 +24,12 @@ CLASSES: dict[str, tuple[int, ...]] = {
 """As FAULTS has them, written down here and not taken from the source; 4321 is a code that nobody knows."""
 SLOW = set(NO_PRIMARY) - {10107}
 """After each of these the driver waits for its next look at the members, half a second."""
+MORE = pytest.mark.long("one more code of its class")
 OFTEN = pytest.mark.long("seven times half a second more, for one action")
 CODES = [
-    pytest.param(kind, code, TIMES[:1] if code in SLOW else TIMES, id=f"{kind}-{code}")
+    pytest.param(kind, code, TIMES[:1] if code in SLOW else TIMES, id=f"{kind}-{code}", marks=[MORE] if number else [])
     for kind, codes in CLASSES.items()
-    for code in codes
+    for number, code in enumerate(codes)
 ]
 CODES += [pytest.param("A", code, TIMES[1:], id=f"A-{code}-often", marks=OFTEN) for code in sorted(SLOW)]
 

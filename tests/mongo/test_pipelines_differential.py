@@ -31,7 +31,7 @@ from realtime.errors import ServiceError, UnsupportedOperatorError, UnsupportedV
 from tests.chance import fresh_seed
 from tests.evaluated import evaluated
 from tests.mongo.differential import dialect_of, raw_of, read, store
-from tests.mongo.grammar import pairs
+from tests.mongo.grammar import SHARES, pairs
 from tests.mongo.pipelines import Pipelines
 from tests.mongo.test_expressions_differential import exactly, tables_of
 from tests.replica_set import ReplicaSet
@@ -215,21 +215,22 @@ def close(one: Any, other: Any) -> bool:
     return exactly(one, other)
 
 
-def test_pipelines_give_what_mongodb_gives(collection: Collection[Row]) -> None:
-    seed = fresh_seed()
+@SHARES
+def test_pipelines_give_what_mongodb_gives(collection: Collection[Row], share: float) -> None:
+    seed, wanted = fresh_seed(), round(WANTED * share)
     run = Run(collection, random.Random(seed))
-    run.until(WANTED)
+    run.until(wanted)
     tally = run.tally
     print(f"\nseed {seed}: {tally.summary()}")  # noqa: T201 - the figures are shown with the test
     assert not tally.differences, f"seed {seed}\n" + "\n".join(tally.differences[:5])
-    assert tally.compared >= WANTED
+    assert tally.compared >= wanted
     assert tally.rows > tally.compared
     assert tally.changed > tally.rows / 2
-    assert tally.back > WANTED / 8
+    assert tally.back > wanted / 8
     refused, others = tally.we_refuse.total(), tally.unsure.total() + tally.sooner + tally.tied
     assert refused <= tally.compared * 0.12, f"seed {seed}: {tally.we_refuse}"
     assert others <= tally.compared * 0.06, f"seed {seed}: {tally.unsure}"
-    least = WANTED // 100
+    least = wanted // 100
     assert [word for word in (*STAGES, *ACCUMULATORS) if tally.words[word] < least] == [], f"seed {seed}"
 
 

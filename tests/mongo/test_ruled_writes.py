@@ -41,6 +41,7 @@ from realtime.mongo.snapshot import MongoReader
 from realtime.mongo.writes import MongoWriter
 from tests.chance import fresh_seed
 from tests.mongo.commands import Commands, Documents, watch_commands
+from tests.mongo.grammar import SHARES
 from tests.replica_set import ReplicaSet
 
 As = Callable[..., RuledWriter]
@@ -569,14 +570,15 @@ class Updates:
         return {one: {self.path(): self.operand(one) for _ in range(self.random.choice([1, 1, 2]))} for one in chosen}
 
 
+@SHARES
 @pytest.mark.parametrize("upsert", [False, True])
 async def test_every_path_that_mongodb_changes_is_one_that_the_update_is_said_to_write(
-    database: Documents, upsert: bool
+    database: Documents, upsert: bool, share: float
 ) -> None:
-    seed = fresh_seed()
+    seed, rounds = fresh_seed(), round(1500 * share)
     made = Updates(seed)
     changed, operators = 0, set()
-    for _ in range(1500):
+    for _ in range(rounds):
         document = {} if upsert else {name: made.value() for name in made.random.sample("abc", 2)}
         update = made.update()
         with suppress(ServiceError):
@@ -602,8 +604,8 @@ async def test_every_path_that_mongodb_changes_is_one_that_the_update_is_said_to
                 assert found, f"seed {seed}: {update} of {document} changed {path}"
                 changed += 1
                 operators |= set(update)
-    assert changed > 500
-    assert len(operators) >= 13
+    assert changed > rounds / 3
+    assert len(operators) >= (13 if share == 1 else 10)
 
 
 # ----------------------------------------------------------------------------------- rules against what MongoDB finds
@@ -627,13 +629,14 @@ def condition(made: Updates) -> dict[str, Any]:
     return {made.path(): chance.choice(operators) for _ in range(chance.choice([1, 1, 2]))}
 
 
+@SHARES
 async def test_a_write_goes_ahead_where_mongodb_finds_the_document_by_the_rule_before_and_after(
-    writers: Callable[..., As], database: Documents
+    writers: Callable[..., As], database: Documents, share: float
 ) -> None:
-    seed = fresh_seed()
+    seed, rounds = fresh_seed(), round(700 * share)
     made = Updates(seed)
     counted = {"done": 0, "forbidden": 0, "refused": 0, "one command": 0}
-    for _ in range(700):
+    for _ in range(rounds):
         document = {"_id": 1, **{name: made.value() for name in made.random.sample("abc", 2)}}
         update, rule = made.update(), condition(made)
         if made.random.random() < 0.5:
@@ -669,4 +672,4 @@ async def test_a_write_goes_ahead_where_mongodb_finds_the_document_by_the_rule_b
             assert after is not None, said
             assert database.orders.find_one() == after, said
             counted["done"] += 1
-    assert min(counted.values()) > 20, counted
+    assert min(counted.values()) > (20 if share == 1 else 0), counted

@@ -25,21 +25,29 @@ A_PORTION = 88
 LEAST = 20
 
 
-def portions() -> list[list[Cell]]:
-    if os.environ.get(WHOLE) != "whole":
-        return [pairwise(product(), fresh_seed())]
+SHARES = [
+    pytest.param(3, id="a third"),
+    pytest.param(1, id="every pair", marks=pytest.mark.long("the same as beside it, three times as much")),
+]
+
+
+def portions(share: int) -> list[list[Cell]]:
+    """The cells of each run. `share`: one in so many of those that have every pair, of each circumstance."""
+    if os.environ.get(WHOLE) != "whole" or share > 1:
+        return [sorted(pairwise(product(), fresh_seed()), key=lambda cell: cell.circumstance)[::share]]
     cells = product()
     return [cells[begin : begin + A_PORTION] for begin in range(0, len(cells), A_PORTION)]
 
 
 @pytest.mark.timeout(7200 if os.environ.get(WHOLE) else 180)
+@pytest.mark.parametrize("share", SHARES)
 async def test_nobody_is_told_what_find_under_their_rule_would_not_return(
-    replica_set: ReplicaSet, tmp_path: Path, say: Say
+    replica_set: ReplicaSet, tmp_path: Path, say: Say, share: int
 ) -> None:
     seed = fresh_seed()
     totals: Counter[str] = Counter()
     few: list[str] = []
-    for number, cells in enumerate(portions()):
+    for number, cells in enumerate(portions(share)):
         found, figures = await run_cells(replica_set, cells, seed + number, tmp_path)
         assert not found, f"seed {seed + number}: {len(found)} violations:\n" + "\n".join(map(str, found[:12]))
         totals += sum(figures.values(), Counter[str]())
@@ -47,7 +55,8 @@ async def test_nobody_is_told_what_find_under_their_rule_would_not_return(
         few += [f"{name}: {one}" for name, one in figures.items() if min(one["shown"], one["withheld"]) < LEAST]
     say(f"{dict(totals)}, seed {seed}")
     assert not few, few
-    assert totals["recovered"] > 0
+    # A handful of cells come back by a position that is still there, and some of them are told anew all the same.
+    assert totals["recovered"] > 0 or share > 1
     assert totals["resync"] > 0
     assert totals["writes by the service"] > 0
 
