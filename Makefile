@@ -10,7 +10,7 @@ ARGS ?=
 unexport PYTHONDONTWRITEBYTECODE
 export PYTHONPYCACHEPREFIX ?= $(abspath $(VENV))/pycache
 
-.PHONY: tools help demo serve bench test test-core test-quick test-long test-versions cover-core adversity sabotage findings screenshots check lint types schema install clean
+.PHONY: tools help demo serve bench test test-core test-quick test-long test-nats test-versions cover-core adversity sabotage findings screenshots check lint types schema install clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -52,6 +52,9 @@ test-long: $(STAMP) tools ## faults at length, whole differentials, benches, the
 test-quick: $(STAMP) tools ## what a change usually breaks: core, hub, web (two minutes)
 	$(BIN)/python -m tests.parts tests/core tests/hub tests/web $(ARGS)
 
+test-nats: $(STAMP) tools ## exactness once more, every service a node that follows a relay over NATS (three minutes)
+	REALTIME_TEST_FEED=nats $(BIN)/python -m tests.parts --only together tests/exact $(ARGS)
+
 test-core: $(STAMP) ## the pure tests, in seconds: no MongoDB, no event loop
 	$(BIN)/python -m tests.halves $(ARGS)
 
@@ -77,7 +80,7 @@ sabotage: $(STAMP) tools ## one-line changes of the source, each of which must t
 screenshots: $(STAMP) tools ## the dashboard, light and dark, wide and narrow, in every state, to docs/img
 	$(BIN)/python -m tests.screenshots
 
-check: lint types cover-core test test-long test-versions ## all that CI runs
+check: lint types cover-core test test-long test-nats test-versions ## all that CI runs
 
 lint: $(STAMP) ## ruff
 	$(BIN)/ruff check .

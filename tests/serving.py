@@ -22,11 +22,13 @@ from fastapi import FastAPI
 from pymongo.synchronous.database import Database
 
 from realtime.app import Realtime, create_app
-from realtime.settings import load
+from realtime.settings import Settings, load
 from realtime.web.server import bind, make_server
 from tests.replica_set import ReplicaSet
 
 START_SECONDS = 60.0
+BY_NATS = os.environ.get("REALTIME_TEST_FEED") == "nats"
+"""Every service of the tests follows a relay (tests/relays.py)."""
 ROOMY = dict.fromkeys(
     (
         "connections_per_principal",
@@ -79,6 +81,10 @@ async def serving(replica_set: ReplicaSet, **settings: Any) -> AsyncIterator[Ser
     plain = settings.pop("plain_uvicorn", False)
     keep = settings.pop("keep", False)
     client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(replica_set.uri)
+    if BY_NATS:
+        from tests.relays import shared_server
+
+        settings = {"nats": shared_server().url, **settings}
     chosen = load(
         mongodb_uri=replica_set.uri, database=name, port=0, **{**ROOMY, "feed_await_ms": AWAIT_MS, **settings}
     )
@@ -89,6 +95,7 @@ async def serving(replica_set: ReplicaSet, **settings: Any) -> AsyncIterator[Ser
         described = {"response": [told_in(app)]}
         # Nothing here is asked over TLS; to read the machine's certificates takes longer than the service to start.
         async with (
+            _relayed(chosen),
             app.state.realtime.started(),
             httpx.AsyncClient(base_url=url, timeout=30, verify=False, event_hooks=described) as http,
         ):
@@ -108,6 +115,18 @@ async def serving(replica_set: ReplicaSet, **settings: Any) -> AsyncIterator[Ser
         if not keep:
             client.drop_database(name)
         client.close()
+
+
+@asynccontextmanager
+async def _relayed(settings: Settings) -> AsyncIterator[None]:
+    """A relay beside the service, where all follow one."""
+    if not BY_NATS:
+        yield
+        return
+    from tests.relays import relaying
+
+    async with relaying(settings):
+        yield
 
 
 def told_in(app: FastAPI) -> Callable[[httpx.Response], Awaitable[None]]:

@@ -313,7 +313,7 @@ EXACT: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "one too large to hold is left out of a replay",
-        "realtime/mongo/oplog.py",
+        "realtime/core/live/gathered.py",
         "        if batch.lost:\n            self._after",
         "        if not batch:\n            self._after",
         f"{LOST}::test_a_transaction_too_large_to_hold_is_told_as_lost[7]",
@@ -383,7 +383,7 @@ EXACT: list[tuple[str, str, str, str, str]] = [
     ),
     (
         "of too much the oldest is kept",
-        "realtime/mongo/oplog.py",
+        "realtime/core/live/gathered.py",
         "while self._size > self._most and self._batches:",
         "while False:",
         f"{FAR}::test_of_more_than_is_asked_for_the_newest_is_kept",

@@ -406,8 +406,8 @@ GROUPS += [
     ),
     (
         "dialect: an upgrade goes unnoticed",
-        "realtime/app.py",
-        "            on_open=Interpreter(deployment.dialect, hub.speak).ask,",
+        "realtime/feeding.py",
+        "            on_open=interpreter.ask,",
         "            on_open=None,",
         "tests/exact/test_upgrade.py::test_live_queries_follow_the_primary_from_one_version_to_another_and_back",
     ),

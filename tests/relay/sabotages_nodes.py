@@ -6,6 +6,7 @@ FEED, FOLLOWER = "realtime/nats/feed.py", "realtime/nats/follower.py"
 READING, HISTORY = "realtime/nats/reading.py", "realtime/nats/history.py"
 NODE = "realtime/nats/node.py"
 FED, PAST, JOINS = "tests/relay/test_feed.py", "tests/relay/test_history.py", "tests/relay/test_joining.py"
+WHOLE = "tests/relay/test_nodes.py"
 
 NODES: list[tuple[str, str, str, str, str]] = [
     (
@@ -154,6 +155,20 @@ NODES: list[tuple[str, str, str, str, str]] = [
         " or loop.time() - said[1] >= needs.SAY_SECONDS",
         "",
         f"{JOINS}::test_what_it_needs_is_said_at_once_when_it_changes_and_again_and_again",
+    ),
+    (
+        "nodes: nobody says what is needed",
+        "realtime/feeding.py",
+        "(self._node.say_needs(hub.router.completed),)",
+        "()",
+        f"{WHOLE}::test_every_node_tells_what_happened_and_reads_no_documents_of_updates",
+    ),
+    (
+        "nodes: history does not know the stream",
+        "realtime/feeding.py",
+        "        return History(journal, self._node.history(oplog, max_bytes=settings.catch_up_bytes))",
+        "        return History(journal, oplog)",
+        f"{WHOLE}::test_what_clients_missed_before_a_start_is_the_streams",
     ),
     (
         "nodes: a crowd after a start is not spread",
