@@ -130,11 +130,11 @@ BENCHED: list[tuple[str, str, str, str, str]] = [
         f"{BESIDE_TEST}::test_of_rules_and_tokens_the_worst_scenario_is_told",
     ),
     (
-        "beside: a slow-down of a hundredth is made for a fifth",
+        "beside: two are measured of one source",
         "tests/bench/slowed.py",
-        "round(cost * more / loop_us())",
-        "round(cost * more / loop_us() / 20)",
-        "tests/bench/test_slowed.py::test_a_fifth_more_is_seen_in_five_of_five",
+        "[started(uri, database, stack, tree) for tree in trees]",
+        "[started(uri, database, stack, ROOT) for tree in trees]",
+        "tests/bench/test_slowed.py::test_a_copy_that_does_twice_as_much_is_told_from_the_service",
     ),
     (
         "beside: who comes back asks for everything again",
