@@ -1,0 +1,101 @@
+"""Three nats-servers: what was put is stored once, whichever of them is killed or frozen meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import bson
+import pytest
+
+from realtime import settings
+from realtime.core.relay.message import PART_BYTES, Message, pack
+from realtime.nats import stream
+from realtime.nats.access import Access, access_of
+from realtime.nats.connection import AwayError, close, connect
+from realtime.nats.publisher import Publisher
+from realtime.nats.stream import ApiError, Limits, UnansweredError
+from tests.nats.servers import NatsServer, three
+from tests.relay.connecting import IDENTITY, stored
+
+SECONDS = 60
+LIMITS = Limits(max_bytes=128 << 20, max_age=3600, replicas=3)
+
+
+async def leader(access: Access, servers: Sequence[NatsServer]) -> NatsServer:
+    """The server that leads the stream, once there is one."""
+    async with asyncio.timeout(SECONDS):
+        while True:
+            with suppress(AwayError, UnansweredError, ApiError):
+                client = await connect(access, "tests")
+                try:
+                    info: Any = await stream.ask(client, f"STREAM.INFO.{IDENTITY.stream}")
+                    if name := info["cluster"].get("leader"):
+                        return next(server for server in servers if server.name == name)
+                finally:
+                    await close(client)
+            await asyncio.sleep(0.1)
+
+
+@asynccontextmanager
+async def publishing(access: Access) -> AsyncIterator[Publisher]:
+    publisher = Publisher(access, IDENTITY, LIMITS, None)
+
+    async def run() -> None:
+        """A cluster that has just started refuses to make streams for a while, as a stream's error."""
+        while True:
+            with suppress(stream.StreamError):
+                await publisher.run()
+            await asyncio.sleep(0.2)
+
+    task = asyncio.create_task(run())
+    try:
+        yield publisher
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.mark.long("three servers, and three elections in a row: half a minute each")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+async def test_the_leader_may_be_killed_or_frozen_again_and_again(tmp_path: Path, number: signal.Signals) -> None:
+    async with three(tmp_path) as servers:
+        access = access_of(settings.load(nats=",".join(server.url for server in servers)))
+        messages: list[Message] = []
+        pauses: list[float] = []
+
+        async def put(publisher: Publisher) -> None:
+            for _ in range(40):
+                size = 2 * PART_BYTES if len(messages) % 10 == 9 else 1000
+                data = {"_id": len(messages), "data": b"\7" * size}
+                messages.append(Message(len(messages) + 1, events=(bson.encode(data),)))
+                await publisher.put(len(messages), pack(messages[-1], IDENTITY.epoch))
+
+        async with publishing(access) as publisher, asyncio.timeout(4 * SECONDS):
+            await put(publisher)
+            await publisher.drained()
+            for _ in range(3):
+                away = await leader(access, servers)
+                working = asyncio.create_task(put(publisher))
+                away.send(number)
+                began = time.monotonic()
+                await working
+                await publisher.drained()
+                pauses.append(time.monotonic() - began)
+                if number == signal.SIGKILL:
+                    await away.end(number)
+                    await away.start()
+                else:
+                    away.send(signal.SIGCONT)
+        client = await connect(access, "tests")
+        try:
+            assert await stored(client) == messages
+        finally:
+            await close(client)
+        assert len(messages) == 160
+        assert len(pauses) == 3
