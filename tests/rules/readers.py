@@ -25,11 +25,15 @@ def _begun(got: Frame) -> bool:
     return got.get("id") == NAME and got["type"] in {"live", "error", "unsubscribed"}
 
 
+BUSY = ("revocations", "does not answer")
+"""Why nothing can be had yet on a busy machine: who asks is not certain, or MongoDB takes longer than it may."""
+
+
 async def patiently(ask: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
-    """Once more where the service cannot know yet who asks: its revocations are seconds old on a busy machine."""
+    """Once more where the machine is too busy for an answer."""
     for _ in range(100):
         answer = await ask()
-        if '"code":"unavailable"' not in answer.text or "revocations" not in answer.text:
+        if '"code":"unavailable"' not in answer.text or not any(one in answer.text for one in BUSY):
             break
         await asyncio.sleep(0.1)
     return answer
@@ -37,7 +41,8 @@ async def patiently(ask: Callable[[], Awaitable[httpx.Response]]) -> httpx.Respo
 
 def unknown(frame: Frame) -> bool:
     """Whether a connection was refused for that reason."""
-    return frame["type"] == "error" and frame.get("code") == "unavailable" and "revocations" in frame.get("message", "")
+    why = frame.get("message", "")
+    return frame["type"] == "error" and frame.get("code") == "unavailable" and any(one in why for one in BUSY)
 
 
 class Reader:
@@ -142,6 +147,7 @@ class Socket(Reader):
         if not unknown(answer):
             return answer
         await self.close()
+        del self.frames[self.begun :]
         await asyncio.sleep(0.1)
         return await self.open(bearer, phase=phase, resume=resume)
 
@@ -200,6 +206,7 @@ class Stream(Reader):
         if not unknown(answer):
             return answer
         await self.close()
+        del self.frames[self.begun :]
         await asyncio.sleep(0.1)
         return await self.open(bearer, phase=phase, resume=resume)
 

@@ -31,6 +31,7 @@ from tests.rules.scene import (
     taken,
     token,
 )
+from tests.rules.stages import ROWS, STAGES, grouped, rows, staged
 from tests.truth import Document, Truth, View, name_of, time_of
 
 SEEDED = 60
@@ -142,7 +143,9 @@ class Run:
             answer = await self.reader.open(token(self.bearer_of(0)))
             assert answer["type"] == "live", (self.cell, answer)
         # A row, or an event, is less than a document.
-        await self._writes(A_ROUND * (2 if self.cell.way == "ws group" or self.cell.mode == "events" else 1))
+        await self._writes(
+            A_ROUND * (2 if self.cell.way in {"ws group", "ws rows"} or self.cell.mode == "events" else 1)
+        )
         await self._poll(0)
         if self.cell.away and self.reader is not None:
             await self._reached()
@@ -198,6 +201,8 @@ class Run:
             "sse query": base | {"filter": {"qty": {"$lt": 8}}},
             "ws window": base | {"sort": [["qty", -1]], "limit": LIMIT},
             "ws group": base | {"group": {"by": ["status"], "count": True, "sum": ["qty"], "max": ["title"]}},
+            "ws stages": base | {"pipeline": STAGES},
+            "ws rows": base | {"pipeline": ROWS},
             "ws throttle": base | {"throttle": 60, "projection": {"title": 1, "margin": 1, "notes": 1, "lines": 1}},
         }.get(self.cell.way, base | {"mode": "events"})
 
@@ -347,6 +352,9 @@ class Run:
             if self.cell.way == "one":
                 await self._poll_each(http, path, phase, time_now)
                 return
+            if self.cell.way == "aggregate":
+                await self._poll_stages(http, phase)
+                return
             asked: dict[str, Any] = {"filter": json.dumps({"qty": {"$lt": 8}}), "limit": 1000}
             headers = {"Accept": "application/x-ndjson"} if self.cell.way == "ndjson" else {}
             if self.cell.way == "list":
@@ -364,6 +372,14 @@ class Run:
             assert end == {"end": True}, (str(self.cell), end)
             documents = lines
         self.polled.append(lambda truth: self._judge_poll(truth, phase, time_now, documents))
+
+    async def _poll_stages(self, http: httpx.AsyncClient, phase: int) -> None:
+        path = f"/v1/collections/{self.collection}/aggregate"
+        answer = await patiently(lambda: http.post(path, json=STAGES))
+        self.raw.append(answer.content)
+        assert answer.status_code == 200, (str(self.cell), answer.text)
+        told = answer.json()
+        self.polled.append(lambda truth: self._judge_poll(truth, phase, time_of(told["position"]), told["documents"]))
 
     async def _poll_each(self, http: httpx.AsyncClient, path: str, phase: int, time_now: int) -> None:
         documents = []
@@ -404,7 +420,11 @@ class Run:
         if way == "ws window":
             return sorted(sorted(documents, key=lambda one: one["_id"]), key=lambda one: -one["qty"])[:LIMIT]
         if way == "ws group":
-            return _rows(documents)
+            return grouped(documents)
+        if way in {"ws stages", "aggregate"}:
+            return staged(documents)
+        if way == "ws rows":
+            return rows(documents)
         if way == "ws throttle":
             names = {"_id", "title", "margin", "notes", "lines"}
             return [{name: value for name, value in one.items() if name in names} for one in documents]
@@ -473,18 +493,3 @@ class Run:
                     for moment in (at - 1, at):
                         allowed |= judge.marks_in(seen.shown(truth.state(self.collection, name, moment)))
         return allowed
-
-
-def _rows(documents: Sequence[Document]) -> list[Document]:
-    groups: dict[str, list[Document]] = {}
-    for one in documents:
-        groups.setdefault(one["status"], []).append(one)
-    return [
-        {
-            "_id": {"status": status},
-            "count": len(those),
-            "sum": {"qty": sum(one["qty"] for one in those)},
-            "max": {"title": max(one["title"] for one in those)},
-        }
-        for status, those in groups.items()
-    ]

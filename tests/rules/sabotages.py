@@ -49,4 +49,18 @@ JUDGED: list[tuple[str, str, str, str, str]] = [
         "    return Binary(hashlib.sha256(asked.collection.encode()).digest(), 0x80)",
         "tests/rules/test_membership.py::test_rules_are_exchanged_while_memberships_change",
     ),
+    (
+        "rules, judged: a live pipeline's first stage sees hidden fields",
+        "realtime/core/live/pipelines/flow.py",
+        "        self._pipeline, self._projection = pipeline, projection",
+        "        self._pipeline, self._projection = pipeline, EVERYTHING",
+        "tests/rules/test_matrix.py::test_nobody_is_told_what_find_under_their_rule_would_not_return",
+    ),
+    (
+        "rules, judged: a pipeline that is asked once sees hidden fields",
+        "realtime/core/mql/pipelines/hidden.py",
+        '    return [{"$project": cut.projection.source}, ANEW]',
+        "    return []",
+        "tests/rules/test_matrix.py::test_nobody_is_told_what_find_under_their_rule_would_not_return",
+    ),
 ]
