@@ -6,6 +6,7 @@ MOVING, DEPARTURES = "realtime/core/mql/moving.py", "realtime/core/live/departur
 FILTERS, QUERY = "realtime/core/mql/filters.py", "realtime/core/live/query.py"
 TELLER, LOADING, RESUME = "realtime/hub/teller.py", "realtime/hub/loading.py", "realtime/hub/resume.py"
 WHEN, GROUP, HUB = "tests/core/mql/test_moving.py", "tests/core/live/test_departures.py", "tests/hub/test_passing.py"
+AGREE = "tests/exact/test_moving.py"
 
 MOVED: list[tuple[str, str, str, str, str]] = [
     (
@@ -154,5 +155,12 @@ MOVED: list[tuple[str, str, str, str, str]] = [
         "scope.variables[slot] = date_of(now)",
         "scope.variables[slot] = date_of(now - 1000)",
         "tests/exact/test_moving.py::test_a_view_without_writes_empties_by_the_oplog_alone[usual]",
+    ),
+    (
+        "moving: pipelines are not visited when something leaves",
+        TELLER,
+        "for due in self.passing.due(settled.time):",
+        "for due in (one for one in self.passing.due(settled.time) if one.query.pipeline is None):",
+        f"{AGREE}::test_pipelines_of_two_services_are_exact_and_agree_while_time_takes_from_them[usual]",
     ),
 ]
