@@ -1,0 +1,85 @@
+"""Whose turn it is, and what nodes need: both are gone when they are not said again."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from realtime.nats import lease as leases
+from realtime.nats import needs
+from realtime.nats.lease import LEASE_SECONDS, Lease
+from realtime.nats.needs import MOST_NODES, NEEDED_SECONDS, VALUE_BYTES, Needs, decode, encode
+from tests.nats_server import NatsServer
+from tests.relay.connecting import IDENTITY, connection
+
+
+async def test_one_holds_it_and_another_after_it_was_given_up_or_not_said_again(nats: NatsServer) -> None:
+    first, second = Lease(IDENTITY, "first", 1), Lease(IDENTITY, "second", 1)
+    async with connection(nats.url) as client, connection(nats.url) as other:
+        await first.prepare(client)
+        await second.prepare(other)
+        assert await first.take(client)
+        assert await first.take(client)
+        assert not await second.take(other)
+        assert (first.held, second.held) == (True, False)
+        await first.release(client)
+        assert await second.take(other)
+        assert not await first.take(client)
+        began = time.monotonic()
+        async with asyncio.timeout(20):
+            while not await first.take(client):
+                await asyncio.sleep(leases.LOOK_SECONDS)
+        assert time.monotonic() - began >= LEASE_SECONDS - 1
+        # The one that was frozen meanwhile.
+        assert not await second.take(other)
+        assert not second.held
+
+
+def test_what_is_needed_counts_until_it_is_not_said_again() -> None:
+    now = 0.0
+    found = Needs(IDENTITY, lambda: now)
+    assert not found.needed("orders")
+    found.hear("a", encode({"orders", "a b"}))
+    found.hear("b", encode({"carts"}))
+    assert [found.needed(name) for name in ("orders", "a b", "carts", "users")] == [True, True, True, False]
+    found.hear("b", encode(()))
+    assert not found.needed("carts")
+    now = NEEDED_SECONDS - 1
+    found.hear("b", encode(None))
+    now = NEEDED_SECONDS + 1
+    assert found.needed("users")
+    now = 3 * NEEDED_SECONDS
+    assert not found.needed("orders")
+
+
+def test_there_are_so_many_nodes_and_a_value_of_so_many_bytes() -> None:
+    now = 0.0
+    found = Needs(IDENTITY, lambda: now)
+    for number in range(MOST_NODES):
+        found.hear(f"n{number}", encode(()))
+    found.hear("one more", encode({"orders"}))
+    assert not found.needed("orders")
+    now = NEEDED_SECONDS + 1
+    found.hear("one more", encode({"orders"}))
+    assert found.needed("orders")
+    assert decode(encode([f"collection{number}" for number in range(VALUE_BYTES)])) is None
+    assert encode(None) == b"null"
+
+
+@pytest.mark.parametrize("value", [b"", b"{", b"7", b'{"a": 1}', b"[7, null]", b"[" * VALUE_BYTES * 2])
+def test_what_is_nothing_of_the_kind_needs_nothing(value: bytes) -> None:
+    assert decode(value) == frozenset()
+
+
+async def test_a_relay_hears_what_a_node_says(nats: NatsServer) -> None:
+    found = Needs(IDENTITY, time.monotonic)
+    async with connection(nats.url) as client, connection(nats.url) as node:
+        await found.prepare(client, 1)
+        await found.listen(client)
+        await needs.say(node, IDENTITY, "node-1", {"orders"})
+        async with asyncio.timeout(20):
+            while not found.needed("orders"):
+                await asyncio.sleep(0.01)
+        assert not found.needed("carts")
