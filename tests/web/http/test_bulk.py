@@ -47,7 +47,9 @@ async def test_a_list_is_one_moment_at_its_position(service: Service) -> None:
     assert body["keys"] == list(range(1000))
     assert "location" not in made.headers
     told = [(frame["position"], len(frame["changes"])) for frame in wire.of("changes")]
-    assert told == [(body["position"], 1000)]
+    # Told as one. Where the feed comes late to it the batch, and with it the frame, may end behind the moment.
+    assert [changes for _, changes in told] == [1000]
+    assert told[0][0] >= body["position"]
     assert held == 1000
 
 

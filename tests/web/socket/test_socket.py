@@ -93,7 +93,9 @@ async def test_writes_over_the_socket_are_answered_in_order_with_their_positions
         pong = await wire.ask(type="ping", position=answers[-1]["position"])
         assert pong["type"] == "pong"
         # The delete's own position, which its answer's may be past: other programs write as well.
-        assert (view.documents, view.moments) == ({}, 4)
+        # Those that the feed met together are one moment, what became of them all.
+        assert view.documents == {}
+        assert view.moments <= 4
     assert [answer["id"] for answer in answers] == ["1", "2", "3", "4"]
     positions = [answer["position"] for answer in answers]
     assert positions == sorted(set(positions))
