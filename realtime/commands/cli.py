@@ -27,7 +27,7 @@ COMMANDS = {
     "tail": ("realtime.commands.tail:tail", "Print what happens in COLLECTION as it happens; '*' is every collection."),
     "doctor": (
         "realtime.commands.service:examine",
-        "Examine a MongoDB: is it fit to be served, and what should be mended?",
+        "Examine a MongoDB: is it fit to be served, and what should be mended? With --nats, the NATS beside it too.",
     ),
     "images": (
         "realtime.commands.service:images",
