@@ -41,6 +41,7 @@ async def gone(running: list[psutil.Process]) -> None:
             await asyncio.sleep(0.05)
 
 
+@pytest.mark.long("seven processes are started, and their end is waited for")
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
 async def test_three_nodes_tell_the_same_by_one_relay_and_end_with_it(tmp_path: Path, end: signal.Signals) -> None:
     data = str(tmp_path / "data")
