@@ -91,6 +91,8 @@ UNSUPPORTED: list[tuple[list[Any], str, str]] = [
      "4.$project.o", "a $project before"),
     ([{"$unwind": {"path": "$b", "includeArrayIndex": "w.v"}}, {"$project": {"w.v": 1}}, G],
      "1.$project.w", "a $project before"),
+    ([{"$set": {"o": 1}}, {"$set": {"k": {"$and": [False, "$o"]}}}, {"$project": {"o.a": 1}}],
+     "2.$project.o", "a $project before"),
     ([{"$set": {"o.a": "$n"}}, {"$match": {"o.a": 1}}], "1.$match", "$ifNull"),
     ([{"$group": {"_id": "$a"}}, {"$match": {"_id": {"$type": 10}}}], "1.$match", "$ifNull"),
     ([{"$group": {"_id": {"a": "$a"}}}, {"$match": {"$or": [{"_id.a": {"$exists": 1}}]}}], "1.$match", "$ifNull"),
@@ -235,3 +237,9 @@ def test_what_is_put_elsewhere_is_taken(field: Any) -> None:
     data = {"$match": {"a": {"$eq": {"$setField": {"field": field}}}}}
     put = {"$set": {"q": {"$setField": {"field": "y", "input": "$d", "value": 1}}}}
     assert len(compile_pipeline([{"$set": {"b": 1}}, {"$unset": "d.x"}, data, put]).source) == 4
+
+
+@pytest.mark.parametrize("reads", ["$o", "$$ROOT", {"$ifNull": ["$o", {"$or": ["$b", 1]}]}], ids=repr)
+def test_parts_of_what_is_set_are_shown_where_it_is_read_as_a_whole(reads: Any) -> None:
+    pipeline = compile_pipeline([{"$set": {"o": "$n", "k": reads}}, {"$project": {"k": 1, "o.a": 1}}])
+    assert not pipeline.plain
