@@ -87,6 +87,10 @@ class NatsServer:
             process.send_signal(number)
             process.wait(READY_SECONDS)
 
+    def send(self, number: int) -> None:
+        """A signal, and no waiting for what it does."""
+        os.kill(self.pid, number)
+
     def stop(self) -> None:
         """End it as an operator does."""
         self.kill(signal.SIGTERM)

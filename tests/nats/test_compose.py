@@ -22,7 +22,7 @@ from realtime.nats.access import access_of
 from realtime.nats.connection import close, connect
 from realtime.nats.stream import Limits, ensure
 from realtime.settings import ENV_PREFIX, Settings, load
-from tests.nats.servers import binary, free_port
+from tests.nats_server import binary, free_port
 
 DOCKER = Path(__file__).parents[2] / "docker"
 IDENTITY = Identity("5CA1AB1E", "realtime", "rs0")

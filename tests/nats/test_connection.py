@@ -18,7 +18,8 @@ from realtime.nats.access import access_of
 from realtime.nats.connection import AwayError, Connection, RefusedError, connect
 from realtime.settings import load
 from tests.nats.certificates import Authority
-from tests.nats.servers import free_port, one
+from tests.nats.servers import one
+from tests.nats_server import free_port
 
 USERS = 'authorization { users: [ { user: node, password: "s3cr/et" } ] }'
 

@@ -20,7 +20,8 @@ from realtime.nats.access import Access, access_of
 from realtime.nats.connection import AwayError, close, connect
 from realtime.nats.publisher import Publisher
 from realtime.nats.stream import ApiError, Limits, UnansweredError
-from tests.nats.servers import NatsServer, three
+from tests.nats.servers import three
+from tests.nats_server import NatsServer
 from tests.relay.connecting import IDENTITY, stored
 
 SECONDS = 60
@@ -36,7 +37,7 @@ async def leader(access: Access, servers: Sequence[NatsServer]) -> NatsServer:
                 try:
                     info: Any = await stream.ask(client, f"STREAM.INFO.{IDENTITY.stream}")
                     if name := info["cluster"].get("leader"):
-                        return next(server for server in servers if server.name == name)
+                        return next(server for server in servers if server.directory.name == name)
                 finally:
                     await close(client)
             await asyncio.sleep(0.1)
@@ -88,8 +89,8 @@ async def test_the_leader_may_be_killed_or_frozen_again_and_again(tmp_path: Path
                 await publisher.drained()
                 pauses.append(time.monotonic() - began)
                 if number == signal.SIGKILL:
-                    await away.end(number)
-                    await away.start()
+                    await asyncio.to_thread(away.kill, number)
+                    await asyncio.to_thread(away.start)
                 else:
                     away.send(signal.SIGCONT)
         client = await connect(access, "tests")
