@@ -33,6 +33,7 @@ from realtime.errors import ConfigurationError, ServiceError, UnauthenticatedErr
 from realtime.feeding import Feeding
 from realtime.hub.hub import Hub
 from realtime.hub.pipe import Pipe
+from realtime.hub.tasks import end
 from realtime.mongo import embedded, preflight
 from realtime.mongo.access import MongoKeys, MongoRevocations
 from realtime.mongo.checked import CheckedWriter
@@ -341,14 +342,11 @@ class Realtime:
         finally:
             feed.close()
             pipe.close()
-            for task in watchers:
-                task.cancel()
-            await asyncio.gather(*watchers, return_exceptions=True)
+            await end(watchers)
             await hub.close()
             # The step under way ends by itself, but for a frozen MongoDB; by now nobody is left to miss its events.
             await asyncio.wait({flow}, timeout=self.settings.feed_await_ms / 1000 + CLOSE_SECONDS)
-            flow.cancel()
-            await asyncio.gather(flow, return_exceptions=True)
+            await end((flow,))
 
     async def _uri(self, stack: AsyncExitStack) -> str:
         if self.settings.mongodb_uri is not None:

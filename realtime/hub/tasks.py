@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine, Iterable
 from typing import Any
 
 from realtime.bugs import bug
+
+AGAIN_SECONDS = 0.5
 
 
 class Tasks:
@@ -33,7 +35,19 @@ class Tasks:
 
     async def close(self) -> None:
         """Cancel what has not ended, and wait for it."""
-        tasks = list(self._running)
-        for task in tasks:
+        await end(self._running)
+
+
+async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel tasks, and return when all have ended; what one raises is not told.
+
+    Again and again: a library may lose a cancellation, as `asyncio.wait_for` does until Python 3.12 where it comes
+    together with what is waited for, and who waits for an end that was asked for once would wait for good.
+    """
+    tasks = list(tasks)
+    left: Collection[asyncio.Task[Any]] = tasks
+    while left:
+        for task in left:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        _, left = await asyncio.wait(left, timeout=AGAIN_SECONDS)
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -16,6 +16,7 @@ from typing import Any
 
 from nats import errors
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 
 from realtime.errors import ConfigurationError, RealtimeError
 from realtime.nats.access import Access, Server
@@ -53,6 +54,23 @@ class Connection(Client):
         if self.server.encrypted and not self._server_info.get("tls_required"):
             raise errors.SecureConnWantedError
         return super()._connect_command()
+
+    async def request(
+        self,
+        subject: str,
+        payload: bytes = b"",
+        timeout: float = CONNECT_SECONDS,  # noqa: ASYNC109 - as nats-py has it
+        old_style: bool = False,
+        headers: dict[str, Any] | None = None,
+    ) -> Msg:
+        """The answer; `TimeoutError` after so many seconds.
+
+        nats-py waits by `asyncio.wait_for`, which until Python 3.12 forgets that it is cancelled where that comes
+        together with the answer: a task that was told to end would go on.
+        """
+        async with asyncio.timeout(timeout):
+            no_limit: Any = None
+            return await super().request(subject, payload, no_limit, old_style, headers)
 
     async def _process_op_err(self, e: Exception) -> None:
         """It broke, or the server is silent: over at once. nats-py would first wait until that took what is left."""

@@ -16,6 +16,7 @@ from realtime.core.live.stepping import EVERY
 from realtime.core.relay.cutting import Waiting
 from realtime.core.relay.message import Message, TooLargeError, pack
 from realtime.errors import RealtimeError
+from realtime.hub.tasks import end
 from realtime.mongo.feed import ChangeFeed
 from realtime.nats.publisher import Publisher
 from realtime.relay import figures
@@ -78,9 +79,7 @@ class Term:
         finally:
             self._feed.hasten()
             self._feed.close()
-            for task in (*working, stopping):
-                task.cancel()
-            await asyncio.gather(*working, stopping, return_exceptions=True)
+            await end((*working, stopping))
 
     async def _lead_on(self) -> None:
         await self._lead()

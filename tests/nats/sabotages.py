@@ -7,6 +7,20 @@ NAMED, CONNECTED = "tests/nats/test_access.py", "tests/nats/test_connection.py"
 
 NATS_ROWS: list[tuple[str, str, str, str, str]] = [
     (
+        "nats: who is told to end as the answer comes goes on",
+        CONNECTION,
+        "return await super().request(subject, payload, no_limit, old_style, headers)",
+        "return await super().request(subject, payload, timeout, old_style, headers)",
+        f"{CONNECTED}::test_who_is_told_to_end_as_the_answer_comes_ends",
+    ),
+    (
+        "tasks: who misses that it is to end is not told again",
+        "realtime/hub/tasks.py",
+        "_, left = await asyncio.wait(left, timeout=AGAIN_SECONDS)",
+        "_, left = await asyncio.wait(left)",
+        "tests/hub/test_tasks.py::test_who_missed_that_it_is_to_end_is_told_again",
+    ),
+    (
         "nats: the demo's nodes outlive it",
         "realtime/commands/demo_nodes.py",
         "preexec_fn=guard.die_with(os.getpid()),",

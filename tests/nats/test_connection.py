@@ -210,3 +210,26 @@ async def test_what_the_server_says_against_a_subject_is_told(tmp_path: Path) ->
             assert 'permissions violation for publish to "no"' in str(said).lower()
         finally:
             await connections.close(connection)
+
+
+async def test_who_is_told_to_end_as_the_answer_comes_ends(tmp_path: Path) -> None:
+    """By nats-py's own limit of time it would have the answer, and go on."""
+    async with one(tmp_path) as server, connected(nats=server.url) as connection:
+
+        async def answer(message: Any) -> None:
+            if message.subject == "answered":
+                await message.respond(b"yes")
+
+        for subject in ("answered", "silent"):
+            await connection.subscribe(subject, cb=answer)
+        answered = await connection.request("answered")
+        assert answered.data == b"yes"
+        asking = asyncio.create_task(connection.request("silent"))
+        while not connection._resp_map:
+            await asyncio.sleep(0)
+        (coming,) = connection._resp_map.values()
+        coming.set_result(answered)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        assert not connection._resp_map
