@@ -34,7 +34,7 @@ from tests.serving import Service
 VERSION = "4.32.5"
 ENOUGH = 100
 """Answers of each operation that let something, and that refuse."""
-EXAMPLES = "150"
+EXAMPLES = "220"
 """Of an operation, in each run."""
 OPERATIONS = (
     *("access", "collections", "list_documents", "insert", "read", "replace", "update", "delete", "events", "ticket"),
