@@ -23,6 +23,8 @@ WHOLE = "REALTIME_TEST_RULES_MATRIX"
 """Set to `whole`: every cell, in portions; else every pair of two values."""
 A_PORTION = 88
 LEAST = 20
+TRIES = 3
+"""A cell in which little happened by chance is run again, by another seed, and what was seen counts together."""
 
 
 SHARES = [
@@ -39,6 +41,11 @@ def portions(share: int) -> list[list[Cell]]:
     return [cells[begin : begin + A_PORTION] for begin in range(0, len(cells), A_PORTION)]
 
 
+def lacks(figures: Counter[str]) -> bool:
+    """Whether too little was shown in a cell, or withheld, for it to prove anything."""
+    return min(figures["shown"], figures["withheld"]) < LEAST
+
+
 @pytest.mark.timeout(7200 if os.environ.get(WHOLE) else 180)
 @pytest.mark.parametrize("share", SHARES)
 async def test_nobody_is_told_what_find_under_their_rule_would_not_return(
@@ -48,11 +55,20 @@ async def test_nobody_is_told_what_find_under_their_rule_would_not_return(
     totals: Counter[str] = Counter()
     few: list[str] = []
     for number, cells in enumerate(portions(share)):
-        found, figures = await run_cells(replica_set, cells, seed + number, tmp_path)
-        assert not found, f"seed {seed + number}: {len(found)} violations:\n" + "\n".join(map(str, found[:12]))
-        totals += sum(figures.values(), Counter[str]())
-        totals["cells"] += len(figures)
-        few += [f"{name}: {one}" for name, one in figures.items() if min(one["shown"], one["withheld"]) < LEAST]
+        seen: dict[str, Counter[str]] = {str(cell): Counter() for cell in cells}
+        left = cells
+        for again in range(TRIES):
+            chance = seed + number + again * 1000
+            found, figures = await run_cells(replica_set, left, chance, tmp_path)
+            assert not found, f"seed {chance}: {len(found)} violations:\n" + "\n".join(map(str, found[:12]))
+            for name, one in figures.items():
+                seen[name] += one
+            left = [cell for cell in left if lacks(seen[str(cell)])]
+            if not left:
+                break
+        totals += sum(seen.values(), Counter[str]())
+        totals["cells"] += len(seen)
+        few += [f"{name}: {one}" for name, one in seen.items() if lacks(one)]
     say(f"{dict(totals)}, seed {seed}")
     assert not few, few
     # A handful of cells come back by a position that is still there, and some of them are told anew all the same.
