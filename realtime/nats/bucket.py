@@ -6,15 +6,25 @@ that one user's rights and one kind of error are all there is to it.
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from nats import errors
 from nats.aio.client import Client
 
 from realtime.nats.stream import ANSWER_SECONDS, ApiError, UnansweredError, ask
 
-_EXISTS = 10058
+_EXISTS, _NO_MESSAGE = 10058, 10037
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a key's value is, and as which revision it was said."""
+
+    value: bytes
+    revision: int
 
 
 def subject(bucket: str, key: str) -> str:
@@ -57,9 +67,24 @@ async def put(client: Client, bucket: str, key: str, value: bytes, *, revision: 
     return await _published(client, subject(bucket, key), value, headers)
 
 
-async def remove(client: Client, bucket: str, key: str) -> None:
-    """Take a key out. Raises `ApiError`, or `UnansweredError`."""
-    await ask(client, f"STREAM.PURGE.KV_{bucket}", {"filter": subject(bucket, key)})
+async def look(client: Client, bucket: str, key: str) -> Said | None:
+    """A key's value as its leader knows it; None where there is none. Raises `ApiError`, or `UnansweredError`.
+
+    Not by a direct get: a replica that lags would answer what the leader would refuse.
+    """
+    try:
+        answer = await ask(client, f"STREAM.MSG.GET.KV_{bucket}", {"last_by_subj": subject(bucket, key)})
+    except ApiError as error:
+        if error.code == _NO_MESSAGE:
+            return None
+        raise
+    return Said(base64.b64decode(answer["message"].get("data", "")), int(answer["message"]["seq"]))
+
+
+async def remove(client: Client, bucket: str, key: str, *, revision: int) -> None:
+    """Take out what a key had up to this revision; what was said later stays. `ApiError`, or `UnansweredError`."""
+    asked = {"filter": subject(bucket, key), "seq": revision + 1}
+    await ask(client, f"STREAM.PURGE.KV_{bucket}", asked)
 
 
 async def _published(client: Client, to: str, value: bytes, headers: Mapping[str, str]) -> int:

@@ -20,6 +20,8 @@ LOOK_SECONDS: Final = 0.25
 """How often one that waits looks whether it is its turn."""
 _KEY = "relay"
 _HELD = frozenset({10071, 10164})
+_TRIES: Final = 3
+"""What was said before may be stored, and what is held may be gone, between a look and what is said after it."""
 
 
 class Lease:
@@ -41,8 +43,13 @@ class Lease:
         await bucket.ensure(client, self._bucket, LEASE_SECONDS, self._replicas)
 
     async def take(self, client: Client) -> bool:
-        """Take it where nobody holds it, or say again that it is held; False: another relay holds it."""
-        for revision in dict.fromkeys((self._revision, 0)):
+        """Take it where nobody holds it, or say again that it is held; False: another relay holds it.
+
+        Where the answer to what was said before was lost, as while NATS was frozen or cut off, the key has a revision
+        that this relay has not heard of, and is its own all the same.
+        """
+        revision = self._revision
+        for _ in range(_TRIES):
             try:
                 self._revision = await bucket.put(client, self._bucket, _KEY, self._holder, revision=revision)
             except ApiError as error:
@@ -50,11 +57,15 @@ class Lease:
                     raise
             else:
                 return True
+            said = await bucket.look(client, self._bucket, _KEY)
+            if said is not None and said.value != self._holder:
+                break
+            revision = 0 if said is None else said.revision
         self._revision = 0
         return False
 
     async def release(self, client: Client) -> None:
-        """Another relay may begin at once."""
-        if self._revision:
+        """Another relay may begin at once; one that holds it by now keeps it."""
+        if revision := self._revision:
             self._revision = 0
-            await bucket.remove(client, self._bucket, _KEY)
+            await bucket.remove(client, self._bucket, _KEY, revision=revision)

@@ -63,6 +63,7 @@ async def published(access: Access, seconds: int) -> None:
         await needs.prepare(connection, 1)
         await needs.listen(connection)
         assert await lease.take(connection)
+        assert not await Lease(IDENTITY, "two", 1).take(connection)
         publisher = Publisher(access, IDENTITY, LIMITS, None)
         work = asyncio.create_task(publisher.run())
         await publisher.put(seconds << 32, pack(Message(seconds << 32), IDENTITY.epoch), lost=False)

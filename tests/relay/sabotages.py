@@ -9,7 +9,8 @@ RELAY, TERM = "realtime/relay/relay.py", "realtime/relay/term.py"
 MESSAGES, IDENTITIES = "tests/core/relay/test_message.py", "tests/core/relay/test_identity.py"
 CUTS, TELLS = "tests/core/relay/test_cutting.py", "tests/core/relay/test_telling.py"
 PUBLISHED, STREAMS = "tests/relay/test_publisher.py", "tests/relay/test_stream.py"
-RELAYED = "tests/relay/test_relay.py"
+RELAYED, LEASES = "tests/relay/test_relay.py", "tests/relay/test_lease.py"
+LEASE, BUCKET = "realtime/nats/lease.py", "realtime/nats/bucket.py"
 TWO = f"{PUBLISHED}::test_two_relays_at_once_leave_one_chain_of_one_relay_at_a_time"
 LATE = f"{PUBLISHED}::test_an_answer_that_comes_too_late_stores_nothing_twice"
 
@@ -132,5 +133,33 @@ RELAYS: list[tuple[str, str, str, str, str]] = [
         "            if silent and heard is not None and now - heard < HEARD_SECONDS:",
         "            if False:",
         f"{RELAYED}::test_a_stream_that_is_new_begins_with_a_position_and_goes_on_without_events",
+    ),
+    (
+        "relay: takes its own lease for another's",
+        LEASE,
+        "            if said is not None and said.value != self._holder:",
+        "            if said is not None:",
+        f"{LEASES}::test_who_lost_the_answer_to_what_was_stored_holds_it_all_the_same",
+    ),
+    (
+        "relay: takes another's lease for its own",
+        LEASE,
+        "            if said is not None and said.value != self._holder:",
+        "            if False:",
+        f"{LEASES}::test_one_holds_it_and_another_after_it_was_given_up_or_not_said_again",
+    ),
+    (
+        "relay: gives up another's lease",
+        BUCKET,
+        '    asked = {"filter": subject(bucket, key), "seq": revision + 1}',
+        '    asked = {"filter": subject(bucket, key)}',
+        f"{LEASES}::test_who_gives_up_what_another_holds_by_now_leaves_it_there",
+    ),
+    (
+        "relay: cannot look whose the lease is",
+        "realtime/core/relay/permissions.py",
+        '            f"{API}.STREAM.MSG.GET.KV_{lease}",\n',
+        "",
+        "tests/nats/test_examination.py::test_each_user_may_what_it_needs_and_a_node_is_refused_all_else",
     ),
 ]

@@ -7,10 +7,11 @@ import time
 
 import pytest
 
+from realtime.nats import bucket, needs
 from realtime.nats import lease as leases
-from realtime.nats import needs
 from realtime.nats.lease import LEASE_SECONDS, Lease
 from realtime.nats.needs import MOST_NODES, NEEDED_SECONDS, VALUE_BYTES, Needs, decode, encode
+from realtime.nats.stream import UnansweredError
 from tests.nats_server import NatsServer
 from tests.relay.connecting import IDENTITY, connection
 
@@ -35,6 +36,60 @@ async def test_one_holds_it_and_another_after_it_was_given_up_or_not_said_again(
         # The one that was frozen meanwhile.
         assert not await second.take(other)
         assert not second.held
+
+
+async def test_who_lost_the_answer_to_what_was_stored_holds_it_all_the_same(
+    nats: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As while NATS is frozen: it is stored when it thaws, and whoever said it does not wait any more."""
+    monkeypatch.setattr(bucket, "ANSWER_SECONDS", 0.5)
+    lease, other = Lease(IDENTITY, "one", 1), Lease(IDENTITY, "other", 1)
+    async with connection(nats.url) as broken, connection(nats.url) as client:
+        await lease.prepare(broken)
+        assert await lease.take(broken)
+        before = await bucket.look(client, IDENTITY.lease, "relay")
+        assert before is not None
+        nats.freeze()
+        with pytest.raises(UnansweredError):
+            await lease.take(broken)
+        nats.thaw()
+        monkeypatch.undo()
+        async with asyncio.timeout(20):
+            while (stored := await bucket.look(client, IDENTITY.lease, "relay")) == before:
+                await asyncio.sleep(0.01)
+        assert stored is not None, "its time was over before it was stored"
+        assert (stored.value, stored.revision > before.revision) == (b"one", True)
+        assert await lease.take(client)
+        assert lease.held
+        assert not await other.take(client)
+        assert await lease.take(client)
+        await lease.release(client)
+        assert await other.take(client)
+
+
+async def test_what_is_stored_after_it_was_given_up_is_taken_up_again(nats: NatsServer) -> None:
+    lease = Lease(IDENTITY, "one", 1)
+    async with connection(nats.url) as client:
+        await lease.prepare(client)
+        assert await lease.take(client)
+        await lease.release(client)
+        await bucket.put(client, IDENTITY.lease, "relay", b"one")
+        assert await lease.take(client)
+
+
+async def test_who_gives_up_what_another_holds_by_now_leaves_it_there(nats: NatsServer) -> None:
+    late, next_one, third = (Lease(IDENTITY, name, 1) for name in ("late", "next", "third"))
+    async with connection(nats.url) as client:
+        await late.prepare(client)
+        assert await late.take(client)
+        # Its time is over, and it has not noticed.
+        await bucket.remove(client, IDENTITY.lease, "relay", revision=1)
+        assert await next_one.take(client)
+        assert late.held
+        await late.release(client)
+        assert not late.held
+        assert not await third.take(client)
+        assert await next_one.take(client)
 
 
 def test_what_is_needed_counts_until_it_is_not_said_again() -> None:

@@ -17,7 +17,8 @@ import pytest
 
 from realtime.core.bson import stored as bson
 from realtime.core.relay.message import PART_BYTES, Message, pack
-from realtime.nats import needs, stream
+from realtime.nats import bucket, needs, stream
+from realtime.nats.stream import ApiError
 from tests.mongo.commands import Documents, plain
 from tests.nats_server import NatsServer
 from tests.relay.connecting import connection
@@ -215,6 +216,28 @@ async def test_a_relay_that_was_frozen_is_refused_when_it_wakes(here: Place, doc
             await passed(writer, 50)
             first, second = second, first
     await written(here, writer)
+
+
+async def test_a_relay_that_lost_an_answer_about_its_lease_goes_on(here: Place, documents: Documents) -> None:
+    """Its lease has a revision that it has not heard of: it is not another's for that."""
+    relay = here.relay()
+    await relay.says(PUBLISHES)
+    identity = await here.identity()
+    async with connection(here.nats) as client, Writer(documents.items).writing() as writer:
+        for _ in range(3):
+            held = await bucket.look(client, identity.lease, "relay")
+            assert held is not None
+            with contextlib.suppress(ApiError):  # it said it again just then: the next time counts
+                unheard = await bucket.put(client, identity.lease, "relay", held.value, revision=held.revision)
+                async with asyncio.timeout(SECONDS):
+                    while (held := await bucket.look(client, identity.lease, "relay")) is None or (
+                        held.revision == unheard
+                    ):
+                        await asyncio.sleep(0.05)
+        await passed(writer, 20)
+    await written(here, writer)
+    assert "another relay" not in relay.log
+    assert len(re.findall(PUBLISHES, relay.log)) == 1
 
 
 async def test_a_nats_server_that_is_killed_is_waited_for_and_said(

@@ -107,7 +107,7 @@ def _rights(facts: NatsFacts) -> list[Finding]:
 
 def _relays(facts: NatsFacts) -> list[Finding]:
     """Of the relay's own user, which publishes and makes the stream, and needs no more power over it."""
-    lacking = sorted({"publish", "lease", "create"} - set(facts.allowed))
+    lacking = sorted({"publish", "lease", "look at the lease", "create"} - set(facts.allowed))
     if lacking:
         return [Finding("error", "nats rights", f"the relay is refused: {', '.join(lacking)}", _PERMISSIONS)]
     more = [name for name in facts.allowed if name in {"update", "purge", "delete", "delete a message", "restore"}]

@@ -45,6 +45,7 @@ def relay_rights(identity: Identity) -> Rights:
             *(f"{API}.STREAM.CREATE.{name}" for name in (stream, f"KV_{needs}", f"KV_{lease}")),
             f"{API}.STREAM.INFO.{stream}",
             f"{API}.DIRECT.GET.{stream}",
+            f"{API}.STREAM.MSG.GET.KV_{lease}",
             f"{API}.STREAM.PURGE.KV_{lease}",
             f"{API}.INFO",
         ),
@@ -75,6 +76,7 @@ def forbidden(identity: Identity) -> tuple[Probe, ...]:
     return (
         Probe("publish", identity.subject, headers=behind),
         Probe("lease", f"$KV.{identity.lease}.relay", headers=behind),
+        Probe("look at the lease", f"{API}.STREAM.MSG.GET.KV_{identity.lease}"),
         Probe("create", f"{API}.STREAM.CREATE.{stream}"),
         Probe("update", f"{API}.STREAM.UPDATE.{stream}"),
         Probe("purge", f"{API}.STREAM.PURGE.{stream}"),

@@ -44,7 +44,7 @@ GOOD = NatsFacts(
     silent=1.0,
     limits={"storage": 10, "max_storage": 1000},
 )
-PUBLISHES = ["publish", "lease", "create"]
+PUBLISHES = ["publish", "lease", "look at the lease", "create"]
 
 
 def of(check: str, **changed: Any) -> Finding:
@@ -74,7 +74,10 @@ def test_what_is_good_has_nothing_but_ok() -> None:
         ("stream", "error", "epoch is not known", {"identity": None}),
         ("nats rights", "error", "purge", {"allowed": ["purge"]}),
         ("nats needs", "error", "follow", {"refused": ["follow"]}),
-        ("nats rights", "error", "refused: lease", {"node": False, "allowed": ["publish", "create"]}),
+        *(
+            ("nats rights", "error", f"refused: {one}", {"node": False, "allowed": [x for x in PUBLISHES if x != one]})
+            for one in PUBLISHES
+        ),
         ("nats rights", "warning", "purge", {"node": False, "allowed": [*PUBLISHES, "purge"]}),
         ("nats rights", "ok", "nothing more", {"node": False, "allowed": PUBLISHES}),
         ("stream", "error", "there is none yet", {"stream": None}),

@@ -32,7 +32,7 @@ def test_a_node_may_all_that_it_needs_and_nothing_that_is_forbidden() -> None:
 def test_a_relay_publishes_and_makes_its_stream_and_takes_nothing_away() -> None:
     rights = relay_rights(IDENTITY).publish
     assert [probe.name for probe in forbidden(IDENTITY) if allows(rights, probe.subject)] == [
-        *("publish", "lease", "create")
+        *("publish", "lease", "look at the lease", "create")
     ]
 
 
