@@ -105,6 +105,13 @@ NATS_ROWS: list[tuple[str, str, str, str, str]] = [
         "tests/nats/test_examination.py::test_each_user_may_what_it_needs_and_a_node_is_refused_all_else",
     ),
     (
+        "nats: a node may end another's consumer",
+        "realtime/core/relay/permissions.py",
+        'f"$KV.{identity.needs}.*",\n            f"{API}.INFO",',
+        'f"$KV.{identity.needs}.*",\n            f"{API}.CONSUMER.DELETE.{stream}.*",\n            f"{API}.INFO",',
+        "tests/nats/test_examination.py::test_each_user_may_what_it_needs_and_a_node_is_refused_all_else",
+    ),
+    (
         "nats: a node cannot say what it needs",
         "realtime/core/relay/permissions.py",
         '            f"$KV.{identity.needs}.*",\n            f"{API}.INFO",',

@@ -122,7 +122,7 @@ async def test_a_user_who_may_everything_is_told_all_that_a_node_must_not(tmp_pa
         await published(nats.relay, int(time.time()))
         before = await examine(nats.node, IDENTITY)
         assert before.allowed == [probe.name for probe in forbidden(IDENTITY)]
-        assert len(before.allowed) >= 9
+        assert len(before.allowed) >= 11
         finding = found(diagnose(before), "nats rights")
         assert (finding.level, "docs/scaling.md#two-users" in finding.mend) == ("error", True)
         assert before.stream is not None

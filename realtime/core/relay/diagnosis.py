@@ -14,6 +14,8 @@ MESSAGE_BYTES = 1024 * 1024
 SILENT_SECONDS = 30.0
 """A relay says at least each second up to when it has come."""
 FULL = 0.9
+_RELAYS = ("publish", "lease", "look at the lease", "create")
+"""Of what a node must be refused what a relay does, and nothing else."""
 _PERMISSIONS = "give relay and nodes users of their own with the permissions of docs/scaling.md#two-users"
 
 
@@ -107,10 +109,10 @@ def _rights(facts: NatsFacts) -> list[Finding]:
 
 def _relays(facts: NatsFacts) -> list[Finding]:
     """Of the relay's own user, which publishes and makes the stream, and needs no more power over it."""
-    lacking = sorted({"publish", "lease", "look at the lease", "create"} - set(facts.allowed))
+    lacking = [name for name in _RELAYS if name not in facts.allowed]
     if lacking:
         return [Finding("error", "nats rights", f"the relay is refused: {', '.join(lacking)}", _PERMISSIONS)]
-    more = [name for name in facts.allowed if name in {"update", "purge", "delete", "delete a message", "restore"}]
+    more = [name for name in facts.allowed if name not in _RELAYS]
     if more:
         wide = f"the relay's user may do what it never does: {', '.join(more)}"
         return [Finding("warning", "nats rights", wide, _PERMISSIONS)]

@@ -62,7 +62,6 @@ def node_rights(identity: Identity) -> Rights:
             f"{API}.DIRECT.GET.{stream}",
             f"{API}.CONSUMER.CREATE.{stream}.*",
             f"{API}.CONSUMER.MSG.NEXT.{stream}.*",
-            f"{API}.CONSUMER.DELETE.{stream}.*",
             f"$KV.{identity.needs}.*",
             f"{API}.INFO",
         ),
@@ -84,6 +83,7 @@ def forbidden(identity: Identity) -> tuple[Probe, ...]:
         Probe("delete", f"{API}.STREAM.DELETE.{stream}-of-nobody"),
         Probe("delete a message", f"{API}.STREAM.MSG.DELETE.{stream}"),
         Probe("restore", f"{API}.STREAM.RESTORE.{stream}"),
+        Probe("end another's consumer", f"{API}.CONSUMER.DELETE.{stream}.doctor"),
         Probe("consumer of a bucket", f"{API}.CONSUMER.CREATE.KV_{identity.needs}.doctor"),
     )
 

@@ -24,7 +24,7 @@ def allows(subjects: tuple[str, ...], subject: str) -> bool:
 def test_a_node_may_all_that_it_needs_and_nothing_that_is_forbidden() -> None:
     rights = node_rights(IDENTITY).publish
     assert len(needed(IDENTITY)) >= 5
-    assert len(forbidden(IDENTITY)) >= 9
+    assert len(forbidden(IDENTITY)) >= 11
     assert [probe.name for probe in needed(IDENTITY) if not allows(rights, probe.subject)] == []
     assert [probe.name for probe in forbidden(IDENTITY) if allows(rights, probe.subject)] == []
 
