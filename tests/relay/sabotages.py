@@ -23,6 +23,13 @@ RELAYS: list[tuple[str, str, str, str, str]] = [
         f"{MESSAGES}::test_a_payload_that_is_cut_or_longer_is_refused",
     ),
     (
+        "relay: a header that nobody reads",
+        MESSAGE,
+        '    headers = {_FORMAT: str(FORMAT), _EPOCH: epoch, _TIME: f"{message.time:016X}"}',
+        '    headers = {_FORMAT: str(FORMAT), _EPOCH: epoch, _TIME: f"{message.time:016X}", "Realtime-Token": "82"}',
+        f"{MESSAGES}::test_headers_say_what_is_read_and_nothing_more",
+    ),
+    (
         "relay: parts that do not follow are put together",
         MESSAGE,
         "if not of_one or head.part != begun.part + 1 or sequence != self._sequence + 1:",

@@ -8,8 +8,9 @@ The payload, all parts of a message put together, integers little-endian:
         1 byte    flags: 1, its images are not complete; 2, images follow
         4 bytes   with flag 2 alone: how many images; those documents
 
-All headers stand on every part, so that whoever reads one part knows what it is of. Nothing that comes from a stream is
-believed: what is not exactly as `pack` makes it is a `FormatError`.
+All headers stand on every part, so that whoever reads one part knows what it is of. None has MongoDB's resume token:
+the time says where to go on. Nothing that comes from a stream is believed: what is not exactly as `pack` makes it is a
+`FormatError`.
 """
 
 from __future__ import annotations
@@ -30,12 +31,10 @@ MESSAGE_BYTES: Final = 128 * 1024 * 1024
 """Of the payload of one message: twice what the feed holds of one moment. JetStream takes 1,000 parts at once."""
 NAMES_CHARACTERS: Final = 2048
 """Of the names in one header; where there are more of them, it says so and the payload has them."""
-TOKEN_CHARACTERS: Final = 1024
-"""A longer token, with a very long key in it, is left out: the time says where to go on as well."""
 MANY: Final = "*"
 """In place of names: any collection may be inside."""
 
-_FORMAT, _EPOCH, _TIME, _TOKEN = "Realtime-Format", "Realtime-Epoch", "Realtime-Time", "Realtime-Token"
+_FORMAT, _EPOCH, _TIME = "Realtime-Format", "Realtime-Epoch", "Realtime-Time"
 _COLLECTIONS, _VOID, _LOST, _PART = "Realtime-Collections", "Realtime-Void", "Realtime-Lost", "Realtime-Part"
 _HEADER_OVERHEAD = 16
 """Of each header beside its characters, and of all together: separators, ends of lines, the version line."""
@@ -63,11 +62,9 @@ class Message:
     `time`: where a collection is named here and not in `void`, whatever the batch left unsaid of its documents was
     read, and what is not among them was not there. `void`: collections whose images were not completed. `collections`:
     all that are named inside, `EVERY` where it may be any. `lost`: a moment at or before `time` could not be kept.
-    `token`: MongoDB's, or empty.
     """
 
     time: int
-    token: str = ""
     events: tuple[bytes, ...] = ()
     images: Mapping[str, tuple[bytes, ...]] = field(default_factory=dict)
     collections: frozenset[str] = frozenset()
@@ -94,7 +91,6 @@ class Head:
 
     epoch: str
     time: int
-    token: str
     collections: frozenset[str] | None
     void: frozenset[str] | None
     lost: bool
@@ -144,8 +140,6 @@ def named(message: Message) -> frozenset[str]:
 
 def _headers(message: Message, epoch: str) -> dict[str, str]:
     headers = {_FORMAT: str(FORMAT), _EPOCH: epoch, _TIME: f"{message.time:016X}"}
-    if 0 < len(message.token) <= TOKEN_CHARACTERS:
-        headers[_TOKEN] = message.token
     if names := _names(named(message)):
         headers[_COLLECTIONS] = names
     if void := _names(message.void):
@@ -180,13 +174,12 @@ def peek(headers: Mapping[str, str] | None) -> Head:
     if version != str(FORMAT):
         raise FormatError(_other_version(version))
     part, parts = _part(headers.get(_PART, ""))
-    lost, token = headers.get(_LOST, ""), headers.get(_TOKEN, "")
-    if lost not in {"", "1"} or len(token) > TOKEN_CHARACTERS:
-        raise FormatError(f"the header {_LOST if lost else _TOKEN} is none of a relay's")
+    lost = headers.get(_LOST, "")
+    if lost not in {"", "1"}:
+        raise FormatError(f"the header {_LOST} is none of a relay's")
     return Head(
         epoch=_matching(_EPOCH_TEXT, _EPOCH, headers),
         time=int(_matching(_TIME_TEXT, _TIME, headers), 16),
-        token=token,
         collections=_named(headers, _COLLECTIONS),
         void=_named(headers, _VOID),
         lost=bool(lost),
@@ -304,7 +297,7 @@ class Gatherer:
         reader.end()
         if head.collections is not None and head.collections != collections:
             raise FormatError("headers and payload name other collections")
-        return Message(head.time, head.token, events, images, collections, void, head.lost)
+        return Message(head.time, events, images, collections, void, head.lost)
 
 
 class _Reader:

@@ -17,7 +17,6 @@ from realtime.core.relay.message import (
     MANY,
     NAMES_CHARACTERS,
     PART_BYTES,
-    TOKEN_CHARACTERS,
     FormatError,
     Gatherer,
     Message,
@@ -45,7 +44,6 @@ def messages(draw: st.DrawFn) -> Message:
     void = draw(SOME_NAMES)
     return Message(
         time=draw(st.integers(0, (1 << 64) - 1)),
-        token=draw(st.sampled_from(["", "82ABCD"])),
         events=tuple(draw(st.lists(DOCUMENTS, max_size=5))),
         images=images,
         collections=draw(SOME_NAMES) | void | images.keys(),
@@ -63,7 +61,7 @@ def gathered(parts: list[Part], gatherer: Gatherer | None = None, first: int = 1
 def large(size: int, lost: bool = False) -> Message:
     """A message whose payload has about so many bytes."""
     event = bson.encode({"_id": 1, "data": random.Random(size).randbytes(100_000)})
-    return Message(TIME, "82", (event,) * (size // len(event) + 1), collections=frozenset({"orders"}), lost=lost)
+    return Message(TIME, (event,) * (size // len(event) + 1), collections=frozenset({"orders"}), lost=lost)
 
 
 @settings(max_examples=share(400), deadline=None)
@@ -72,7 +70,7 @@ def test_what_was_packed_comes_out_again(message: Message) -> None:
     (part,) = pack(message, EPOCH)
     assert gathered([part]) == [message]
     head = peek(part.headers)
-    assert (head.epoch, head.time, head.token, head.lost) == (EPOCH, message.time, message.token, message.lost)
+    assert (head.epoch, head.time, head.lost) == (EPOCH, message.time, message.lost)
     assert (head.collections, head.void, head.part, head.parts) == (named(message), message.void, 1, 1)
     assert all(text.isascii() and text.isprintable() for pair in part.headers.items() for text in pair)
 
@@ -171,11 +169,15 @@ def test_a_collection_of_any_name_is_another_one_than_every_other() -> None:
     assert quoted("*") != MANY
 
 
-def test_a_token_that_is_very_long_is_left_out() -> None:
-    (kept,) = pack(Message(TIME, "8" * TOKEN_CHARACTERS), EPOCH)
-    (left,) = pack(Message(TIME, "8" * (TOKEN_CHARACTERS + 1)), EPOCH)
-    assert len(peek(kept.headers).token) == TOKEN_CHARACTERS
-    assert gathered([left]) == [Message(TIME)]
+def test_headers_say_what_is_read_and_nothing_more() -> None:
+    message = replace(large(PART_BYTES, lost=True), void=frozenset({"orders"}))
+    parts = pack(message, EPOCH)
+    assert len(parts) > 1
+    for part in parts:
+        assert part.headers.keys() == {
+            *("Realtime-Format", "Realtime-Epoch", "Realtime-Time", "Realtime-Collections"),
+            *("Realtime-Void", "Realtime-Lost", "Realtime-Part"),
+        }
 
 
 def test_parts_whose_beginning_is_gone_are_skipped_and_counted() -> None:
@@ -237,7 +239,6 @@ HEADERS = {
     "no part": {"Realtime-Part": ""},
     "many parts": {"Realtime-Part": "1/10000"},
     "lost by half": {"Realtime-Lost": "0"},
-    "a long token": {"Realtime-Token": "8" * (TOKEN_CHARACTERS + 1)},
     "long names": {"Realtime-Collections": "a," * NAMES_CHARACTERS + "a"},
     "an empty name": {"Realtime-Collections": "a,,b"},
     "a name half written": {"Realtime-Collections": "a%4"},
@@ -248,7 +249,7 @@ HEADERS = {
 
 @pytest.mark.parametrize("wrong", HEADERS.values(), ids=HEADERS.keys())
 def test_headers_that_are_none_of_a_relays_are_refused(wrong: dict[str, str]) -> None:
-    (part,) = pack(Message(TIME, "82", collections=frozenset({"orders"})), EPOCH)
+    (part,) = pack(Message(TIME, collections=frozenset({"orders"})), EPOCH)
     headers = {**part.headers, **wrong} if wrong else None
     gatherer = Gatherer()
     with pytest.raises(FormatError) as caught:
