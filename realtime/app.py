@@ -42,6 +42,7 @@ from realtime.mongo.faults import Gate
 from realtime.mongo.ruled_writes import RuledWriter
 from realtime.mongo.snapshot import MongoReader
 from realtime.mongo.tickets import MongoTickets
+from realtime.mongo.ways import reach_of
 from realtime.operations.health import Health
 from realtime.ports import WatchedFeed
 from realtime.settings import Settings, load, stray_variables
@@ -250,7 +251,7 @@ class Realtime:
             self._started = True
             stack.callback(self._ended)
             self.uri = uri = await self._uri(stack)
-            reach = feeding.reach(stack, uri, settings.database)
+            reach = reach_of(stack, uri, settings.database)
             client, database = reach.client, reach.database
             deployment = await preflight.inspect(
                 client, database, epoch=settings.epoch, allow_sharded=settings.allow_sharded

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Coroutine
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from realtime.core.live.journal import Journal
@@ -12,11 +11,11 @@ from realtime.core.relay.identity import Identity
 from realtime.core.upstream.health import FeedStatus
 from realtime.hub.history import History
 from realtime.hub.hub import Hub
-from realtime.mongo import client as clients
 from realtime.mongo.dialect import Attentive, Interpreter
 from realtime.mongo.feed import ChangeFeed
 from realtime.mongo.oplog import OplogReader
 from realtime.mongo.preflight import Deployment
+from realtime.mongo.ways import Reach
 from realtime.ports import WatchedFeed
 from realtime.settings import Settings
 
@@ -25,32 +24,6 @@ if TYPE_CHECKING:
 
 
 SPREAD_SECONDS = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Reach:
-    """MongoDB by its clients: of the requests, of the feed, and one that waits long for the oplog. Motor's."""
-
-    client: Any
-    database: Any
-    feed_client: Any
-    feed_database: Any
-    far_database: Any
-
-
-def reach(stack: AsyncExitStack, uri: str, database: str) -> Reach:
-    """Clients of a MongoDB, which close with the stack."""
-    requests, feed = clients.open_client(uri), clients.open_feed_client(uri)
-    far = clients.open_feed_client(uri, far=True)
-    for client in (requests, feed, far):
-        stack.callback(clients.close, client)
-    return Reach(
-        requests,
-        clients.database_of(requests, database),
-        feed,
-        clients.database_of(feed, database),
-        clients.database_of(far, database),
-    )
 
 
 class Feeding:
