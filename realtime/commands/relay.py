@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 import signal
-import socket
 import sys
 from contextlib import AsyncExitStack
 from typing import Any
@@ -16,24 +14,13 @@ import uvloop
 
 from realtime import logs, metrics
 from realtime.commands.options import guarded, named_mongodb, settings_options
-from realtime.core.relay.identity import Identity
 from realtime.core.upstream.health import FeedStatus
-from realtime.core.wire.collections import Collections
-from realtime.mongo import client as clients
 from realtime.mongo import preflight
-from realtime.mongo.clock import ClusterClock
-from realtime.mongo.faults import Gate
-from realtime.mongo.feed import ChangeFeed
-from realtime.mongo.images import ImageReader
+from realtime.mongo.ways import reach_of
 from realtime.nats.access import access_of
-from realtime.nats.stream import Limits
 from realtime.relay import door
-from realtime.relay.relay import Relay, Source
+from realtime.relay.making import APP, relay_of
 from realtime.settings import Settings
-
-AWAIT_MS = 200
-"""Of the change stream: time that goes on is told at most five times a second."""
-END_SECONDS = 5.0
 
 
 @click.command("relay")
@@ -59,42 +46,11 @@ def relay(**options: Any) -> None:
 
 async def _relay(settings: Settings, uri: str) -> None:
     async with AsyncExitStack() as stack:
-        client, feed_client = clients.open_client(uri, app="realtime-relay"), clients.open_feed_client(uri)
-        far_client = clients.open_feed_client(uri, far=True)
-        for each in (client, feed_client, far_client):
-            stack.callback(clients.close, each)
-        database = clients.database_of(client, settings.database)
+        reach = reach_of(stack, uri, settings.database, app=APP)
         deployment = await preflight.inspect(
-            client, database, epoch=settings.epoch, allow_sharded=settings.allow_sharded
+            reach.client, reach.database, epoch=settings.epoch, allow_sharded=settings.allow_sharded
         )
-        names = Collections.of((), settings.collections, database=settings.database).names
-        clock = ClusterClock(client, database, Gate(settings.request_timeout_seconds))
-
-        def feed(start: int) -> ChangeFeed:
-            return ChangeFeed(
-                feed_client,
-                clients.database_of(feed_client, settings.database),
-                start=start,
-                batch_size=settings.feed_batch_size,
-                await_ms=min(settings.feed_await_ms, AWAIT_MS),
-                held_bytes=settings.transaction_bytes,
-                on_status=_report,
-                far=clients.database_of(far_client, settings.database),
-                collections=names,
-                interest=None,
-            )
-
-        async def now() -> int | None:
-            instant = await clock.read()
-            return None if instant is None else instant.time
-
-        publishing = Relay(
-            Source(settings.database, feed, ImageReader(client, database), now),
-            access_of(settings),
-            Identity(deployment.epoch, settings.database, deployment.replica_set, _frozen(names)),
-            Limits(settings.nats_bytes, settings.nats_age_seconds, settings.nats_replicas),
-            f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}",
-        )
+        publishing = relay_of(settings, reach, deployment, _report)
         if settings.admin_port is not None:
             port = await stack.enter_async_context(
                 door.opened(
@@ -105,10 +61,6 @@ async def _relay(settings: Settings, uri: str) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, publishing.stop)
         await publishing.run()
-
-
-def _frozen(names: Any) -> frozenset[str] | None:
-    return None if names is None else frozenset(names)
 
 
 def _report(status: FeedStatus) -> None:

@@ -20,9 +20,9 @@ class Reach:
     far_database: Any
 
 
-def reach_of(stack: AsyncExitStack, uri: str, database: str) -> Reach:
-    """Clients of a MongoDB, which close with the stack."""
-    requests, feed = clients.open_client(uri), clients.open_feed_client(uri)
+def reach_of(stack: AsyncExitStack, uri: str, database: str, *, app: str = "realtime") -> Reach:
+    """Clients of a MongoDB, which close with the stack. `app`: how it knows the one of the requests."""
+    requests, feed = clients.open_client(uri, app=app), clients.open_feed_client(uri)
     far = clients.open_feed_client(uri, far=True)
     for client in (requests, feed, far):
         stack.callback(clients.close, client)
