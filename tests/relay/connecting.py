@@ -41,7 +41,8 @@ async def stored(client: Client, identity: Identity = IDENTITY) -> list[Message]
     """Every message that the stream holds, in order, put together; its sequences are looked at too."""
     state = await stream.look(client, identity)
     assert state is not None
-    gatherer, messages, sequence = Gatherer(), [], state.first
+    # A stream that is new says 0.
+    gatherer, messages, sequence = Gatherer(), [], max(1, state.first)
     while sequence <= state.last or gatherer.amid:
         if sequence > state.last:
             # Parts are stored one after the other, and this is between two of them.
