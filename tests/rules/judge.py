@@ -230,7 +230,7 @@ class Events:
                 self._turn(len(self.phases) - 1)
             if self.channel is not None:
                 self.old_channels.add(self.channel)
-            self.channel = frame["channel"]
+            self.channel, self.ended = frame["channel"], None
             self.verdict.figures["recovered" if frame["recovered"] else "subscribed"] += 1
         elif kind == "live" and frame["id"] == "s":
             self.start = time_of(frame["position"]) if self.start is None else self.start
@@ -245,6 +245,8 @@ class Events:
             self.position = max(self.position, frame.get("position", ""))
         elif kind in {"unsubscribed", "error"} and frame.get("id") == "s":
             self.ended = frame
+            if frame.get("code") == "unavailable":
+                self._resumed_from = frame.get("position", self._resumed_from)
             if frame.get("code") == "history_lost":
                 # A heartbeat of a connection that was subscribed to nothing is no word of events.
                 self._lost_from = time_of(frame.get("position", self._resumed_from))

@@ -117,6 +117,8 @@ class Socket(Reader):
         self._may_read = asyncio.Event()
         self._may_read.set()
         self._asked = 0
+        self._resumes = False
+        """Whether it has subscribed again by itself."""
 
     async def open(self, bearer: str, *, phase: int = 0, resume: bool = False) -> Frame:
         """Connect, subscribe and wait until it is live."""
@@ -156,8 +158,19 @@ class Socket(Reader):
             while True:
                 await self._may_read.wait()
                 await self.heard(await self.socket.recv(decode=False))
+                await self._resume(self.frames[-1])
         except ConnectionClosed:
             await self.over()
+
+    async def _resume(self, told: Frame) -> None:
+        """What took too little until the service's memory no longer had it subscribes again, as the protocol has it."""
+        if told.get("id") != NAME or self.request.get("mode") != "events":
+            return
+        if told["type"] == "unsubscribed" and told.get("code") == "unavailable":
+            self._resumes = True
+            await self.send({"type": "subscribe", "id": NAME, **self.request, "position": told["position"]})
+        elif self._resumes and told["type"] == "error" and told.get("code") == "history_lost":
+            await self.send({"type": "subscribe", "id": NAME, **self.request})
 
     async def send(self, frame: Frame) -> None:
         await self.socket.send(json.dumps(frame))
