@@ -244,12 +244,15 @@ class Events:
             self.got += [(self.phase, event) for event in frame["events"]]
             self.position = max(self.position, frame.get("position", ""))
         elif kind in {"unsubscribed", "error"} and frame.get("id") == "s":
-            self.ended = frame
-            if frame.get("code") == "unavailable":
-                self._resumed_from = frame.get("position", self._resumed_from)
-            if frame.get("code") == "history_lost":
-                # A heartbeat of a connection that was subscribed to nothing is no word of events.
-                self._lost_from = time_of(frame.get("position", self._resumed_from))
+            self._end_of_it(frame)
+
+    def _end_of_it(self, frame: Frame) -> None:
+        self.ended = frame
+        if frame.get("code") == "unavailable":
+            self._resumed_from = frame.get("position", self._resumed_from)
+        if frame.get("code") == "history_lost":
+            # A heartbeat of a connection that was subscribed to nothing is no word of events.
+            self._lost_from = time_of(frame.get("position", self._resumed_from))
 
     def _turn(self, phase: int) -> None:
         if phase > self.phase and self.position:
