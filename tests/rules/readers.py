@@ -25,7 +25,7 @@ def _begun(got: Frame) -> bool:
     return got.get("id") == NAME and got["type"] in {"live", "error", "unsubscribed"}
 
 
-BUSY = ("revocations", "does not answer")
+BUSY = ("revocations", "does not answer", "cannot be read just now")
 """Why nothing can be had yet on a busy machine: who asks is not certain, or MongoDB takes longer than it may."""
 
 
