@@ -68,6 +68,7 @@ async def test_nobody_is_told_what_find_under_their_rule_would_not_return(
                 break
         totals += sum(seen.values(), Counter[str]())
         totals["cells"] += len(seen)
+        print(f"portion {number + 1}: {dict(totals)}", flush=True)  # noqa: T201 - the whole takes ten minutes
         few += [f"{name}: {one}" for name, one in seen.items() if lacks(one)]
     say(f"{dict(totals)}, seed {seed}")
     assert not few, few

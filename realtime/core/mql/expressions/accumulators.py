@@ -141,8 +141,9 @@ _accumulator("$mergeObjects", merged, "ordered")
 def several(compiler: Compiler, name: str, operand: Any, here: str) -> Node:
     """The first, last, greatest or least `n` elements of an array."""
     given = compiler.fields(name, operand, here, needs=("n", "input"), takes=())
-    count = compiler.compile(given["n"], f"{here}.n")
-    source = compiler.compile(given["input"], f"{here}.input")
+    with compiler.unread():
+        count = compiler.compile(given["n"], f"{here}.n")
+        source = compiler.compile(given["input"], f"{here}.input")
 
     def some(scope: Scope) -> Any:
         wanted = as_long(count.evaluate(scope))
@@ -155,7 +156,7 @@ def several(compiler: Compiler, name: str, operand: Any, here: str) -> Node:
             return elements[-wanted:]
         return _best([one for one in elements if not nullish(one)], wanted, greatest=name == "$maxN")
 
-    return compiler.folded(Node(some, nodes=1 + count.nodes + source.nodes), [count, source], here)
+    return compiler.kept(Node(some, nodes=1 + count.nodes + source.nodes), [count, source], here)
 
 
 def _best(values: Values, wanted: int, *, greatest: bool) -> Values:

@@ -1,4 +1,4 @@
-"""Booleans. MongoDB's optimizer decides `$and` and `$or` by their constants first, and so are they here."""
+"""Booleans. MongoDB's optimizer, where it looks, decides `$and` and `$or` by their constants first."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def connective(compiler: Compiler, name: str, operand: Any, here: str) -> Node:
     decides = name == "$or"
     parts = compiler.arguments(name, operand, here, Shape(0, None))
     nodes = 1 + sum(part.nodes for part in parts)
-    if any(part.constant and truthy(part.value) is decides for part in parts):
+    if not compiler.as_written and any(part.constant and truthy(part.value) is decides for part in parts):
         return constant(decides, nodes)
-    evaluates = tuple(part.evaluate for part in parts if not part.constant)
+    evaluates = tuple(part.evaluate for part in parts if compiler.as_written or not part.constant)
     if not evaluates:
         return constant(not decides, nodes)
 

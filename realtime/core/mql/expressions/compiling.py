@@ -97,7 +97,8 @@ class Shape:
     """How many arguments a function takes, and how it may be rearranged.
 
     `makes`: its value may be larger than its arguments. `folds`: `nothing` to fold, neighbouring constants (`ordered`),
-    or all constants, behind the rest (`any order`), as MongoDB's optimizer does. `lazy`: it takes an iterator that
+    or all constants, behind the rest (`any order`), as MongoDB's optimizer does; `kept`: of constants it is none to
+    that either. `lazy`: it takes an iterator that
     evaluates them, for it may end at the first one, and what is not evaluated does not fail.
     """
 
@@ -126,7 +127,9 @@ def applied(
 ) -> Node:
     """A call with these arguments; computed at once where all of them are constant."""
     nodes = 1 + sum(part.nodes for part in parts)
-    if shape.folds == "nothing" or all(part.constant for part in parts):
+    if shape.folds == "kept":
+        return compiler.kept(Node(_calling(name, call, parts, shape), nodes=nodes), parts, here)
+    if shape.folds == "nothing" or compiler.as_written or all(part.constant for part in parts):
         return compiler.folded(Node(_calling(name, call, parts, shape), nodes=nodes), parts, here)
     gathered: list[Node] = []
     waiting: list[Node] = []
@@ -186,6 +189,8 @@ class Compiler:
     depth: int = 0
     loops: int = 0
     variables: int = 0
+    as_written: bool = False
+    """Whether MongoDB's optimizer does not look at what is compiled now."""
 
     # ------------------------------------------------------------------------------------------------------ language
 
@@ -322,6 +327,20 @@ class Compiler:
             unsupported(outcome.operator, here, outcome.reason)
         except ExcessError as outcome:
             invalid(here, f"{outcome.operator} {outcome.reason}")
+
+    def kept(self, node: Node, parts: Sequence[Node], here: str) -> Node:
+        """As `folded`, of what MongoDB's optimizer takes for no constant: nothing around it is rearranged by it."""
+        found = self.folded(node, parts, here)
+        return Node(found.evaluate, nodes=found.nodes, taken=found.taken) if found.constant else found
+
+    @contextmanager
+    def unread(self) -> Iterator[None]:
+        """What is compiled inside is evaluated as it is written: MongoDB's optimizer does not look into it."""
+        outer, self.as_written = self.as_written, True
+        try:
+            yield
+        finally:
+            self.as_written = outer
 
     # ----------------------------------------------------------------------------------------------------- variables
 

@@ -137,7 +137,7 @@ def zip_of(compiler: Compiler, name: str, operand: Any, here: str) -> Node:
         return scope.made(name, made)
 
     everything = [*parts, *fills]
-    return compiler.folded(Node(pairs, nodes=1 + sum(part.nodes for part in everything)), everything, here)
+    return compiler.kept(Node(pairs, nodes=1 + sum(part.nodes for part in everything)), everything, here)
 
 
 @form(HEADING, "$range")

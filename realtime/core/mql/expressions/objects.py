@@ -86,7 +86,8 @@ def get_field(compiler: Compiler, name: str, operand: Any, here: str) -> Node:
         compiler.paths.add(stem(field) if "." not in field else WHOLE)
         source = Node(lambda scope: scope.root)
     else:
-        source = compiler.compile(given["input"], f"{here}.input")
+        with compiler.unread():
+            source = compiler.compile(given["input"], f"{here}.input")
     read = source.evaluate
 
     def get(scope: Scope) -> Any:
@@ -104,8 +105,9 @@ def set_field(compiler: Compiler, name: str, operand: Any, here: str) -> Node:
     needs = ("field", "input", "value") if name == "$setField" else ("field", "input")
     given = compiler.fields(name, operand, here, needs=needs, takes=())
     field = _name(compiler, name, given["field"], f"{here}.field")
-    source = compiler.compile(given["input"], f"{here}.input")
-    value = compiler.compile(given.get("value", "$$REMOVE"), f"{here}.value")
+    with compiler.unread():
+        source = compiler.compile(given["input"], f"{here}.input")
+        value = compiler.compile(given.get("value", "$$REMOVE"), f"{here}.value")
 
     def put(scope: Scope) -> Any:
         found = source.evaluate(scope)
@@ -120,4 +122,4 @@ def set_field(compiler: Compiler, name: str, operand: Any, here: str) -> Node:
         return scope.made(name, {**inner, field: now})
 
     taken = source.taken | (frozenset() if value.constant and value.value is not MISSING else {field})
-    return compiler.folded(Node(put, nodes=1 + source.nodes + value.nodes, taken=taken), [source, value], here)
+    return compiler.kept(Node(put, nodes=1 + source.nodes + value.nodes, taken=taken), [source, value], here)

@@ -34,7 +34,7 @@ def regex_match(compiler: Compiler, name: str, operand: Any, here: str) -> Node:
         given = text(name, value)
         return found is not None and found(given)
 
-    return applied(compiler, name, search, [source], here, Shape())
+    return applied(compiler, name, search, [source], here, Shape(folds="kept"))
 
 
 @form(HEADING, "$regexFind", "$regexFindAll")
@@ -51,7 +51,7 @@ def regex_find(compiler: Compiler, name: str, operand: Any, here: str) -> Node:
         found = _places(scope, name, finder, given.encode())
         return scope.made(name, list(found) if every else next(found, None))
 
-    return compiler.folded(Node(find, nodes=1 + source.nodes), [source], here)
+    return compiler.kept(Node(find, nodes=1 + source.nodes), [source], here)
 
 
 def _places(scope: Scope, name: str, finder: Finder, given: bytes) -> Iterator[dict[str, Any]]:

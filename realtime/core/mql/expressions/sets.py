@@ -67,9 +67,9 @@ def difference(one: Any, other: Any) -> Any:
 @form(HEADING, "$setEquals")
 def set_equals(compiler: Compiler, name: str, operand: Any, here: str) -> Node:
     """Whether they have the same elements; a constant is compared with first, as MongoDB keeps its set."""
-    shape = Shape(2, None, lazy=True)
+    shape = Shape(2, None, folds="kept", lazy=True)
     parts = compiler.arguments(name, operand, here, shape)
-    first = next((part for part in parts if part.constant), parts[0])
+    first = parts[0] if compiler.as_written else next((part for part in parts if part.constant), parts[0])
     equal = _equal if first is parts[0] else _equal_to_kept
     return applied(compiler, name, equal, [first, *(part for part in parts if part is not first)], here, shape)
 

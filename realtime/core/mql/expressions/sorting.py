@@ -37,7 +37,7 @@ def sort_array(compiler: Compiler, name: str, operand: Any, here: str) -> Node:
             elements = sorted(elements, key=key, reverse=direction < 0)
         return elements
 
-    return compiler.folded(Node(ordered, nodes=1 + source.nodes), [source], here)
+    return compiler.kept(Node(ordered, nodes=1 + source.nodes), [source], here)
 
 
 def _by_path(path: str) -> Callable[[Any], Order]:

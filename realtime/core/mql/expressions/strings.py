@@ -208,7 +208,7 @@ def replace(compiler: Compiler, name: str, operand: Any, here: str) -> Node:
             raise ExcessError(name, f"makes a value of more than {most} bytes")
         return whole.replace(find, by, count)
 
-    return applied(compiler, name, replaced, parts, here, Shape(makes=True))
+    return applied(compiler, name, replaced, parts, here, Shape(makes=True, folds="kept"))
 
 
 # ---------------------------------------------------------------------------------------------------------------- size

@@ -28,11 +28,12 @@ from tests.core.mql.expressions.corners import (
     dates,
     numbers,
     of,
+    rearranged,
     strings,
     types,
 )
 
-BY_HEADING = (numbers, collections, strings, types, dates)
+BY_HEADING = (numbers, collections, strings, types, dates, rearranged)
 CASES: list[Case] = [case for heading in BY_HEADING for case in heading.CASES]
 FAILING: list[Failure] = [case for heading in BY_HEADING for case in heading.FAILING]
 OLD = Dialect(adds_pair_by_pair=False, six_digits=True)
