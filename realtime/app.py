@@ -251,7 +251,7 @@ class Realtime:
             self._started = True
             stack.callback(self._ended)
             self.uri = uri = await self._uri(stack)
-            reach = reach_of(stack, uri, settings.database)
+            reach = reach_of(stack, uri, settings.database, follower=settings.nats is not None)
             client, database = reach.client, reach.database
             deployment = await preflight.inspect(
                 client, database, epoch=settings.epoch, allow_sharded=settings.allow_sharded
@@ -282,8 +282,8 @@ class Realtime:
                 ruled=lambda ruling: RuledWriter(writer, ruling, reader.zones),
                 tickets=MongoTickets(database, gate),
             )
-            clock = ClusterClock(client, database, gate)
-            self._health = Health(self._live, self._feed, clock.read, most_behind=source.most_behind)
+            clock = source.clock(ClusterClock(client, database, gate).read)
+            self._health = Health(self._live, self._feed, clock, most_behind=source.most_behind)
             pipe = Pipe(hub, reader, on_stuck=self._health.stuck)
             async with (
                 self._running(self._feed, hub, pipe, self._health, source),

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Coroutine
+import functools
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 from realtime.core.live.journal import Journal
 from realtime.core.relay.identity import Identity
-from realtime.core.upstream.health import FeedStatus
+from realtime.core.upstream.health import FeedStatus, Instant
 from realtime.hub.history import History
 from realtime.hub.hub import Hub
+from realtime.mongo import client as clients
 from realtime.mongo.dialect import Attentive, Interpreter
 from realtime.mongo.feed import ChangeFeed
 from realtime.mongo.oplog import OplogReader
@@ -81,14 +83,22 @@ class Feeding:
             interest=hub.router.asked,
         )
 
+    def clock(self, ask: Callable[[], Awaitable[Instant | None]]) -> Callable[[], Awaitable[Instant | None]]:
+        """MongoDB's clock: as a relay says it, and where none does by asking."""
+        return ask if self._node is None else functools.partial(self._node.clock.read, ask)
+
     def beside(self, hub: Hub) -> tuple[Coroutine[Any, Any, None], ...]:
         """What goes on beside the feed, without an end."""
         return () if self._node is None else (self._node.say_needs(hub.router.completed),)
 
     def _oplog(self) -> OplogReader:
-        settings = self._settings
+        settings, reach = self._settings, self._reach
+        opened = None
+        if self._node is not None:
+            opened = functools.partial(clients.far_database, reach.uri, settings.database)
         return OplogReader(
-            self._reach.far_database,
+            reach.far_database if opened is None else reach.database,
+            opened=opened,
             batch_size=settings.feed_batch_size,
             max_bytes=settings.catch_up_bytes,
             collections=self._names,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from bson.binary import UuidRepresentation
@@ -58,6 +61,12 @@ _FEED_DEFAULTS = {
     # Above the stream's await time, so that only a frozen server runs into it.
     "socketTimeoutMS": 5000,
 }
+_FOLLOWER_DEFAULTS = {
+    **_REQUEST_DEFAULTS,
+    # Of many nodes each. Members tell of an election by themselves, and a frozen one is noticed by the relay's silence
+    # or by the request that waits: what is heard the less often costs MongoDB that much less.
+    "heartbeatFrequencyMS": 10_000,
+}
 _FEED_FIXED = {"maxPoolSize": 2}
 _FAR_FIXED = {
     # The feed's step, one that reads history, and for each the command that stops it.
@@ -68,9 +77,10 @@ _FAR_FIXED = {
 }
 
 
-def open_client(uri: str, *, app: str = "realtime") -> Client:
-    """The client for reads and writes. The URI's own options win over ours."""
-    return _open(uri, app, _REQUEST_DEFAULTS, {"event_listeners": listeners("requests")})
+def open_client(uri: str, *, app: str = "realtime", follower: bool = False) -> Client:
+    """The client for reads and writes. The URI's own options win over ours. `follower`: of a node behind a relay."""
+    defaults = _FOLLOWER_DEFAULTS if follower else _REQUEST_DEFAULTS
+    return _open(uri, app, defaults, {"event_listeners": listeners("requests")})
 
 
 def open_feed_client(uri: str, *, far: bool = False) -> Client:
@@ -80,6 +90,16 @@ def open_feed_client(uri: str, *, far: bool = False) -> Client:
     """
     fixed = _FAR_FIXED if far else _FEED_FIXED
     return _open(uri, "realtime-feed", _FEED_DEFAULTS, {**fixed, "event_listeners": listeners("feed", commands=False)})
+
+
+@asynccontextmanager
+async def far_database(uri: str, database: str) -> AsyncIterator[Database]:
+    """A database by a far client of its own, as long as the block runs: one that stays costs heartbeats for ever."""
+    client = open_feed_client(uri, far=True)
+    try:
+        yield database_of(client, database)
+    finally:
+        await asyncio.to_thread(close, client)
 
 
 def open_database(uri: str, database: str, *, app: str = "realtime") -> tuple[Client, Database]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 
 from realtime.core.live.events import to_time
+from realtime.core.upstream.health import Instant
 from realtime.errors import ServiceError
 from realtime.mongo.client import Client, Database
 from realtime.mongo.faults import Gate
@@ -13,14 +13,6 @@ from realtime.mongo.reach import oldest_of
 
 OLDEST_SECONDS = 10.0
 """The oplog's beginning moves slowly, and asking for it is a read."""
-
-
-@dataclass(frozen=True, slots=True)
-class Instant:
-    """Cluster times: now, and the oldest entry of the oplog (None where the account may not read it)."""
-
-    time: int
-    oldest: int | None
 
 
 class ClusterClock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import KW_ONLY, dataclass
 
 from pymongo.errors import OperationFailure, PyMongoError
@@ -22,7 +23,8 @@ class OplogReader:
     """A second change stream, opened for as long as it takes to come from one time to another.
 
     `database` by a client that waits long: MongoDB gives no reply before it has found something or is through. More
-    than `max_bytes` are not read back, nor a transaction of more than `held_bytes`.
+    than `max_bytes` are not read back, nor a transaction of more than `held_bytes`. `opened`: opens another database
+    for each read, of one who reads so seldom that no client is to wait for it; `database` may be anyone's then.
     """
 
     database: Database
@@ -31,6 +33,7 @@ class OplogReader:
     max_bytes: int
     held_bytes: int = HELD_BYTES
     collections: Collection[str] | None = None
+    opened: Callable[[], AbstractAsyncContextManager[Database]] | None = None
 
     async def read(
         self, after: int, until: int, *, wanted: Callable[[], bool] = lambda: True, newest_bytes: int | None = None
@@ -40,9 +43,15 @@ class OplogReader:
         With `newest_bytes`, more than that is no error: what is older is let go. It ends early where it is no longer
         `wanted`, asked after each reply.
         """
+        async with nullcontext(self.database) if self.opened is None else self.opened() as database:
+            return await self._read(database, after, until, wanted, newest_bytes)
+
+    async def _read(
+        self, database: Database, after: int, until: int, wanted: Callable[[], bool], newest_bytes: int | None
+    ) -> Past:
         feed = ChangeFeed(
-            self.database.client,
-            self.database,
+            database.client,
+            database,
             start=after,
             batch_size=self.batch_size,
             await_ms=100,

@@ -27,7 +27,7 @@ from realtime.core.live.gathered import Past
 from realtime.core.live.undecodable import marks
 from realtime.core.relay.identity import Identity
 from realtime.core.relay.message import FormatError, Gatherer, Message
-from realtime.core.upstream.health import FeedStatus
+from realtime.core.upstream.health import FeedStatus, Instant
 from realtime.errors import ConfigurationError, HistoryLostError, RealtimeError, ServiceError
 from realtime.nats import reading, stream
 from realtime.nats.follower import Follower
@@ -59,11 +59,13 @@ class JetStreamFeed:
         on_status: Callable[[FeedStatus], None] = lambda _: None,
         before: Callable[[], Awaitable[None]] | None = None,
         interest: Interest = lambda: None,
+        on_clock: Callable[[Instant], None] = lambda _: None,
     ) -> None:
         """`start`: the time after which everything is handed over. `oplog`: what happened where the stream has a gap.
 
         `before` is awaited before each batch with events: what has to be known of MongoDB to tell it may be another.
-        `interest`: the collections whose documents are decoded at once.
+        `interest`: the collections whose documents are decoded at once. `on_clock` gets MongoDB's clock as it was said
+        with a message that was the stream's last as it came.
         """
         self._line = line
         self._identity = identity
@@ -71,6 +73,7 @@ class JetStreamFeed:
         self._on_status = on_status
         self._before = before
         self._interest = interest
+        self._on_clock = on_clock
         self._decoder = Decoder(identity.database, interest)
         self._gatherer = Gatherer()
         self._time = start
@@ -153,6 +156,8 @@ class JetStreamFeed:
                     message = self._gatherer.add(part.sequence, part.headers, part.payload)
                     if message is None:
                         continue
+                    if message.clock is not None and follower.at_end:
+                        self._on_clock(message.clock)
                     if self._gap and message.time > self._time:
                         async with contextlib.aclosing(self._missing(message.time)) as missing:
                             async for batch in missing:

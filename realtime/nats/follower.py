@@ -62,12 +62,18 @@ class Follower:
         self._news = asyncio.Event()
         self._woken = False
         self._over: str | None = None
+        self._newest = 0
         self.heard_at: float | None = None
 
     @property
     def waiting_bytes(self) -> int:
         """What was pulled and not taken yet."""
         return self._bytes
+
+    @property
+    def at_end(self) -> bool:
+        """Whether the message that was taken last was the stream's last when it came here."""
+        return self._next - 1 == self._newest
 
     async def open(self) -> None:
         """Make the consumer; `UnansweredError`, `ApiError`."""
@@ -147,7 +153,10 @@ class Follower:
 
     async def _receive(self, message: Any) -> None:
         """A message of the stream, or what the server says of a pull."""
-        if (sequence := sequence_of(message.reply)) is not None:
+        if (place := place_of(message.reply)) is not None:
+            sequence, behind = place
+            if not behind:
+                self._newest = sequence
             self._left = max(0, self._left - 1)
             self._bytes += len(message.data)
             self._waiting.append(Stored(sequence, message.headers or {}, message.data))
@@ -164,15 +173,17 @@ class Follower:
             self.end(f"the consumer is over ({code} {text})")
 
 
-def sequence_of(reply: str) -> int | None:
-    """A message's place in its stream, by what it is acknowledged to; None where it is no message of a stream.
+def place_of(reply: str) -> tuple[int, int] | None:
+    """A message's sequence and how many follow it by now, by what it is acknowledged to; None where it is none.
 
-    `$JS.ACK.<stream>.<consumer>.<delivered>.<stream sequence>.…`; since 2.10 perhaps with domain and account in front.
+    `$JS.ACK.<stream>.<consumer>.<delivered>.<stream sequence>.<consumer sequence>.<time>.<pending>`; since 2.10 perhaps
+    with domain and account in front, and a token behind.
     """
     tokens = reply.split(".")
     if len(tokens) < _ACK_TOKENS or tokens[:2] != ["$JS", "ACK"]:
         return None
     try:
-        return int(tokens[5 if len(tokens) == _ACK_TOKENS else 7])
+        at = 5 if len(tokens) == _ACK_TOKENS else 7
+        return int(tokens[at]), int(tokens[at + 3])
     except ValueError:
         return None

@@ -7,7 +7,7 @@ import logging
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from nats.aio.client import Client
@@ -19,6 +19,7 @@ from realtime.core.upstream.health import FeedStatus
 from realtime.errors import ConfigurationError
 from realtime.nats import needs, stream
 from realtime.nats.access import Access
+from realtime.nats.clock import RelayedClock
 from realtime.nats.connection import AwayError, close, connect
 from realtime.nats.feed import JetStreamFeed
 from realtime.nats.history import StreamHistory
@@ -45,6 +46,7 @@ class Node:
     start: int
     name: str
     most_behind: int = MOST_BEHIND
+    clock: RelayedClock = field(default_factory=RelayedClock)
 
     def feed(
         self,
@@ -63,6 +65,7 @@ class Node:
             on_status=on_status,
             before=before,
             interest=interest,
+            on_clock=self.clock.hear,
         )
 
     def history(self, oplog: Oplog, *, max_bytes: int) -> StreamHistory:

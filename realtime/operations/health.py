@@ -14,9 +14,8 @@ from collections.abc import Awaitable, Callable
 
 from realtime import metrics
 from realtime.bugs import bug, tell
-from realtime.core.upstream.health import SILENT_SECONDS, FeedStatus, Grade, Standing
+from realtime.core.upstream.health import SILENT_SECONDS, FeedStatus, Grade, Instant, Standing
 from realtime.core.wire.protocol import Status
-from realtime.mongo.clock import Instant
 from realtime.ports import WatchedFeed
 from realtime.web.entrance.live import Live
 

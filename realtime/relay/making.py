@@ -64,8 +64,4 @@ def _source(
             interest=None,
         )
 
-    async def now() -> int | None:
-        instant = await clock.read()
-        return None if instant is None else instant.time
-
-    return Source(settings.database, feed, ImageReader(reach.client, reach.database), now)
+    return Source(settings.database, feed, ImageReader(reach.client, reach.database), clock.read)

@@ -17,6 +17,7 @@ from realtime.core.live.events import to_date
 from realtime.core.live.stepping import EVERY
 from realtime.core.relay.identity import Identity
 from realtime.core.relay.message import FormatError, Message
+from realtime.core.upstream.health import Instant
 from realtime.errors import ConfigurationError, RealtimeError
 from realtime.mongo.feed import ChangeFeed
 from realtime.nats import stream
@@ -45,12 +46,12 @@ class MongoAwayError(RealtimeError):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What a relay reads of one database: its changes after a time, documents at a time, and the time it is."""
+    """What a relay reads of one database: its changes after a time, documents at a time, and MongoDB's clock."""
 
     database: str
     feed: Callable[[int], ChangeFeed]
     images: Images
-    now: Callable[[], Awaitable[int | None]]
+    clock: Callable[[], Awaitable[Instant | None]]
 
 
 class Relay:
@@ -190,7 +191,8 @@ class Relay:
         figures.HOLDS.set(1)
         figures.UP.set(1)
         self.away, self._has_published, self._failures = None, True, 0
-        term = Term(feed, self._completer, publisher, self._identity.epoch, lambda: self._lead(client))
+        epoch, clock = self._identity.epoch, self._source.clock
+        term = Term(feed, self._completer, publisher, epoch, lambda: self._lead(client), clock)
         await term.run(self._stop, _first(time, state) if place is None else None)
         figures.TERMS.labels("stopped").inc()
 
@@ -198,7 +200,8 @@ class Relay:
         """The cluster's time. `ConfigurationError` where it stays behind the stream's last message."""
         now: int | None = None
         for _ in range(round(CLOCK_SECONDS / AGAIN_SECONDS[0])):
-            now = await self._source.now()
+            instant = await self._source.clock()
+            now = None if instant is None else instant.time
             if now is not None and now >= last:
                 return now
             if await self._pause(AGAIN_SECONDS[0]):

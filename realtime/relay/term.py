@@ -10,11 +10,14 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Final
 
+from realtime.bugs import bug
 from realtime.core.live.stepping import EVERY
 from realtime.core.relay.cutting import Waiting
 from realtime.core.relay.message import Message, TooLargeError, pack
+from realtime.core.upstream.health import LOOK_SECONDS, Instant
 from realtime.errors import RealtimeError
 from realtime.hub.tasks import end
 from realtime.mongo.feed import ChangeFeed
@@ -38,7 +41,7 @@ class EndedError(RealtimeError):
 
 
 class Term:
-    """`lead` keeps the lease, and raises where another relay has it."""
+    """`lead` keeps the lease, and raises where another relay has it. `clock`: MongoDB's, asked here for all nodes."""
 
     def __init__(
         self,
@@ -47,10 +50,13 @@ class Term:
         publisher: Publisher,
         epoch: str,
         lead: Callable[[], Awaitable[None]],
+        clock: Callable[[], Awaitable[Instant | None]],
     ) -> None:
         self._feed, self._completer, self._publisher = feed, completer, publisher
         self._epoch = epoch
         self._lead = lead
+        self._clock = clock
+        self._instant: Instant | None = None
         self._waiting = Waiting()
         self._arrived, self._room = asyncio.Event(), asyncio.Event()
         self._time = feed.time
@@ -62,7 +68,7 @@ class Term:
             await self._put(first)
         working = [
             asyncio.create_task(work)
-            for work in (self._publisher.run(), self._lead_on(), self._read(), self._tell(), self._beat())
+            for work in (self._publisher.run(), self._lead_on(), self._read(), self._tell(), self._beat(), self._look())
         ]
         stopping = asyncio.create_task(stop.wait())
         try:
@@ -119,7 +125,19 @@ class Term:
             if silent and heard is not None and now - heard < HEARD_SECONDS:
                 await self._put(Message(self._time))
 
+    async def _look(self) -> None:
+        """What nodes would each ask MongoDB for themselves goes with the next message."""
+        while True:
+            try:
+                self._instant = await self._clock()
+            except Exception as error:
+                # Nodes ask MongoDB by themselves then.
+                bug("relay", error)
+            await asyncio.sleep(LOOK_SECONDS)
+
     async def _put(self, message: Message) -> None:
+        instant, self._instant = self._instant, None
+        message = replace(message, clock=instant)
         try:
             parts = pack(message, self._epoch)
         except TooLargeError as error:

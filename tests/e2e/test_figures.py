@@ -17,6 +17,7 @@ from realtime.core.upstream import health as lag
 from realtime.hub import slow
 from realtime.keeping import guard
 from realtime.mongo import client, embedded, feed
+from realtime.nats import clock
 from realtime.operations import health
 from realtime.settings import Settings
 from realtime.web import server
@@ -66,6 +67,9 @@ FIGURES: list[tuple[str, str, list[float]]] = [
     ("operations", r"up to `REALTIME_OUTBOX_BYTES`, one moment, and (\d+ KiB) each", [uvicorn_sink.HIGH_WATER]),
     ("operations", r"at most (\d+) s after grace and drain", [server.FINISH_SECONDS]),
     ("operations", r"`docker/compose.yaml` allows (\d+) s", [float(n) for n in re.findall(r"period: (15)s", COMPOSE)]),
+    ("operations", r"with a heartbeat every (\d+) s", [client._FOLLOWER_DEFAULTS["heartbeatFrequencyMS"] / 1000]),
+    ("faults", r"heard of MongoDB's clock for (\d+) s", [clock.TOLD_SECONDS]),
+    ("faults", r"no relay says it \(one does every ([\d.]+) s\)", [lag.LOOK_SECONDS]),
     (
         "operations",
         r"selection (\d+) s, connecting (\d+) s, heartbeat (\d+) s, socket timeout (\d+) s \(feed: (\d+) s\)",

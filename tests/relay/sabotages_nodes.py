@@ -7,6 +7,7 @@ READING, HISTORY = "realtime/nats/reading.py", "realtime/nats/history.py"
 NODE = "realtime/nats/node.py"
 FED, PAST, JOINS = "tests/relay/test_feed.py", "tests/relay/test_history.py", "tests/relay/test_joining.py"
 WHOLE = "tests/relay/test_nodes.py"
+COST, CLOCK = "tests/relay/test_cost.py", "tests/relay/test_clock.py"
 
 NODES: list[tuple[str, str, str, str, str]] = [
     (
@@ -162,6 +163,69 @@ NODES: list[tuple[str, str, str, str, str]] = [
         "(self._node.say_needs(hub.router.completed),)",
         "()",
         f"{WHOLE}::test_every_node_tells_what_happened_and_reads_no_documents_of_updates",
+    ),
+    (
+        "nodes: each asks MongoDB for the time",
+        "realtime/nats/clock.py",
+        "TOLD_SECONDS: Final = 4.0",
+        "TOLD_SECONDS: Final = 0.0",
+        f"{COST}::test_a_node_behind_a_relay_asks_mongodb_for_nothing_while_it_follows",
+    ),
+    (
+        "nodes: a relay does not say MongoDB's time",
+        "realtime/relay/term.py",
+        "        message = replace(message, clock=instant)\n",
+        "",
+        f"{COST}::test_a_node_behind_a_relay_asks_mongodb_for_nothing_while_it_follows",
+    ),
+    (
+        "nodes: heartbeats of each as often as of one alone",
+        "realtime/app.py",
+        "follower=settings.nats is not None",
+        "follower=False",
+        f"{COST}::test_a_node_behind_a_relay_asks_mongodb_for_nothing_while_it_follows",
+    ),
+    (
+        "nodes: a client for the oplog waits for ever",
+        "realtime/feeding.py",
+        "reach.far_database if opened is None else reach.database,\n            opened=opened,",
+        "reach.far_database,",
+        f"{COST}::test_a_node_behind_a_relay_asks_mongodb_for_nothing_while_it_follows",
+    ),
+    (
+        "nodes: the far client stays",
+        "realtime/mongo/client.py",
+        "        await asyncio.to_thread(close, client)",
+        "        pass",
+        f"{COST}::test_the_far_client_of_a_node_is_gone_with_the_read_it_was_for",
+    ),
+    (
+        "nodes: the clock of an old message is of now",
+        FOLLOWER,
+        "return self._next - 1 == self._newest",
+        "return True",
+        f"{CLOCK}::test_a_node_hears_the_clock_of_the_streams_last_message_alone",
+    ),
+    (
+        "nodes: what was heard is of now for ever",
+        "realtime/nats/clock.py",
+        "if heard_at is None or asyncio.get_running_loop().time() - heard_at >= TOLD_SECONDS:",
+        "if heard_at is None:",
+        f"{CLOCK}::test_who_is_told_nothing_asks_each_time",
+    ),
+    (
+        "nodes: MongoDB's time goes back",
+        "realtime/nats/clock.py",
+        "replace(found, time=max(found.time, known.time))",
+        "found",
+        f"{CLOCK}::test_it_does_not_go_back_and_the_oplogs_beginning_is_the_newest_word",
+    ),
+    (
+        "nodes: any clock is one",
+        "realtime/core/relay/message.py",
+        "_CLOCK_TEXT.fullmatch(text)",
+        "_CLOCK_TEXT.match(text)",
+        f"{CLOCK}::test_a_clock_that_is_none_is_refused",
     ),
     (
         "nodes: history does not know the stream",

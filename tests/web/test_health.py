@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from realtime.core.upstream.health import SILENT_SECONDS, FeedStatus
-from realtime.mongo.clock import Instant
+from realtime.core.upstream.health import SILENT_SECONDS, FeedStatus, Instant
 from realtime.operations.health import READY_GRACE_SECONDS, Health
 from tests.access.issuer import key_address, signer
 from tests.replica_set import ReplicaSet

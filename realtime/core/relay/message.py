@@ -23,6 +23,7 @@ from typing import Final
 
 from realtime.core.bson.stored import text_of, utf8
 from realtime.core.live.stepping import EVERY
+from realtime.core.upstream.health import Instant
 
 FORMAT: Final = 1
 PART_BYTES: Final = 768 * 1024
@@ -35,13 +36,15 @@ MANY: Final = "*"
 """In place of names: any collection may be inside."""
 
 _FORMAT, _EPOCH, _TIME = "Realtime-Format", "Realtime-Epoch", "Realtime-Time"
-_COLLECTIONS, _VOID, _LOST, _PART = "Realtime-Collections", "Realtime-Void", "Realtime-Lost", "Realtime-Part"
+_COLLECTIONS, _VOID, _LOST = "Realtime-Collections", "Realtime-Void", "Realtime-Lost"
+_PART, _CLOCK = "Realtime-Part", "Realtime-Clock"
 _HEADER_OVERHEAD = 16
 """Of each header beside its characters, and of all together: separators, ends of lines, the version line."""
 _LEAST_DOCUMENT = 5
 _IS_VOID, _HAS_IMAGES = 1, 2
 _PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.")
 _EPOCH_TEXT, _TIME_TEXT = re.compile(r"[0-9A-F]{8}"), re.compile(r"[0-9A-F]{16}")
+_CLOCK_TEXT = re.compile(r"([0-9A-F]{16})(?:-([0-9A-F]{16}))?")
 _PART_TEXT = re.compile(r"([1-9][0-9]{0,3})/([1-9][0-9]{0,3})")
 _NAME_TEXT = re.compile(r"(?:[A-Za-z0-9_.-]|%[0-9A-F]{2})+")
 
@@ -62,6 +65,7 @@ class Message:
     `time`: where a collection is named here and not in `void`, whatever the batch left unsaid of its documents was
     read, and what is not among them was not there. `void`: collections whose images were not completed. `collections`:
     all that are named inside, `EVERY` where it may be any. `lost`: a moment at or before `time` could not be kept.
+    `clock`: how MongoDB's clock and oplog stood just before, where it is said.
     """
 
     time: int
@@ -70,6 +74,7 @@ class Message:
     collections: frozenset[str] = frozenset()
     void: frozenset[str] = frozenset()
     lost: bool = False
+    clock: Instant | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +101,7 @@ class Head:
     lost: bool
     part: int
     parts: int
+    clock: Instant | None = None
 
     def may_name(self, names: Collection[str]) -> bool:
         """Whether something about one of these collections may be inside; what concerns all is named `EVERY`."""
@@ -146,6 +152,8 @@ def _headers(message: Message, epoch: str) -> dict[str, str]:
         headers[_VOID] = void
     if message.lost:
         headers[_LOST] = "1"
+    if (clock := message.clock) is not None:
+        headers[_CLOCK] = f"{clock.time:016X}" + ("" if clock.oldest is None else f"-{clock.oldest:016X}")
     return headers
 
 
@@ -185,7 +193,17 @@ def peek(headers: Mapping[str, str] | None) -> Head:
         lost=bool(lost),
         part=part,
         parts=parts,
+        clock=_clock(headers.get(_CLOCK, "")),
     )
+
+
+def _clock(text: str) -> Instant | None:
+    if not text:
+        return None
+    match = _CLOCK_TEXT.fullmatch(text)
+    if match is None:
+        raise FormatError(f"the header {_CLOCK} is none of a relay's")
+    return Instant(int(match[1], 16), None if match[2] is None else int(match[2], 16))
 
 
 def _other_version(version: str) -> str:
@@ -297,7 +315,7 @@ class Gatherer:
         reader.end()
         if head.collections is not None and head.collections != collections:
             raise FormatError("headers and payload name other collections")
-        return Message(head.time, events, images, collections, void, head.lost)
+        return Message(head.time, events, images, collections, void, head.lost, head.clock)
 
 
 class _Reader:

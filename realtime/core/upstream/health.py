@@ -24,6 +24,14 @@ class Grade(Enum):
     ERROR = "error"
 
 
+@dataclass(frozen=True, slots=True)
+class Instant:
+    """Cluster times: now, and the oldest entry of the oplog (None where the account may not read it)."""
+
+    time: int
+    oldest: int | None
+
+
 @dataclass(slots=True)
 class Standing:
     """What the last look showed. `window` and `left` are None where the account may not read the oplog.

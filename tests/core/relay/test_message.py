@@ -27,6 +27,7 @@ from realtime.core.relay.message import (
     peek,
     quoted,
 )
+from realtime.core.upstream.health import Instant
 from tests.chance import share
 
 EPOCH = "0A1B2C3D"
@@ -35,6 +36,7 @@ DOCUMENTS = st.integers(0, 60).map(lambda size: bson.encode({"_id": size, "text"
 NAMES = st.text(min_size=1, max_size=12).filter(lambda name: "\0" not in name and name.isprintable()) | st.sampled_from(
     ["*", "a,b", "a b", "50%", "%41", "zeile\nzwei", "größe", "a" * 230, "müll\udcff"]
 )
+TIMES = st.integers(0, (1 << 64) - 1)
 SOME_NAMES = st.frozensets(NAMES, max_size=4)
 
 
@@ -43,12 +45,13 @@ def messages(draw: st.DrawFn) -> Message:
     images = draw(st.dictionaries(NAMES, st.lists(DOCUMENTS, max_size=3).map(tuple), max_size=3))
     void = draw(SOME_NAMES)
     return Message(
-        time=draw(st.integers(0, (1 << 64) - 1)),
+        time=draw(TIMES),
         events=tuple(draw(st.lists(DOCUMENTS, max_size=5))),
         images=images,
         collections=draw(SOME_NAMES) | void | images.keys(),
         void=void,
         lost=draw(st.booleans()),
+        clock=draw(st.none() | st.builds(Instant, TIMES, st.none() | TIMES)),
     )
 
 
@@ -72,6 +75,7 @@ def test_what_was_packed_comes_out_again(message: Message) -> None:
     head = peek(part.headers)
     assert (head.epoch, head.time, head.lost) == (EPOCH, message.time, message.lost)
     assert (head.collections, head.void, head.part, head.parts) == (named(message), message.void, 1, 1)
+    assert head.clock == message.clock
     assert all(text.isascii() and text.isprintable() for pair in part.headers.items() for text in pair)
 
 
