@@ -80,7 +80,7 @@ async def serving(replica_set: ReplicaSet, **settings: Any) -> AsyncIterator[Ser
     name = settings.pop("database", f"t_{uuid.uuid4().hex[:12]}")
     plain = settings.pop("plain_uvicorn", False)
     keep = settings.pop("keep", False)
-    client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(replica_set.uri)
+    client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(replica_set.uri, connect=False)
     if BY_NATS:
         from tests.relays import shared_server
 

@@ -19,14 +19,7 @@ from realtime.core.bson.values import MISSING, Order, order
 from realtime.core.bson.values import UNDEFINED as UNDEFINED_RANK
 from realtime.core.mql.dialect import NEWEST, Dialect
 from realtime.core.mql.expressions.outcomes import ExcessError, FailureError, UnsupportedError
-from realtime.core.mql.expressions.scope import (
-    Bounds,
-    Evaluate,
-    Scope,
-    reading_document,
-    reading_variable,
-    weight,
-)
+from realtime.core.mql.expressions.scope import Bounds, Evaluate, Scope, reading_document, reading_variable, weight
 from realtime.core.mql.expressions.timezones import Zones
 from realtime.core.mql.language import invalid, unsupported
 from realtime.core.mql.paths import WHOLE, stem
