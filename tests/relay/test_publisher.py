@@ -45,6 +45,16 @@ async def drained(publisher: Publisher) -> None:
         await publisher.drained()
 
 
+async def drained_or_over(publisher: Publisher, task: asyncio.Task[None]) -> None:
+    """Until all is stored, or its `running` has ended, as where it was overtaken: then nothing drains it any more."""
+    draining = asyncio.create_task(drained(publisher))
+    await asyncio.wait({task, draining}, return_when=asyncio.FIRST_COMPLETED)
+    if draining.cancel():
+        await asyncio.gather(draining, return_exceptions=True)
+    else:
+        await draining
+
+
 async def read(nats: NatsServer) -> list[Message]:
     async with connection(nats.url) as client:
         return await stored(client)
@@ -133,7 +143,7 @@ async def test_two_relays_at_once_leave_one_chain_of_one_relay_at_a_time(nats: N
                 for time in chain:
                     await put(publisher, message(time))
                     await asyncio.sleep(random.random() / 500)
-                await asyncio.wait({task, asyncio.create_task(drained(publisher))}, return_when="FIRST_COMPLETED")
+                await drained_or_over(publisher, task)
 
         await asyncio.gather(relay(1), relay(2))
         times = [each.time for each in await read(nats) if each.time > begin]
