@@ -11,6 +11,13 @@ STATIC = "realtime/web/static"
 
 NEWCOMERS: list[tuple[str, str, str, str, str]] = [
     (
+        "image: a dependency that has no wheel",
+        "docker/Dockerfile",
+        " --no-binary nkeys",
+        "",
+        "tests/e2e/test_image.py::test_what_the_image_installs_can_be_had_as_it_asks_for_it",
+    ),
+    (
         "page: what was watched writes over an address that was just typed",
         "realtime/web/static/page.js",
         "location.hash === followed && followed !== wanted",
