@@ -299,6 +299,10 @@ class Settings(BaseSettings):
             raise ValueError("TLS needs both --tls-cert (REALTIME_TLS_CERT) and --tls-key (REALTIME_TLS_KEY)")
         if (self.nats_cert is None) != (self.nats_key is None):
             raise ValueError("a client certificate for NATS needs both REALTIME_NATS_CERT and REALTIME_NATS_KEY")
+        return self
+
+    @model_validator(mode="after")
+    def _two_ports(self) -> Settings:
         if self.admin_port and self.admin_port == self.port:
             raise ValueError(f"--admin-port (REALTIME_ADMIN_PORT) is {self.port}, as --port is: choose another one")
         return self
@@ -353,6 +357,25 @@ class Settings(BaseSettings):
         return frozenset(self.auth.split(",")) - {"none"}
 
 
+class RelaySettings(Settings):
+    """Those of a relay, which serves nobody: how others are served is no matter there, in an environment of both.
+
+    Its second port takes nothing and shows no document, so it may listen wherever it is asked.
+    """
+
+    @model_validator(mode="after")
+    def _two_ports(self) -> RelaySettings:
+        return self
+
+    @model_validator(mode="after")
+    def _loopback_or_insecure(self) -> RelaySettings:
+        return self
+
+    @model_validator(mode="after")
+    def _one_way_to_verify(self) -> RelaySettings:
+        return self
+
+
 def _nearest(name: str, known: list[str]) -> str:
     bare = {one.removeprefix(ENV_PREFIX): one for one in known}
     found = difflib.get_close_matches(name.removeprefix(ENV_PREFIX), bare, n=1)
@@ -387,13 +410,13 @@ def process_environment(**more: str) -> dict[str, str]:
     return {**{name: value for name, value in os.environ.items() if name not in strays}, **more}
 
 
-def load(**given: Any) -> Settings:
-    """Settings from the environment, overridden by `given` (None: not given).
+def load(kind: type[Settings] = Settings, /, **given: Any) -> Settings:
+    """Settings from the environment, overridden by `given` (None: not given); for a relay of the kind `RelaySettings`.
 
     Raises `ConfigurationError` with one line that names option, value and bound.
     """
     try:
-        return Settings(**{name: value for name, value in given.items() if value is not None})
+        return kind(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as invalid:
         raise ConfigurationError(describe(invalid)) from None
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
@@ -22,9 +23,25 @@ else:
     _Spans = click.ParamType  # older ones cannot be said what they are of
 
 
+RELAYS = {
+    "mongodb_uri": "MongoDB replica set whose changes are published",
+    "database": "database whose changes are published",
+    "collections": "collections to publish, comma separated; without any, all of them",
+    "admin_port": "port for /healthz, /readyz and /metrics; none: it listens nowhere",
+    "insecure": "allow NATS beyond this machine in plain text, or as nobody",
+}
+"""What counts for a relay as well and means something else there than where clients are served."""
+
+
 def settings_options(command: Callable[..., None]) -> Callable[..., None]:
     """The options of `Settings`, with their descriptions, bounds and environment variables as help."""
     return _options(command, OPTIONS)
+
+
+def relay_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Those that count for a relay, which serves nobody."""
+    also = ("allow_sharded", "log_level")
+    return _options(command, [name for name in OPTIONS if name.startswith("nats") or name in {*RELAYS, *also}], RELAYS)
 
 
 def nats_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -32,18 +49,24 @@ def nats_options(command: Callable[..., None]) -> Callable[..., None]:
     return _options(command, [name for name in OPTIONS if name.startswith("nats") or name == "insecure"])
 
 
-def _options(command: Callable[..., None], names: Sequence[str]) -> Callable[..., None]:
+def _options(
+    command: Callable[..., None], names: Sequence[str], texts: Mapping[str, str] = MappingProxyType({})
+) -> Callable[..., None]:
+    """`texts`: said in place of a field's own description."""
     for name in reversed(names):
         field = Settings.model_fields[name]
-        flag = f"--{name.replace('_', '-')}"
-        text = f"{field.description} [{ENV_PREFIX}{name.upper()}]"
+        flags = [f"--{name.replace('_', '-')}"]
+        if name == "mongodb_uri":
+            flags.append("--uri")  # as the commands have it that only ask
+        text = f"{texts.get(name, field.description)} [{ENV_PREFIX}{name.upper()}]"
         if field.annotation is bool:
-            option = click.option(flag, is_flag=True, default=None, help=text)
+            option = click.option(*flags, name, is_flag=True, default=None, help=text)
         else:
             # None, an empty list and what is made on the spot are said by the description, where they are to be.
             named = field.default_factory is None and (field.default or field.default == 0)
             shown = f" (default {field.default})" if named else ""
-            option = click.option(flag, default=None, metavar=name.split("_")[-1].upper(), help=text + shown)
+            metavar = name.split("_")[-1].upper()
+            option = click.option(*flags, name, default=None, metavar=metavar, help=text + shown)
         command = option(command)
     return command
 
@@ -70,9 +93,9 @@ def mongodb_options(command: Callable[..., None]) -> Callable[..., None]:
     return option(click.option("--database", default=None, metavar="DATABASE", help=database)(command))
 
 
-def named_mongodb(options: dict[str, Any]) -> tuple[Settings, str]:
-    """Settings and URI for what only asks or changes a MongoDB; `ConfigurationError` where none is named."""
-    settings = settings_of(options)
+def named_mongodb(options: dict[str, Any], kind: type[Settings] = Settings) -> tuple[Settings, str]:
+    """Settings and URI for what serves nobody; `ConfigurationError` where no MongoDB is named."""
+    settings = settings_of(options, kind)
     if (stray := stray_variables()) is not None:
         click.echo(f"realtime: {stray}", err=True)
     if settings.mongodb_uri is None:
@@ -83,14 +106,14 @@ def named_mongodb(options: dict[str, Any]) -> tuple[Settings, str]:
     return settings, settings.mongodb_uri.get_secret_value()
 
 
-def settings_of(options: dict[str, Any]) -> Settings:
+def settings_of(options: dict[str, Any], kind: type[Settings] = Settings) -> Settings:
     """The settings by options and environment."""
-    settings = load(**options)
+    settings = load(kind, **options)
     uri = settings.mongodb_uri
     named = clients.database_in(uri.get_secret_value()) if uri is not None else None
     if named and "database" not in settings.model_fields_set:
         # The URI names its database; the option, where given, wins.
-        settings = load(**{**options, "database": named})
+        settings = load(kind, **{**options, "database": named})
     return settings
 
 

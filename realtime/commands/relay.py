@@ -13,27 +13,29 @@ import click
 import uvloop
 
 from realtime import logs, metrics
-from realtime.commands.options import guarded, named_mongodb, settings_options
+from realtime.commands.options import guarded, named_mongodb, relay_options
 from realtime.core.upstream.health import FeedStatus
 from realtime.mongo import preflight
 from realtime.mongo.ways import reach_of
 from realtime.nats.access import access_of
 from realtime.relay import door
 from realtime.relay.making import APP, relay_of
-from realtime.settings import Settings
+from realtime.settings import RelaySettings, Settings
 
 
 @click.command("relay")
-@settings_options
+@relay_options
 @guarded
 def relay(**options: Any) -> None:
     """Publish the changes of a database to NATS, once, for any number of nodes.
 
     Needs --nats and a MongoDB (REALTIME_MONGODB_URI). Several may run: one publishes, the others wait for their turn.
-    Nodes are `realtime serve --nats`. With --admin-port it answers /healthz and /metrics there. SIGTERM and Ctrl-C hand
-    over at once.
+    Nodes are `realtime serve --nats`. With --admin-port it answers /healthz, /readyz and /metrics there, on
+    REALTIME_ADMIN_HOST. What the stream may hold: REALTIME_NATS_REPLICAS, REALTIME_NATS_BYTES,
+    REALTIME_NATS_AGE_SECONDS (docs/settings.md). NATS is waited for; where MongoDB is away at the start, it ends.
+    SIGTERM and Ctrl-C hand over at once.
     """
-    settings, uri = named_mongodb(options)
+    settings, uri = named_mongodb(options, RelaySettings)
     logs.configure(settings.log_level, settings.log_format)
     access_of(settings)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -57,7 +59,7 @@ async def _relay(settings: Settings, uri: str) -> None:
                     settings.admin_host, settings.admin_port, lambda: publishing.away, lambda: publishing.publishes
                 )
             )
-            click.echo(f"health and metrics: http://{settings.admin_host}:{port}/healthz and /metrics")
+            click.echo(f"health and metrics: http://{settings.admin_host}:{port}/healthz, /readyz and /metrics")
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, publishing.stop)
         await publishing.run()

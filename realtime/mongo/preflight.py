@@ -47,7 +47,7 @@ async def inspect(client: Client, database: Database, *, epoch: str | None, allo
     except ConnectionFailure as error:
         raise ConfigurationError(
             f"no MongoDB answers: {_short(error)}; check REALTIME_MONGODB_URI and that the server runs and has a "
-            "primary (rs.status()), or leave the URI out to start an embedded one"
+            "primary (rs.status())"
         ) from None
     except OperationFailure as error:
         raise _refused(error, database.name) from None

@@ -1,4 +1,4 @@
-"""What a relay shows of itself over HTTP: whether it is well, and its instruments. It takes nothing."""
+"""What a relay shows of itself over HTTP: that it lives, whether it can publish, its instruments. It takes nothing."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ HEAD_SECONDS: Final = 5.0
 async def opened(
     host: str, port: int, away: Callable[[], str | None], publishes: Callable[[], bool]
 ) -> AsyncIterator[int]:
-    """Answers `/healthz` and `/metrics` as long as the block lasts; its port. `ConfigurationError` where it is taken.
+    """Answers probes and `/metrics` as long as the block lasts; its port. `ConfigurationError` where it is taken.
 
-    `away`: why nothing can be published, where that is so; a relay that waits for its turn is well.
+    The probes mean what they do at a service: `/healthz` is 200 while the process answers, for whoever would start it
+    anew, and `/readyz` is 503 while nothing can be published. `away`: why, where that is so; one that waits for its
+    turn is ready.
     """
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -53,10 +55,14 @@ def _answer(head: bytes, away: str | None, publishes: bool) -> bytes:
     if path == b"/metrics":
         status, kind, body = "200 OK", "text/plain; version=0.0.4; charset=utf-8", metrics.exposition()
     elif path == b"/healthz":
-        said = {"ok": away is None, "publishes": publishes} | ({} if away is None else {"reason": away})
+        status, kind, body = "200 OK", "application/json", b'{"status":"alive"}'
+    elif path == b"/readyz":
+        said = {"status": "ready" if away is None else "away", "publishes": publishes} | (
+            {} if away is None else {"reason": away}
+        )
         status, kind = "200 OK" if away is None else "503 Service Unavailable", "application/json"
         body = json.dumps(said).encode()
     else:
-        status, kind, body = "404 Not Found", "text/plain; charset=utf-8", b"/healthz and /metrics are here\n"
+        status, kind, body = "404 Not Found", "text/plain; charset=utf-8", b"/healthz, /readyz and /metrics are here\n"
     lines = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     return lines.encode() + (b"" if method == b"HEAD" else body)

@@ -14,7 +14,63 @@ LEASE, BUCKET = "realtime/nats/lease.py", "realtime/nats/bucket.py"
 TWO = f"{PUBLISHED}::test_two_relays_at_once_leave_one_chain_of_one_relay_at_a_time"
 LATE = f"{PUBLISHED}::test_an_answer_that_comes_too_late_stores_nothing_twice"
 
+COMMAND = "tests/relay/test_command.py"
+SETTINGS, OPTIONS = "realtime/settings.py", "realtime/commands/options.py"
+SHARED = f"{COMMAND}::test_how_nodes_are_reached_in_the_same_environment_keeps_no_relay_from_starting"
+PROBED = f"{COMMAND}::test_it_lives_and_is_not_ready_while_nats_is_away"
+COUNTS = f"{COMMAND}::test_it_has_the_options_that_count_for_it_and_says_what_they_are_to_it"
+
 RELAYS: list[tuple[str, str, str, str, str]] = [
+    (
+        "relay: has the options of nodes",
+        OPTIONS,
+        'if name.startswith("nats") or name in {*RELAYS, *also}], RELAYS)',
+        "], RELAYS)",
+        COUNTS,
+    ),
+    ("relay: its MongoDB has another option", OPTIONS, '            flags.append("--uri")', "            pass", COUNTS),
+    (
+        "relay: says of its options what they are to nodes",
+        OPTIONS,
+        "{texts.get(name, field.description)}",
+        "{field.description}",
+        COUNTS,
+    ),
+    (
+        "relay: the address that nodes listen on keeps it from starting",
+        SETTINGS,
+        "    def _loopback_or_insecure(self) -> RelaySettings:",
+        "    def _far(self) -> RelaySettings:",
+        SHARED,
+    ),
+    (
+        "relay: the port that nodes listen on keeps it from starting",
+        SETTINGS,
+        "    def _two_ports(self) -> RelaySettings:",
+        "    def _other_ports(self) -> RelaySettings:",
+        SHARED,
+    ),
+    (
+        "relay: how nodes verify tokens keeps it from starting",
+        SETTINGS,
+        "    def _one_way_to_verify(self) -> RelaySettings:",
+        "    def _other_way_to_verify(self) -> RelaySettings:",
+        SHARED,
+    ),
+    (
+        "relay: has the settings of nodes",
+        "realtime/commands/relay.py",
+        "named_mongodb(options, RelaySettings)",
+        "named_mongodb(options, Settings)",
+        PROBED,
+    ),
+    (
+        "relay: is ready while nothing can be published",
+        "realtime/relay/door.py",
+        'status, kind = "200 OK" if away is None else "503 Service Unavailable", "application/json"',
+        'status, kind = "200 OK", "application/json"',
+        PROBED,
+    ),
     (
         "relay: a payload may go on behind its end",
         MESSAGE,

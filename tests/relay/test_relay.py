@@ -141,8 +141,8 @@ async def test_of_what_nobody_needs_no_document_is_read(here: Place, documents: 
     assert float(figures["realtime_relay_images_total"]) == 0
     assert float(figures["realtime_relay_events_total"]) >= 51
     assert float(figures["realtime_relay_publishes"]) == 1
-    healthy = await asyncio.to_thread(lambda: urlopen(f"{url[0]}/healthz").read())
-    assert json.loads(healthy) == {"ok": True, "publishes": True}
+    ready = await asyncio.to_thread(lambda: urlopen(f"{url[0]}/readyz").read())
+    assert json.loads(ready) == {"status": "ready", "publishes": True}
 
 
 async def test_a_transaction_larger_than_a_message_is_told_whole(here: Place, documents: Documents) -> None:

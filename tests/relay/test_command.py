@@ -1,0 +1,86 @@
+"""`realtime relay` as a newcomer meets it: its options, an environment that it shares with nodes, its probes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+import click
+import pytest
+
+from realtime.commands.relay import relay
+from realtime.errors import ConfigurationError
+from realtime.settings import RelaySettings, Settings, load
+from tests.mongo.commands import Documents, plain
+from tests.nats_server import NatsServer
+from tests.relay.processes import SECONDS, Place, place
+from tests.replica_set import ReplicaSet
+
+PUBLISHES = "publishing .* to the stream"
+OF_NODES = {"host": "0.0.0.0", "auth": "jwt", "port": "8000", "admin_port": 8000, "admin_host": "0.0.0.0"}
+
+
+@pytest.fixture
+def documents(replica_set: ReplicaSet) -> Iterator[Documents]:
+    with plain(replica_set.uri) as found:
+        yield found
+
+
+@pytest.fixture
+def here(replica_set: ReplicaSet, documents: Documents, nats: NatsServer, tmp_path: Path) -> Iterator[Place]:
+    with place(replica_set.uri, documents.name, nats.url, tmp_path) as found:
+        yield found
+
+
+def test_it_has_the_options_that_count_for_it_and_says_what_they_are_to_it() -> None:
+    found = {name: each for each in relay.params if isinstance(each, click.Option) for name in each.opts}
+    assert found.keys() == {
+        *("--mongodb-uri", "--uri", "--database", "--collections", "--admin-port", "--insecure", "--allow-sharded"),
+        *("--nats", "--nats-creds", "--nats-ca", "--nats-cert", "--nats-key", "--log-level"),
+    }
+    told = " ".join(str(each.help) for each in found.values())
+    assert "readyz" in told
+    assert not re.search("embedded|to serve|page|/v1|nobody is authenticated", told)
+
+
+@pytest.mark.parametrize("given", [{name: OF_NODES[name]} for name in ("host", "auth", "admin_host")] + [OF_NODES])
+def test_how_nodes_are_reached_in_the_same_environment_keeps_no_relay_from_starting(given: dict[str, str]) -> None:
+    with pytest.raises(ConfigurationError):
+        load(Settings, admin_port=9090, **{name: value for name, value in given.items() if name != "admin_port"})
+    assert load(RelaySettings, **given).admin_host == given.get("admin_host", "127.0.0.1")
+
+
+async def test_it_lives_and_is_not_ready_while_nats_is_away(here: Place, nats: NatsServer) -> None:
+    """A probe of whether it lives would start relays anew through a whole outage; and it starts as the image has it."""
+    one = here.relay("--admin-port", "0", REALTIME_HOST="0.0.0.0")
+    await one.says(PUBLISHES)
+    found = re.search(r"http://\S+:\d+", one.log)
+    assert found is not None
+
+    async def asked(path: str) -> tuple[int, dict[str, object]]:
+        def get() -> tuple[int, dict[str, object]]:
+            try:
+                with urlopen(f"{found[0]}{path}") as answer:
+                    return answer.status, json.loads(answer.read())
+            except HTTPError as error:
+                return error.code, json.loads(error.read())
+
+        return await asyncio.to_thread(get)
+
+    assert await asked("/readyz") == (200, {"status": "ready", "publishes": True})
+    await asyncio.to_thread(nats.kill)
+    async with asyncio.timeout(SECONDS):
+        while (ready := await asked("/readyz"))[0] == 200:
+            await asyncio.sleep(0.05)
+    assert ready[0] == 503
+    assert "NATS" in str(ready[1]["reason"])
+    assert await asked("/healthz") == (200, {"status": "alive"})
+    await asyncio.to_thread(nats.start)
+    async with asyncio.timeout(SECONDS):
+        while (await asked("/readyz"))[0] != 200:
+            await asyncio.sleep(0.05)
