@@ -10,8 +10,10 @@ import asyncio
 import contextlib
 import logging
 import random
+import re
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 from nats import errors
@@ -30,6 +32,8 @@ CLOSE_SECONDS = 1.0
 OLDEST = (2, 12)
 """JetStream's atomic batches are there from then on."""
 
+_DENIED = re.compile(r'permissions violation for (publish|subscription) to "([^"]*)"')
+
 log = logging.getLogger("realtime.nats")
 
 
@@ -41,14 +45,39 @@ class RefusedError(ConfigurationError):
     """A server is there and does not let us in, or we do not trust it; or it is too old."""
 
 
+class DeniedError(RefusedError):
+    """The user may not publish on a subject, or not subscribe to it. `subject`: as it was said, in lower case."""
+
+    def __init__(self, text: str, subject: str) -> None:
+        super().__init__(text)
+        self.subject = subject
+
+
+@dataclass(eq=False, slots=True)
+class _Asked:
+    """One question that waits for its answer."""
+
+    subject: str
+    within: asyncio.Timeout
+    denied: DeniedError | None = None
+
+
 class Connection(Client):
     """nats-py's client for one server, which sends no name and no secret but by TLS where that is said.
 
     nats-py takes the server's word for whether TLS is spoken: a server, or whoever stands in for it, that does not ask
-    for it is told user and password as they are.
+    for it is told user and password as they are. And to nats-py a question that the user may not ask is one without an
+    answer.
     """
 
     server: Server
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.user: str | None = None
+        """As whom, where that is no secret."""
+        self._asked: set[_Asked] = set()
+        self._unheard: dict[str, DeniedError] = {}
 
     def _connect_command(self) -> bytes:
         if self.server.encrypted and not self._server_info.get("tls_required"):
@@ -63,14 +92,68 @@ class Connection(Client):
         old_style: bool = False,
         headers: dict[str, Any] | None = None,
     ) -> Msg:
-        """The answer; `TimeoutError` after so many seconds.
+        """The answer; `TimeoutError` after so many seconds, `DeniedError` at once where the user may not ask it.
 
         nats-py waits by `asyncio.wait_for`, which until Python 3.12 forgets that it is cancelled where that comes
         together with the answer: a task that was told to end would go on.
         """
-        async with asyncio.timeout(timeout):
-            no_limit: Any = None
-            return await super().request(subject, payload, no_limit, old_style, headers)
+        self._let_answers_come()
+        asked = _Asked(subject, asyncio.timeout(timeout))
+        self._asked.add(asked)
+        try:
+            async with asked.within:
+                no_limit: Any = None
+                return await super().request(subject, payload, no_limit, old_style, headers)
+        except TimeoutError:
+            if asked.denied is not None:
+                raise asked.denied from None
+            raise
+        finally:
+            self._asked.discard(asked)
+
+    async def hear(self, subject: str, heard: Callable[[Msg], Awaitable[None]]) -> None:
+        """Subscribe, and return when the server has taken it. Raises `DeniedError`, or what nats-py does."""
+        await self.subscribe(subject, cb=heard)
+        await self.flush()
+        if (denied := self._unheard.get(subject.lower())) is not None:
+            raise denied
+
+    def _let_answers_come(self) -> None:
+        """All of them come to one subject."""
+        for subject, denied in self._unheard.items():
+            if subject.startswith(self._inbox):
+                raise denied
+
+    async def _process_err(self, err_msg: str) -> None:
+        """The server says that a subject is not for this user, and nothing more of what was sent there."""
+        if (found := _DENIED.search(err_msg)) is None:
+            await super()._process_err(err_msg)
+            return
+        subscribing, subject = found[1] == "subscription", found[2]
+        denied = self._denied(subscribing, subject)
+        if subscribing:
+            self._unheard[subject] = denied
+        for asked in self._asked:
+            concerns = subject.startswith(self._inbox) if subscribing else asked.subject.lower() == subject
+            if concerns and not asked.within.expired():
+                asked.denied = denied = denied if subscribing else self._denied(subscribing, asked.subject)
+                asked.within.reschedule(asyncio.get_running_loop().time())
+        await self._error_cb(denied)
+
+    @property
+    def _inbox(self) -> str:
+        """How every subject begins to which answers come."""
+        return f"{bytes(self._inbox_prefix).decode().lower()}."
+
+    def _denied(self, subscribing: bool, subject: str) -> DeniedError:
+        who = "this user" if self.user is None else f"user {self.user!r}"
+        what = "subscribe to" if subscribing else "publish on"
+        return DeniedError(
+            f"NATS at {self.server.url} does not let {who} {what} {subject}: is it the relay's user where a node's "
+            "is asked for, or the other way round, or one of another database or epoch? Both and what they may are in "
+            "docs/scaling.md#two-users; realtime doctor --nats … tries a node's, with --relay the relay's",
+            subject.lower(),
+        )
 
     async def _process_op_err(self, e: Exception) -> None:
         """It broke, or the server is silent: over at once. nats-py would first wait until that took what is left."""
@@ -98,7 +181,8 @@ async def connect(
     """A connection to one of the servers, by chance. Raises `RefusedError`, or `AwayError` where none answers.
 
     `name` is what NATS's own monitoring shows; `on_closed` is called when it is over, whoever ended it; `on_error`
-    with what the server says against what was sent, as a subject that the user may not publish on. Both on the loop.
+    with what the server says against what was sent: `DeniedError` for a subject that is not for this user. Both on the
+    loop.
     """
     away: list[str] = []
     for server in random.sample(access.servers, len(access.servers)):
@@ -129,6 +213,7 @@ async def _connected(
 ) -> Connection:
     connection = Connection()
     connection.server = server
+    connection.user = None if access.password is None else access.user
     met: list[Exception] = []
     opened = False
 

@@ -15,13 +15,12 @@ from realtime.core.relay.identity import Identity
 from realtime.core.relay.permissions import Probe, forbidden, needed
 from realtime.nats import stream
 from realtime.nats.access import Access
-from realtime.nats.connection import AwayError, Connection, close, connect
+from realtime.nats.connection import AwayError, Connection, DeniedError, close, connect
 from realtime.nats.stream import ApiError, UnansweredError
 from realtime.settings import is_loopback
 
 TRY_SECONDS: Final = 3.0
 LOOK_SECONDS: Final = 0.05
-_VIOLATION: Final = "permissions violation"
 
 
 async def examine(access: Access, identity: Identity | None, *, node: bool = True) -> NatsFacts:
@@ -30,9 +29,9 @@ async def examine(access: Access, identity: Identity | None, *, node: bool = Tru
     facts.local = all(is_loopback(server.host) for server in access.servers)
     facts.encrypted = all(server.encrypted for server in access.servers)
     facts.known = access.user is not None or access.creds is not None or access.certified
-    said: list[str] = []
+    said: list[Exception] = []
     try:
-        connection = await connect(access, "realtime-doctor", on_error=lambda error: said.append(str(error)))
+        connection = await connect(access, "realtime-doctor", on_error=said.append)
     except AwayError as error:
         facts.away = str(error)
         return facts
@@ -43,7 +42,7 @@ async def examine(access: Access, identity: Identity | None, *, node: bool = Tru
     return facts
 
 
-async def _learn(connection: Connection, facts: NatsFacts, said: list[str]) -> None:
+async def _learn(connection: Connection, facts: NatsFacts, said: list[Exception]) -> None:
     version = connection.connected_server_version
     facts.version = f"{version.major}.{version.minor}.{version.patch}"
     facts.max_payload = connection.max_payload
@@ -52,7 +51,7 @@ async def _learn(connection: Connection, facts: NatsFacts, said: list[str]) -> N
         return
     try:
         facts.stream = await stream.ask(connection, f"STREAM.INFO.{facts.identity.stream}")
-    except (ApiError, UnansweredError) as error:
+    except (ApiError, DeniedError, UnansweredError) as error:
         facts.why_no_stream = str(error)
     else:
         facts.silent = await _silent(connection, facts.identity, facts.stream)
@@ -66,7 +65,7 @@ async def _learn(connection: Connection, facts: NatsFacts, said: list[str]) -> N
 async def _limits(connection: Connection) -> Mapping[str, Any] | None:
     try:
         answer = await stream.ask(connection, "INFO")
-    except (ApiError, UnansweredError):
+    except (ApiError, DeniedError, UnansweredError):
         return None
     return {"storage": answer.get("storage", 0), **(answer.get("limits") or {})}
 
@@ -75,12 +74,12 @@ async def _silent(connection: Connection, identity: Identity, found: Mapping[str
     """Seconds since the newest message's time; None where there is none, or it cannot be read."""
     try:
         last = await stream.get(connection, identity, found["state"]["last_seq"])
-    except UnansweredError:
+    except (DeniedError, UnansweredError):
         return None
     return None if last is None else time.time() - (last.head.time >> 32)
 
 
-async def _refused(connection: Connection, probes: Sequence[Probe], said: list[str]) -> set[str]:
+async def _refused(connection: Connection, probes: Sequence[Probe], said: list[Exception]) -> set[str]:
     """The names of what the server refuses to take from the user.
 
     Each is refused, or answered; what is neither within `TRY_SECONDS` is not known to be refused.
@@ -93,8 +92,8 @@ async def _refused(connection: Connection, probes: Sequence[Probe], said: list[s
         news.set()
 
     def refused() -> set[str]:
-        told = [text.lower() for text in said if _VIOLATION in text.lower()]
-        return {one.name for one in probes if any(f'"{one.subject.lower()}"' in text for text in told)}
+        denied = {error.subject for error in said if isinstance(error, DeniedError)}
+        return {one.name for one in probes if one.subject.lower() in denied}
 
     try:
         async with asyncio.timeout(TRY_SECONDS):

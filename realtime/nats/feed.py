@@ -143,10 +143,11 @@ class JetStreamFeed:
         ) as client:
             created, start = await self._place(client)
             self._gatherer.reset()
-            self._follower = follower = Follower(client, self._identity, start)
+            follower = Follower(client, self._identity, start)
             mine.append(follower)
             try:
                 await follower.open()
+                self._follower = follower
                 if over:
                     follower.end(over[0])
                 while not self._stop.is_set():

@@ -15,6 +15,7 @@ from nats.aio.client import Client
 
 from realtime.core.relay.identity import Identity
 from realtime.nats import bucket
+from realtime.nats.connection import Connection
 from realtime.nats.stream import UnansweredError
 
 NEEDED_SECONDS: Final = 30.0
@@ -73,7 +74,7 @@ class Needs:
         """Make the bucket where there is none."""
         await bucket.ensure(client, self._bucket, NEEDED_SECONDS, replicas)
 
-    async def listen(self, client: Client) -> None:
+    async def listen(self, client: Connection) -> None:
         """Hear what is said from now on, until the connection is over; what was said before is said again soon."""
 
         async def heard(message: Any) -> None:
@@ -81,7 +82,6 @@ class Needs:
 
         try:
             async with asyncio.timeout(SAY_SECONDS):
-                await client.subscribe(bucket.subject(self._bucket, "*"), cb=heard)
-                await client.flush()
+                await client.hear(bucket.subject(self._bucket, "*"), heard)
         except (errors.Error, OSError, TimeoutError) as error:
             raise UnansweredError(f"what nodes need cannot be heard: {str(error) or type(error).__name__}") from None

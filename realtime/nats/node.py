@@ -10,11 +10,13 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final
 
+from nats import errors
 from nats.aio.client import Client
 
 from realtime.core.live.decoding import Interest
 from realtime.core.relay.identity import Identity
 from realtime.core.relay.message import FormatError
+from realtime.core.relay.permissions import Probe, needed
 from realtime.core.upstream.health import FeedStatus
 from realtime.errors import ConfigurationError
 from realtime.nats import needs, stream
@@ -33,6 +35,7 @@ MOST_BEHIND: Final = 240
 """Seconds behind MongoDB's clock: what is read at a time is void after 300 s (`minSnapshotHistoryWindowInSeconds`)."""
 START_SECONDS: Final = 20.0
 """How long a start waits for NATS and for a relay: all may be started at once."""
+TRY_SECONDS: Final = 2.0
 LOOK_SECONDS: Final = 0.25
 """Between two looks at what is needed, and at a start."""
 
@@ -123,6 +126,17 @@ async def _newest(line: Line, identity: Identity) -> int | None:
             await asyncio.sleep(LOOK_SECONDS)
 
 
+async def _tried(client: Client, identity: Identity) -> None:
+    """`ConfigurationError` where a node must not do what it needs; else it would come as live and hear nothing."""
+
+    async def asked(probe: Probe) -> None:
+        # Whatever the answer is: it was taken. Nobody pulls from a consumer that is not there.
+        with suppress(errors.Error, OSError, TimeoutError):
+            await client.request(probe.subject, probe.payload, timeout=TRY_SECONDS, headers=dict(probe.headers) or None)
+
+    await asyncio.gather(*(asked(probe) for probe in needed(identity)))
+
+
 async def _looked(line: Line, identity: Identity) -> int | None:
     client = await line.shared()
     state = await stream.look(client, identity)
@@ -132,6 +146,7 @@ async def _looked(line: Line, identity: Identity) -> int | None:
         )
     if (refused := identity.refuses(state.metadata)) is not None:
         raise ConfigurationError(refused)
+    await _tried(client, identity)
     stored = await stream.last(client, identity, state)
     try:
         return None if stored is None else stored.head.time

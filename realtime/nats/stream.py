@@ -89,7 +89,7 @@ class Stored:
 
 
 async def ask(client: Client, subject: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """An answer of JetStream's API. Raises `ApiError`, or `UnansweredError`."""
+    """An answer of JetStream's API. Raises `ApiError`, `UnansweredError`; `DeniedError` where the user may not ask."""
     message = await _requested(client, f"$JS.API.{subject}", body)
     try:
         answer = json.loads(message.data)
@@ -110,7 +110,7 @@ async def _requested(client: Client, subject: str, body: Mapping[str, Any] | Non
     except (errors.Error, OSError, TimeoutError) as error:
         said = str(error) or type(error).__name__
         raise UnansweredError(
-            f"no answer to {subject} within {ANSWER_SECONDS:g} s ({said}): look whether NATS runs and lets the user ask"
+            f"no answer to {subject} within {ANSWER_SECONDS:g} s ({said}): look whether NATS runs"
         ) from None
 
 

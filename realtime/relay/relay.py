@@ -139,7 +139,7 @@ class Relay:
                 await self._publish(client)
         finally:
             figures.HOLDS.set(0)
-            with contextlib.suppress(UnansweredError, ApiError):
+            with contextlib.suppress(UnansweredError, ApiError, ConfigurationError):
                 await self._lease.release(client)
             await close(client)
 

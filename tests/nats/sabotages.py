@@ -63,6 +63,27 @@ NATS_ROWS: list[tuple[str, str, str, str, str]] = [
         f"{CONNECTED}::test_a_connection_that_breaks_is_over_and_keeps_nothing_to_be_sent_later",
     ),
     (
+        "nats: a question that is not for this user waits for its time",
+        CONNECTION,
+        "concerns = subject.startswith(self._inbox) if subscribing else asked.subject.lower() == subject",
+        "concerns = False",
+        f"{CONNECTED}::test_a_question_that_is_not_for_this_user_ends_at_once_and_says_so",
+    ),
+    (
+        "nats: one question that is not for this user ends all",
+        CONNECTION,
+        "concerns = subject.startswith(self._inbox) if subscribing else asked.subject.lower() == subject",
+        "concerns = True",
+        f"{CONNECTED}::test_a_question_that_is_not_for_this_user_ends_at_once_and_says_so",
+    ),
+    (
+        "nats: a subscription that was refused is taken for one",
+        CONNECTION,
+        "            self._unheard[subject] = denied",
+        "            pass",
+        f"{CONNECTED}::test_a_question_that_is_not_for_this_user_ends_at_once_and_says_so",
+    ),
+    (
         "nats: an old server is taken",
         CONNECTION,
         "OLDEST = (2, 12)",

@@ -15,7 +15,7 @@ from nats import errors
 
 from realtime.nats import connection as connections
 from realtime.nats.access import access_of
-from realtime.nats.connection import AwayError, Connection, RefusedError, connect
+from realtime.nats.connection import AwayError, Connection, DeniedError, RefusedError, connect
 from realtime.settings import load
 from tests.nats.certificates import Authority
 from tests.nats.servers import one
@@ -207,9 +207,39 @@ async def test_what_the_server_says_against_a_subject_is_told(tmp_path: Path) ->
             await connection.publish("no", b"")
             await connection.flush()
             said = await asyncio.wait_for(told.get(), 10)
-            assert 'permissions violation for publish to "no"' in str(said).lower()
+            assert isinstance(said, DeniedError)
+            assert "does not let user 'a' publish on no" in str(said)
         finally:
             await connections.close(connection)
+
+
+async def test_a_question_that_is_not_for_this_user_ends_at_once_and_says_so(tmp_path: Path) -> None:
+    """And beside it one that is goes on. Where no answer may come, no question waits for one."""
+    users = ", ".join(
+        f'{{ user: {name}, password: s3cr, permissions: {{ publish: [ "Yes" ], subscribe: [ {heard} ] }} }}'
+        for name, heard in (("hears", '"_INBOX.>", "Yes"'), ("deaf", '"Yes"'))
+    )
+    async with one(tmp_path, f"authorization {{ users: [ {users} ] }}") as server:
+        url = f"nats://hears:s3cr@127.0.0.1:{server.port}"
+        async with connected(nats=url) as asks, connected(nats=url) as answers:
+
+            async def unanswered(message: Any) -> None: ...
+
+            await answers.hear("Yes", unanswered)
+            with pytest.raises(DeniedError, match=r"'hears' subscribe to no:.*doctor --nats"):
+                await answers.hear("No", unanswered)
+            waits = asyncio.create_task(asks.request("Yes", timeout=60))
+            async with asyncio.timeout(10):
+                with pytest.raises(DeniedError, match=r"'hears' publish on No\.Way:.*two-users.*doctor --nats") as told:
+                    await asks.request("No.Way", timeout=60)
+            assert "s3cr" not in str(told.value)
+            assert not waits.done()
+            waits.cancel()
+        async with connected(nats=url.replace("hears", "deaf")) as connection:
+            for _ in range(2):
+                async with asyncio.timeout(10):
+                    with pytest.raises(DeniedError, match="'deaf' subscribe to _inbox"):
+                        await connection.request("Yes", timeout=60)
 
 
 async def test_who_is_told_to_end_as_the_answer_comes_ends(tmp_path: Path) -> None:

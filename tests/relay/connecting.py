@@ -12,7 +12,7 @@ from realtime.core.relay.identity import Identity
 from realtime.core.relay.message import Gatherer, Message, pack
 from realtime.nats import stream
 from realtime.nats.access import Access, access_of
-from realtime.nats.connection import close, connect
+from realtime.nats.connection import Connection, close, connect
 from realtime.nats.publisher import Publisher
 from realtime.nats.stream import Limits
 
@@ -25,7 +25,7 @@ def access_to(url: str) -> Access:
 
 
 @asynccontextmanager
-async def connection(url: str) -> AsyncIterator[Client]:
+async def connection(url: str) -> AsyncIterator[Connection]:
     client = await connect(access_to(url), "tests")
     try:
         yield client

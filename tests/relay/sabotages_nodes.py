@@ -6,7 +6,7 @@ FEED, FOLLOWER = "realtime/nats/feed.py", "realtime/nats/follower.py"
 READING, HISTORY = "realtime/nats/reading.py", "realtime/nats/history.py"
 NODE = "realtime/nats/node.py"
 FED, PAST, JOINS = "tests/relay/test_feed.py", "tests/relay/test_history.py", "tests/relay/test_joining.py"
-WHOLE = "tests/relay/test_nodes.py"
+WHOLE, USERS = "tests/relay/test_nodes.py", "tests/relay/test_users.py"
 COST, CLOCK = "tests/relay/test_cost.py", "tests/relay/test_clock.py"
 
 NODES: list[tuple[str, str, str, str, str]] = [
@@ -240,5 +240,26 @@ NODES: list[tuple[str, str, str, str, str]] = [
         "        if self._snapshots.locked() and now < self._first_until:",
         "        if False:",
         "tests/mongo/test_gate.py::test_of_a_crowd_those_without_a_place_are_spread",
+    ),
+    (
+        "nodes: a node comes as live whatever it may",
+        "realtime/nats/node.py",
+        "    await _tried(client, identity)\n",
+        "",
+        f"{USERS}::test_a_node_as_the_relays_user_is_refused_at_its_start",
+    ),
+    (
+        "nodes: what a node may not is the relay's silence",
+        "realtime/nats/feed.py",
+        "            self._degrade(self._why)\n        self.check(now)",
+        '            self._degrade("the relay publishes nothing")\n        self.check(now)',
+        f"{USERS}::test_what_a_running_node_may_not_is_the_reason_that_clients_hear",
+    ),
+    (
+        "relay: what its user may not is an outage",
+        "realtime/nats/connection.py",
+        "class DeniedError(RefusedError):",
+        "class DeniedError(AwayError):",
+        f"{USERS}::test_a_relay_as_the_nodes_user_ends_and_says_what_it_may_not",
     ),
 ]
