@@ -70,12 +70,10 @@ class Connection(Client):
     answer.
     """
 
-    server: Server
-
-    def __init__(self) -> None:
+    def __init__(self, server: Server, user: str | None) -> None:
+        """`user`: as whom, where that is no secret."""
         super().__init__()
-        self.user: str | None = None
-        """As whom, where that is no secret."""
+        self.server, self.user = server, user
         self._asked: set[_Asked] = set()
         self._unheard: dict[str, DeniedError] = {}
 
@@ -211,9 +209,7 @@ async def _connected(
     on_error: Callable[[Exception], None] | None,
     inbox: str,
 ) -> Connection:
-    connection = Connection()
-    connection.server = server
-    connection.user = None if access.password is None else access.user
+    connection = Connection(server, None if access.password is None else access.user)
     met: list[Exception] = []
     opened = False
 
