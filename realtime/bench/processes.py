@@ -16,6 +16,8 @@ from pathlib import Path
 _LISTEN = "0A"
 _TICKS = os.sysconf("SC_CLK_TCK")
 PROC = Path("/proc")
+_FORWARDERS = frozenset({"docker-proxy", "rootlessport", "slirp4netns", "pasta", "gvproxy"})
+"""By their names: what publishes a container's port. The service is behind them, and what they use is not its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +37,12 @@ class Processes:
 
     @classmethod
     def listening(cls, host: str, port: int) -> Processes:
-        """None of them where the host is another machine."""
+        """None of them where the host is another machine, or the port that of a container."""
         if not _is_here(host):
             return cls({})
         inodes = {f"socket:[{inode}]" for inode in _inodes(port)}
-        return cls({pid: _name(pid) for pid in _pids() if inodes and inodes & set(_files(pid))})
+        found = {pid: _name(pid) for pid in _pids() if inodes and inodes & set(_files(pid))}
+        return cls({pid: name for pid, name in found.items() if name not in _FORWARDERS})
 
     def usage(self) -> Usage | None:
         """Now; None where there are none, or one has ended."""

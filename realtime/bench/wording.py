@@ -61,7 +61,7 @@ def lines(result: Result) -> Iterator[str]:
         found = "  ".join(f"{name} {shown(value)}" for name, value in result.percentiles().items())
         yield f"latency      from write to delivery: {found}"
     if result.server is None:
-        yield "server       not on this machine, or not to be looked at: processor and memory are not known"
+        yield "server       elsewhere, in a container, or not to be looked at: processor and memory are not known"
     else:
         yield from _server(result)
     busiest = f"{max(result.busy, default=0.0) * 100:.0f} %"

@@ -32,6 +32,13 @@ BENCHED: list[tuple[str, str, str, str, str]] = [
         f"{SOCKETS_TEST}::test_every_message_comes_whole_however_long_it_is_and_pings_are_answered",
     ),
     (
+        "bench: what forwards to a container is the service",
+        "realtime/bench/processes.py",
+        "if name not in _FORWARDERS",
+        "if name",
+        "tests/benching/test_processes.py::test_what_forwards_to_a_container_is_not_taken_for_the_service",
+    ),
+    (
         "bench: a slow generator is not told of",
         "realtime/bench/result.py",
         "if self.busy and often >= OFTEN * len(self.busy):",
