@@ -247,6 +247,7 @@ class Realtime:
         settings = self.settings
         if (stray := stray_variables()) is not None:
             log.warning(stray)
+        feeding.check(settings)
         async with AsyncExitStack() as stack:
             self._started = True
             stack.callback(self._ended)

@@ -106,6 +106,14 @@ class Feeding:
         )
 
 
+def check(settings: Settings) -> None:
+    """`ConfigurationError` for a NATS that cannot be used, which needs no MongoDB to be known."""
+    if settings.nats is not None:
+        from realtime.nats import access  # noqa: PLC0415 - who uses no NATS does not load it
+
+        access.access_of(settings)
+
+
 def spread(settings: Settings) -> float:
     """Seconds over which the first reads of one of many that may be started at once are spread."""
     return 0.0 if settings.nats is None else SPREAD_SECONDS

@@ -32,14 +32,17 @@ def free_port() -> int:
 class NatsServer:
     """One server; `start` again after `kill` has the same port and the same data.
 
-    `config`: more lines of its configuration, such as users, TLS or limits.
+    `config`: more lines of its configuration, such as users, TLS or limits. `jetstream` False: it is off.
     """
 
-    def __init__(self, directory: Path, config: str = "", *, max_file_store: int = 8 << 30) -> None:
+    def __init__(
+        self, directory: Path, config: str = "", *, max_file_store: int = 8 << 30, jetstream: bool = True
+    ) -> None:
         self.directory = directory
         self.port = free_port()
         self.config = config
         self.max_file_store = max_file_store
+        self.jetstream = jetstream
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -62,7 +65,8 @@ class NatsServer:
         path = self.directory / "nats.conf"
         path.write_text(
             f'host: "127.0.0.1"\nport: {self.port}\n'
-            f"jetstream {{ store_dir: {store}, max_file_store: {self.max_file_store} }}\n{self.config}\n"
+            + (f"jetstream {{ store_dir: {store}, max_file_store: {self.max_file_store} }}\n" if self.jetstream else "")
+            + f"{self.config}\n"
         )
         with (self.directory / "nats.log").open("ab") as log:
             self._process = subprocess.Popen([binary(), "-c", str(path)], stdout=log, stderr=log)

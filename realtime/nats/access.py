@@ -117,7 +117,7 @@ def _server(parts: SplitResult, *, told: bool) -> Server:
 
 
 def _unusable(why: str) -> ConfigurationError:
-    return ConfigurationError(f"REALTIME_NATS cannot be used, {why}: {LOOKS}")
+    return ConfigurationError(f"--nats (REALTIME_NATS) cannot be used, {why}: {LOOKS}")
 
 
 def _readable(path: Path, name: str) -> None:

@@ -38,7 +38,11 @@ log = logging.getLogger("realtime.nats")
 
 
 class AwayError(RealtimeError):
-    """No server answers, or none as a NATS server does. It may be there later."""
+    """No server answers, or none as a NATS server does. It may be there later. `why`: without the mend."""
+
+    def __init__(self, why: str, mend: str = "") -> None:
+        super().__init__(f"{why}; {mend}" if mend else why)
+        self.why = why
 
 
 class RefusedError(ConfigurationError):
@@ -188,7 +192,7 @@ async def connect(
             return await _connected(access, server, name, on_closed, on_error, inbox)
         except AwayError as error:
             away.append(str(error))
-    raise AwayError(f"no NATS server answers: {'; '.join(away)}; check REALTIME_NATS, and that nats-server runs")
+    raise AwayError(f"no NATS server answers: {'; '.join(away)}", "check REALTIME_NATS, and that nats-server runs")
 
 
 async def close(connection: Connection) -> None:

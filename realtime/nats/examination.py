@@ -16,7 +16,7 @@ from realtime.core.relay.permissions import Probe, forbidden, needed
 from realtime.nats import stream
 from realtime.nats.access import Access
 from realtime.nats.connection import AwayError, Connection, DeniedError, close, connect
-from realtime.nats.stream import ApiError, UnansweredError
+from realtime.nats.stream import ApiError, OffError, UnansweredError
 from realtime.settings import is_loopback
 
 TRY_SECONDS: Final = 3.0
@@ -33,7 +33,7 @@ async def examine(access: Access, identity: Identity | None, *, node: bool = Tru
     try:
         connection = await connect(access, "realtime-doctor", on_error=said.append)
     except AwayError as error:
-        facts.away = str(error)
+        facts.away = error.why
         return facts
     try:
         await _learn(connection, facts, said)
@@ -46,8 +46,8 @@ async def _learn(connection: Connection, facts: NatsFacts, said: list[Exception]
     version = connection.connected_server_version
     facts.version = f"{version.major}.{version.minor}.{version.patch}"
     facts.max_payload = connection.max_payload
-    facts.limits = await _limits(connection)
-    if facts.identity is None:
+    facts.jetstream, facts.limits = await _account(connection)
+    if facts.identity is None or facts.jetstream is False:
         return
     try:
         facts.stream = await stream.ask(connection, f"STREAM.INFO.{facts.identity.stream}")
@@ -62,12 +62,15 @@ async def _learn(connection: Connection, facts: NatsFacts, said: list[Exception]
     facts.tried = True
 
 
-async def _limits(connection: Connection) -> Mapping[str, Any] | None:
+async def _account(connection: Connection) -> tuple[bool | None, Mapping[str, Any] | None]:
+    """Whether JetStream is on, where that can be known, and what it may store."""
     try:
         answer = await stream.ask(connection, "INFO")
+    except OffError:
+        return False, None
     except (ApiError, DeniedError, UnansweredError):
-        return None
-    return {"storage": answer.get("storage", 0), **(answer.get("limits") or {})}
+        return None, None
+    return True, {"storage": answer.get("storage", 0), **(answer.get("limits") or {})}
 
 
 async def _silent(connection: Connection, identity: Identity, found: Mapping[str, Any]) -> float | None:

@@ -176,7 +176,7 @@ class JetStreamFeed:
         if state is None:
             raise NoStreamError(f"there is no stream {self._identity.stream}: is a relay running (realtime relay)?")
         if (refused := self._identity.refuses(state.metadata)) is not None:
-            raise ConfigurationError(refused)
+            raise ConfigurationError(str(refused))
         start, covered = await reading.place(client, self._identity, state, self._time)
         self._gap = not (covered or self._taken == (state.created, start - 1))
         if self._gap and self._time:

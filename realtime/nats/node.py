@@ -145,7 +145,7 @@ async def _looked(line: Line, identity: Identity) -> int | None:
             f"NATS has no stream {identity.stream}: start a relay of this database (realtime relay --nats …)"
         )
     if (refused := identity.refuses(state.metadata)) is not None:
-        raise ConfigurationError(refused)
+        raise ConfigurationError(str(refused))
     await _tried(client, identity)
     stored = await stream.last(client, identity, state)
     try:

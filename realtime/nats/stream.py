@@ -15,6 +15,7 @@ from typing import Any, Final
 from nats import errors
 from nats.aio.client import Client
 
+from realtime.core.relay.diagnosis import TURN_ON
 from realtime.core.relay.identity import Identity
 from realtime.core.relay.message import Head, peek
 from realtime.errors import ConfigurationError, RealtimeError
@@ -30,6 +31,10 @@ _NO_STREAM, _NO_MESSAGE = 10059, 10037
 
 class UnansweredError(RealtimeError):
     """NATS, or JetStream in it, does not answer. It may later."""
+
+
+class OffError(UnansweredError):
+    """Nobody takes what JetStream is asked: it is off, or has no leader, or what is asked of is not there."""
 
 
 class ApiError(RealtimeError):
@@ -104,8 +109,8 @@ async def _requested(client: Client, subject: str, body: Mapping[str, Any] | Non
     try:
         return await client.request(subject, json.dumps(body).encode() if body else b"", timeout=ANSWER_SECONDS)
     except errors.NoRespondersError:
-        raise UnansweredError(
-            f"nobody answers {subject}: JetStream is off, has no leader, or there is no such"
+        raise OffError(
+            f"nobody answers {subject}: JetStream is off (turn it on: {TURN_ON}), has no leader, or there is no such"
         ) from None
     except (errors.Error, OSError, TimeoutError) as error:
         said = str(error) or type(error).__name__
@@ -141,7 +146,7 @@ async def ensure(client: Client, identity: Identity, limits: Limits) -> State:
             ) from None
         log.info("made the stream %s", identity.stream)
     if (wrong := identity.differs(state.metadata) or unlike(state.config, identity, limits)) is not None:
-        raise StreamError(wrong)
+        raise StreamError(str(wrong))
     return state
 
 

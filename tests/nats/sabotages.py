@@ -5,7 +5,52 @@ from __future__ import annotations
 ACCESS, CONNECTION = "realtime/nats/access.py", "realtime/nats/connection.py"
 NAMED, CONNECTED = "tests/nats/test_access.py", "tests/nats/test_connection.py"
 
+DIAGNOSIS, IDENTITIES = "realtime/core/relay/diagnosis.py", "tests/core/relay/test_identity.py"
+OFF = "without_jetstream_that_alone_is_the_finding_and_a_relay_names_the_mend"
+
 NATS_ROWS: list[tuple[str, str, str, str, str]] = [
+    (
+        "nats: what nobody answers is examined all the same",
+        DIAGNOSIS,
+        "    if facts.jetstream is False:",
+        "    if False:",
+        f"tests/nats/test_examination.py::test_{OFF}",
+    ),
+    (
+        "nats: nobody says how JetStream is turned on",
+        "realtime/nats/stream.py",
+        "JetStream is off (turn it on: {TURN_ON}), has",
+        "JetStream is off, has",
+        f"tests/nats/test_examination.py::test_{OFF}",
+    ),
+    (
+        "nats: the doctor names the mend twice",
+        "realtime/nats/examination.py",
+        "facts.away = error.why",
+        "facts.away = str(error)",
+        "tests/nats/test_examination.py::test_without_a_stream_and_without_a_server_that_is_the_finding",
+    ),
+    (
+        "nats: another one's stream is told in JSON",
+        "realtime/core/relay/identity.py",
+        "here {_worded(ours[name])}",
+        "here {ours[name]}",
+        f"{IDENTITIES}::test_a_relay_refuses_a_stream_that_differs_in_anything_and_says_in_what",
+    ),
+    (
+        "nats: the collections that a stream has are not named",
+        "realtime/core/relay/identity.py",
+        " ({_worded(text)[:200]})",
+        "",
+        f"{IDENTITIES}::test_a_node_refuses_a_stream_that_lacks_a_collection_and_names_it",
+    ),
+    (
+        "nats: an address that is none is looked at behind MongoDB",
+        "realtime/app.py",
+        "        feeding.check(settings)\n",
+        "",
+        f"{NAMED}::test_what_is_no_address_is_refused_before_mongodb_is_asked",
+    ),
     (
         "nats: who is told to end as the answer comes goes on",
         CONNECTION,

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from realtime.app import Realtime
 from realtime.errors import ConfigurationError
 from realtime.nats.access import Access, Server, access_of
 from realtime.settings import load
@@ -114,3 +115,12 @@ def test_a_ca_or_a_client_certificate_means_tls_whatever_the_address_says(tmp_pa
     assert access(nats="nats://127.0.0.1", nats_ca=authority.ca).servers[0].encrypted
     far = access(nats="nats://a.example", nats_cert=chain, nats_key=key)
     assert far.servers[0].encrypted
+
+
+async def test_what_is_no_address_is_refused_before_mongodb_is_asked() -> None:
+    service = Realtime(load(mongodb_uri="mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=500", nats="http://localhost"))
+    with pytest.raises(
+        ConfigurationError, match=r"--nats \(REALTIME_NATS\) cannot be used.*neither nats:// nor tls://"
+    ):
+        async with service.started():
+            pass

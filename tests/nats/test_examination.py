@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from realtime.core.relay.diagnosis import diagnose
 from realtime.core.relay.identity import Identity
 from realtime.core.relay.message import Message, pack
@@ -22,10 +24,11 @@ from realtime.nats.follower import Follower
 from realtime.nats.lease import Lease
 from realtime.nats.needs import Needs, say
 from realtime.nats.publisher import Publisher
-from realtime.nats.stream import Limits
+from realtime.nats.stream import Limits, UnansweredError
 from realtime.settings import load
 from tests.nats.certificates import Authority
 from tests.nats.servers import one
+from tests.nats_server import NatsServer
 
 IDENTITY = Identity("0123ABCD", "shop", "rs0")
 LIMITS = Limits(max_bytes=128 << 20, max_age=3600)
@@ -151,6 +154,27 @@ async def test_without_a_stream_and_without_a_server_that_is_the_finding(tmp_pat
         assert found(diagnose(await examine(nats.node, IDENTITY)), "stream").mend.startswith("start a relay")
     [away] = diagnose(await examine(nats.node, IDENTITY))
     assert (away.level, "no NATS server answers" in away.text) == ("error", True)
+    assert f"{away.text}; {away.mend}".count("REALTIME_NATS") == 1
+
+
+async def test_without_jetstream_that_alone_is_the_finding_and_a_relay_names_the_mend(tmp_path: Path) -> None:
+    """It said that a node's user may do everything and has all that it needs, because nobody answered."""
+    server = NatsServer(tmp_path, jetstream=False)
+    try:
+        access = access_of(load(nats=(await asyncio.to_thread(server.start)).url))
+        for node in (True, False):
+            findings = diagnose(await examine(access, IDENTITY, node=node))
+            assert [one.check for one in findings if one.level != "ok"] == ["jetstream"]
+            assert not {one.check for one in findings} & {"nats rights", "nats needs", "stream"}
+        assert "-js" in found(findings, "jetstream").mend
+        connection = await connect(access, "relay")
+        try:
+            with pytest.raises(UnansweredError, match="nats-server -js"):
+                await stream.ensure(connection, IDENTITY, LIMITS)
+        finally:
+            await close(connection)
+    finally:
+        await asyncio.to_thread(server.kill)
 
 
 async def test_another_stream_under_its_name_and_one_without_bounds_are_found(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ MESSAGE_BYTES = 1024 * 1024
 SILENT_SECONDS = 30.0
 """A relay says at least each second up to when it has come."""
 FULL = 0.9
+TURN_ON = "jetstream { store_dir: … } in the servers' configuration, or nats-server -js -sd DIRECTORY"
 _RELAYS = ("publish", "lease", "look at the lease", "create")
 """Of what a node must be refused what a relay does, and nothing else."""
 _PERMISSIONS = "give relay and nodes users of their own with the permissions of docs/scaling.md#two-users"
@@ -24,7 +25,8 @@ class NatsFacts:
     """What could be learnt, as one user. `identity` None: MongoDB does not say of what the stream is.
 
     `allowed`, `refused`: names of what a node must not do and was let, of what it must do and was refused. `silent`:
-    seconds since the stream's last message. `limits`: of the account, as JetStream has them.
+    seconds since the stream's last message. `limits`: of the account, as JetStream has them. `jetstream`: whether
+    anybody answers for it; None: that is not known.
     """
 
     servers: str
@@ -42,14 +44,22 @@ class NatsFacts:
     why_no_stream: str = ""
     silent: float | None = None
     limits: Mapping[str, Any] | None = None
+    jetstream: bool | None = None
     node: bool = True
 
 
 def diagnose(facts: NatsFacts) -> list[Finding]:
     """Every finding; where NATS cannot be reached, that one."""
     if facts.away is not None:
-        return [Finding("error", "nats", facts.away, "see that nats-server runs and can be reached from here")]
+        mend = "check --nats (REALTIME_NATS), and that nats-server runs and can be reached from here"
+        return [Finding("error", "nats", facts.away, mend)]
     found = [Finding("ok", "nats", f"{facts.version} at {facts.servers}"), _line(facts), _payload(facts)]
+    if facts.jetstream is False:
+        off = "nobody answers for it: it is off at this NATS, or has no leader; nothing behind it can be examined"
+        mend = f"turn it on: {TURN_ON}; of three servers see that two run"
+        return [*found, Finding("error", "jetstream", off, mend)]
+    if facts.jetstream:
+        found.append(Finding("ok", "jetstream", "it is on"))
     if facts.identity is None:
         why = "the epoch is not known, so neither is the stream's name"
         return [*found, Finding("error", "stream", why, "see the epoch above")]
@@ -128,7 +138,7 @@ def _stream(facts: NatsFacts, identity: Identity) -> list[Finding]:
     config, state = facts.stream["config"], facts.stream["state"]
     refusal = identity.refuses(config.get("metadata"))
     if refusal is not None:
-        return [Finding("error", "stream", refusal, "let relay and nodes have the same MongoDB, epoch and collections")]
+        return [Finding("error", "stream", refusal.why, refusal.mend)]
     return [
         _alive(facts, identity),
         *_config(config, identity),

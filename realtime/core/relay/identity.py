@@ -25,6 +25,17 @@ _SAID = {
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a stream is not taken, and what is to be done about it; as text both."""
+
+    why: str
+    mend: str
+
+    def __str__(self) -> str:
+        return f"{self.why}: {self.mend}"
+
+
+@dataclass(frozen=True, slots=True)
 class Identity:
     """Of one relay's stream: one database of one replica set in one epoch.
 
@@ -73,33 +84,34 @@ class Identity:
             _IMAGES: json.dumps(self.images),
         }
 
-    def differs(self, metadata: Mapping[str, str] | None) -> str | None:
+    def differs(self, metadata: Mapping[str, str] | None) -> Refusal | None:
         """For a relay: in what a stream's metadata is not that of this identity; None where it is."""
-        return self._other(metadata, self.metadata)
+        anew = f"give this relay what the stream has, or remove it (nats stream rm {self.stream}) to have it made anew"
+        return self._other(metadata, self.metadata, anew)
 
-    def refuses(self, metadata: Mapping[str, str] | None) -> str | None:
+    def refuses(self, metadata: Mapping[str, str] | None) -> Refusal | None:
         """For a node that serves `collections`: why it cannot follow a stream with this metadata; None: it can.
 
         A stream may have more collections than the node serves, and images or not.
         """
         ours = self.metadata
         lacking = self._lacking((metadata or {}).get(_COLLECTIONS, ""))
-        other = self._other(metadata, [name for name in ours if name not in {_COLLECTIONS, _IMAGES}])
+        names = [name for name in ours if name not in {_COLLECTIONS, _IMAGES}]
+        other = self._other(metadata, names, "let relay and nodes have the same MongoDB and epoch (REALTIME_EPOCH)")
         if other is None and lacking:
-            return (
-                f"the stream {self.stream} lacks {lacking}: give the relay the same collections, or serve those alone"
-            )
+            mend = "give the relay the same collections (REALTIME_COLLECTIONS), or serve those alone"
+            return Refusal(f"the stream {self.stream} lacks {lacking}", mend)
         return other
 
-    def _other(self, metadata: Mapping[str, str] | None, names: Iterable[str]) -> str | None:
+    def _other(self, metadata: Mapping[str, str] | None, names: Iterable[str], mend: str) -> Refusal | None:
         ours, theirs = self.metadata, metadata or {}
         wrong = [name for name in names if theirs.get(name) != ours[name]]
         if not wrong:
             return None
         said = "; ".join(
-            f"its {_SAID[name]} is {theirs.get(name, 'not said')[:200]}, here {ours[name]}" for name in wrong
+            f"its {_SAID[name]} is {_worded(theirs.get(name))[:200]}, here {_worded(ours[name])}" for name in wrong
         )
-        return f"the stream {self.stream} is another one's: {said}"
+        return Refusal(f"the stream {self.stream} is another one's: {said}", mend)
 
     def _lacking(self, text: str) -> str:
         """The collections that are served here and are not among those of the metadata, as text."""
@@ -110,6 +122,21 @@ class Identity:
         if theirs is None:
             return ""
         if self.collections is None:
-            return "all collections but its own"
+            return f"all collections but its own ({_worded(text)[:200]})"
         held = {name for name in theirs if isinstance(name, str)} if isinstance(theirs, list) else set()
         return ", ".join(sorted(self.collections - held))
+
+
+def _worded(text: str | None) -> str:
+    """A value of the metadata for people."""
+    if not text:
+        return "not said"
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    if value is None:
+        return "all"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return value if isinstance(value, str) else text

@@ -42,6 +42,7 @@ GOOD = NatsFacts(
     tried=True,
     stream=stream(),
     silent=1.0,
+    jetstream=True,
     limits={"storage": 10, "max_storage": 1000},
 )
 PUBLISHES = ["publish", "lease", "look at the lease", "create"]
@@ -57,7 +58,7 @@ def of(check: str, **changed: Any) -> Finding:
 def test_what_is_good_has_nothing_but_ok() -> None:
     found = diagnose(GOOD)
     assert [finding.check for finding in found] == [
-        *("nats", "nats access", "max_payload", "nats rights", "nats needs"),
+        *("nats", "nats access", "max_payload", "jetstream", "nats rights", "nats needs"),
         *("stream", "stream limits", "replicas", "kept", "nats disk"),
     ]
     assert {finding.level for finding in found} == {"ok"}
@@ -71,6 +72,8 @@ def test_what_is_good_has_nothing_but_ok() -> None:
         ("nats access", "error", "without a user", {"known": False}),
         ("nats access", "ok", "on this machine alone", {"encrypted": False, "known": False, "local": True}),
         ("max_payload", "error", "1000 bytes", {"max_payload": 1000}),
+        ("jetstream", "ok", "is on", {}),
+        ("jetstream", "error", "is off", {"jetstream": False}),
         ("stream", "error", "epoch is not known", {"identity": None}),
         ("nats rights", "error", "purge", {"allowed": ["purge"]}),
         ("nats needs", "error", "follow", {"refused": ["follow"]}),
