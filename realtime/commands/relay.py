@@ -12,13 +12,13 @@ from typing import Any
 import click
 import uvloop
 
-from realtime import logs, metrics
+from realtime import logs
 from realtime.commands.options import guarded, named_mongodb, relay_options
 from realtime.core.upstream.health import FeedStatus
 from realtime.mongo import preflight
 from realtime.mongo.ways import reach_of
 from realtime.nats.access import access_of
-from realtime.relay import door
+from realtime.relay import door, figures
 from realtime.relay.making import APP, relay_of
 from realtime.settings import RelaySettings, Settings
 
@@ -67,4 +67,4 @@ async def _relay(settings: Settings, uri: str) -> None:
 
 def _report(status: FeedStatus) -> None:
     """The feed says in the log what is wrong; here is its figure."""
-    metrics.FEED_UP.set(status.up)
+    figures.FEED_UP.set(status.up)

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
-from realtime import metrics
 from realtime.errors import ConfigurationError
+from realtime.relay import figures
 
 HEAD_BYTES: Final = 8 * 1024
 HEAD_SECONDS: Final = 5.0
@@ -53,7 +53,7 @@ def _answer(head: bytes, away: str | None, publishes: bool) -> bytes:
     method, _, rest = head.partition(b" ")
     path = rest.partition(b" ")[0].partition(b"?")[0]
     if path == b"/metrics":
-        status, kind, body = "200 OK", "text/plain; version=0.0.4; charset=utf-8", metrics.exposition()
+        status, kind, body = "200 OK", "text/plain; version=0.0.4; charset=utf-8", figures.exposition()
     elif path == b"/healthz":
         status, kind, body = "200 OK", "application/json", b'{"status":"alive"}'
     elif path == b"/readyz":

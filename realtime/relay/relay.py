@@ -139,6 +139,7 @@ class Relay:
                 await self._publish(client)
         finally:
             figures.HOLDS.set(0)
+            figures.FEED_UP.set(0)
             with contextlib.suppress(UnansweredError, ApiError, ConfigurationError):
                 await self._lease.release(client)
             await close(client)
@@ -149,6 +150,7 @@ class Relay:
             if not self._waits:
                 log.info("another relay publishes to %s; this one waits for its turn", self._identity.stream)
             self._waits, self.away = True, None
+            figures.UP.set(1)
             if await self._pause(LOOK_SECONDS):
                 return False
         self._waits = False
@@ -188,8 +190,8 @@ class Relay:
             to_date(time),
             state.messages,
         )
-        figures.HOLDS.set(1)
-        figures.UP.set(1)
+        for figure in (figures.HOLDS, figures.UP, figures.FEED_UP):
+            figure.set(1)
         self.away, self._has_published, self._failures = None, True, 0
         epoch, clock = self._identity.epoch, self._source.clock
         term = Term(feed, self._completer, publisher, epoch, lambda: self._lead(client), clock)

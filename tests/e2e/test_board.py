@@ -11,6 +11,7 @@ import pytest
 from prometheus_client import Counter, Gauge, Histogram
 
 from realtime import metrics
+from realtime.relay import figures
 
 ROOT = Path(__file__).parents[2]
 BOARD = ROOT / "docker" / "grafana" / "realtime.json"
@@ -20,7 +21,7 @@ RULES = ROOT / "docker" / "grafana" / "alerts.yaml"
 def known() -> dict[str, tuple[str, ...]]:
     """Every name that `/metrics` has of ours, with its labels."""
     names: dict[str, tuple[str, ...]] = {}
-    for instrument in vars(metrics).values():
+    for instrument in (*vars(metrics).values(), *vars(figures).values()):
         if isinstance(instrument, Counter):
             names[f"{instrument._name}_total"] = instrument._labelnames
         elif isinstance(instrument, Gauge):
@@ -44,7 +45,7 @@ def test_an_expression_names_instruments_and_labels_that_exist(name: str, expres
     named = set(re.findall(r"\b(?:realtime|process|python)_\w+", expression))
     assert named, f"{name} asks for nothing"
     assert named - known().keys() == set()
-    labels = {label for one in named for label in known()[one]} | {"instance"}
+    labels = {label for one in named for label in known()[one]} | {"instance", "job"}
     asked = {label.strip() for group in re.findall(r"by \(([^)]*)\)", expression) for label in group.split(",")}
     asked |= set(re.findall(r"[{,]\s*(\w+)\s*=", expression))
     assert asked <= labels

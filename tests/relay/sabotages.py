@@ -22,6 +22,34 @@ COUNTS = f"{COMMAND}::test_it_has_the_options_that_count_for_it_and_says_what_th
 
 RELAYS: list[tuple[str, str, str, str, str]] = [
     (
+        "relay: it shows a service's figures",
+        "realtime/relay/figures.py",
+        "    return generate_latest(registry)",
+        "    return generate_latest()",
+        f"{RELAYED}::test_a_relay_shows_a_relays_figures_and_whoever_waits_is_up",
+    ),
+    (
+        "relay: who waits for its turn is down",
+        RELAY,
+        "            figures.UP.set(1)\n",
+        "",
+        f"{RELAYED}::test_a_relay_shows_a_relays_figures_and_whoever_waits_is_up",
+    ),
+    (
+        "relay: that it reads is not shown",
+        RELAY,
+        "(figures.HOLDS, figures.UP, figures.FEED_UP)",
+        "(figures.HOLDS, figures.UP)",
+        f"{RELAYED}::test_a_relay_shows_a_relays_figures_and_whoever_waits_is_up",
+    ),
+    (
+        "board: a relay's instrument that is not there",
+        "docker/grafana/alerts.yaml",
+        "(realtime_relay_publishes) != 1",
+        "(realtime_relay_publish) != 1",
+        "tests/e2e/test_board.py",
+    ),
+    (
         "relay: has the options of nodes",
         OPTIONS,
         'if name.startswith("nats") or name in {*RELAYS, *also}], RELAYS)',

@@ -22,7 +22,7 @@ from realtime.nats.stream import ApiError
 from tests.mongo.commands import Documents, plain
 from tests.nats_server import NatsServer
 from tests.relay.connecting import connection
-from tests.relay.processes import SECONDS, Place, Writer, check, keys_of, place
+from tests.relay.processes import SECONDS, Place, RelayProcess, Writer, check, keys_of, place
 from tests.replica_set import ReplicaSet
 
 PUBLISHES = "publishing .* to the stream"
@@ -143,6 +143,45 @@ async def test_of_what_nobody_needs_no_document_is_read(here: Place, documents: 
     assert float(figures["realtime_relay_publishes"]) == 1
     ready = await asyncio.to_thread(lambda: urlopen(f"{url[0]}/readyz").read())
     assert json.loads(ready) == {"status": "ready", "publishes": True}
+
+
+async def test_a_relay_shows_a_relays_figures_and_whoever_waits_is_up(here: Place, nats: NatsServer) -> None:
+    """A service's would say 0 for ever, and its alerts hold of every relay."""
+    for number in range(2):
+        await here.relay("--admin-port", "0").says(PUBLISHES if number == 0 else "waits for its turn")
+    first, second = [await figures_of(relay) for relay in here.relays]
+    assert {name: first[f"realtime_relay_{name}"] for name in ("publishes", "up", "feed_up")} == {
+        "publishes": 1,
+        "up": 1,
+        "feed_up": 1,
+    }
+    assert {name: second[f"realtime_relay_{name}"] for name in ("publishes", "up", "feed_up")} == {
+        "publishes": 0,
+        "up": 1,
+        "feed_up": 0,
+    }
+    assert first["process_resident_memory_bytes"] > 0
+    assert first["realtime_mongodb_command_seconds_count"] > 0
+    shown = ("realtime_relay_", "realtime_mongodb_", "realtime_bugs", "process_", "python_")
+    assert [name for name in first if not name.startswith(shown)] == []
+    nats.kill()
+    async with asyncio.timeout(SECONDS):
+        while (await figures_of(here.relays[1]))["realtime_relay_up"] == 1:
+            await asyncio.sleep(0.1)
+
+
+async def figures_of(relay: RelayProcess) -> dict[str, float]:
+    """The sum of each name's samples, over their labels."""
+    url = re.search(r"http://\S+:\d+", relay.log)
+    assert url is not None
+    text = await asyncio.to_thread(lambda: urlopen(f"{url[0]}/metrics").read().decode())
+    figures: dict[str, float] = {}
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            name, _, value = line.rpartition(" ")
+            name = name.partition("{")[0]
+            figures[name] = figures.get(name, 0.0) + float(value)
+    return figures
 
 
 async def test_a_transaction_larger_than_a_message_is_told_whole(here: Place, documents: Documents) -> None:
