@@ -46,6 +46,8 @@ class Health:
         self._silent = False
         self._most_behind = most_behind
         self._degraded_at: float | None = None
+        self._unanswered: float | None = None
+        """Since when MongoDB does not say its time."""
         metrics.FEED_UP.set(1)
         metrics.LAST_STEP.set(time.time())
 
@@ -82,8 +84,7 @@ class Health:
         """What can be said without asking MongoDB; `now` is the loop's time."""
         live, feed = self._live, self._feed
         feed.check(now)
-        graced = self._degraded_at is None or now - self._degraded_at < READY_GRACE_SECONDS
-        live.ready = not live.draining and graced and live.hub.progress.behind is None
+        live.ready = not live.draining and self._graced(now) and live.hub.progress.behind is None
         if live.draining:
             feed.hasten()
         if feed.replied_at is not None:
@@ -95,7 +96,9 @@ class Health:
         """Against the cluster's clock. While that cannot be read the feed's own report says enough."""
         instant = await self._clock()
         if instant is None:
+            self._unanswered = self._unanswered or asyncio.get_running_loop().time()
             return
+        self._unanswered = None
         standing = self._live.standing
         before = standing.grade
         standing.look(cluster=instant.time, stream=self._live.hub.time, oldest=instant.oldest)
@@ -110,6 +113,21 @@ class Health:
             far = standing.lag > self._most_behind
             self._live.hub.progress.stands(instant.time, FAR_BEHIND.format(standing.lag) if far else None)
         self._settle()
+
+    def _graced(self, now: float) -> bool:
+        """Whether it is fit to be sent clients for all that it is degraded.
+
+        Where relay or NATS alone are away all nodes are late together: reads and writes are as ever, and a balancer
+        without any node would be worse than what says that it is late. So until nothing could be read there.
+        """
+        if self._degraded_at is None:
+            return True
+        relays = self._most_behind is not None and not self._from_feed.up and self._stuck is None
+        if not relays or self._most_behind is None:
+            return now - self._degraded_at < READY_GRACE_SECONDS
+        if self._unanswered is not None and now - max(self._unanswered, self._degraded_at) >= READY_GRACE_SECONDS:
+            return False
+        return now - self._degraded_at < self._most_behind
 
     def _settle(self) -> None:
         """What the feed says of itself, and what the clock says of it, as one state."""

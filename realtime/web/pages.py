@@ -93,7 +93,7 @@ async def bare_readyz(live: Current) -> Response:
 
 @probes_router.get("/readyz", tags=["health"], summary="Fit to serve", responses=problems(503))
 async def readyz(live: Current) -> Response:
-    """200 while MongoDB can be served, 30 s of `degraded` included; 503 with the reason otherwise."""
+    """200 while MongoDB can be served, 30 s of `degraded` included, 240 s without a relay; 503 with the reason else."""
     details = live.details()
     if not live.ready:
         reason = "the service is stopping" if live.draining else details["reason"]

@@ -7,6 +7,7 @@ READING, HISTORY = "realtime/nats/reading.py", "realtime/nats/history.py"
 NODE = "realtime/nats/node.py"
 FED, PAST, JOINS = "tests/relay/test_feed.py", "tests/relay/test_history.py", "tests/relay/test_joining.py"
 WHOLE, USERS = "tests/relay/test_nodes.py", "tests/relay/test_users.py"
+READY = "tests/web/test_health.py"
 COST, CLOCK = "tests/relay/test_cost.py", "tests/relay/test_clock.py"
 
 NODES: list[tuple[str, str, str, str, str]] = [
@@ -261,5 +262,19 @@ NODES: list[tuple[str, str, str, str, str]] = [
         "class DeniedError(RefusedError):",
         "class DeniedError(AwayError):",
         f"{USERS}::test_a_relay_as_the_nodes_user_ends_and_says_what_it_may_not",
+    ),
+    (
+        "nodes: without a relay all of them leave the balancer",
+        "realtime/operations/health.py",
+        "        relays = self._most_behind is not None and not self._from_feed.up and self._stuck is None",
+        "        relays = False",
+        f"{WHOLE}::test_when_the_relay_ends_a_node_says_so_and_is_still_ready",
+    ),
+    (
+        "nodes: without a relay MongoDB does not count",
+        "realtime/operations/health.py",
+        "if self._unanswered is not None and now",
+        "if False and self._unanswered is not None and now",
+        f"{READY}::test_without_its_relay_a_node_is_ready_until_nothing_can_be_read_and_mongodb_counts_as_ever",
     ),
 ]

@@ -23,6 +23,7 @@ from realtime.errors import ConfigurationError
 from realtime.nats import node as nodes
 from realtime.nats import stream
 from realtime.nats.history import StreamHistory
+from realtime.operations import health
 from realtime.settings import load
 from tests.checker import Asked, judge
 from tests.exact.ear import Ear, listening
@@ -34,6 +35,7 @@ from tests.relays import relaying
 from tests.replica_set import ReplicaSet
 from tests.serving import process, serving
 from tests.truth import time_of
+from tests.wire import wired
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -288,6 +290,35 @@ async def test_what_clients_missed_before_a_start_is_the_streams(scene: Scene, r
         found = judge(ear.frames, asked, scene.ledger.truth()).accept()
     assert found["told"] >= 200
     assert oplog.asked == []
+
+
+async def test_when_the_relay_ends_a_node_says_so_and_is_still_ready(
+    replica_set: ReplicaSet, nats: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Longer than an election may take: all nodes would leave the balancer at once."""
+    monkeypatch.setattr(health, "READY_GRACE_SECONDS", 0.2)
+    name = f"t_{uuid.uuid4().hex[:12]}"
+    settings = load(mongodb_uri=replica_set.uri, database=name, nats=nats.url)
+    async with AsyncExitStack() as stack:
+        relay = AsyncExitStack()
+        await relay.enter_async_context(relaying(settings))
+        stack.push_async_callback(relay.aclose)
+        service = await stack.enter_async_context(serving(replica_set, database=name, nats=nats.url))
+        await relay.aclose()
+        async with asyncio.timeout(30):
+            while (answer := await service.http.get("/readyz")).json().get("feed") == "up":
+                await asyncio.sleep(0.05)
+        late = asyncio.get_running_loop().time() + 2
+        while asyncio.get_running_loop().time() < late:
+            answer = await service.http.get("/readyz")
+            assert (answer.status_code, answer.json()["feed"]) == (200, "degraded")
+            await asyncio.sleep(0.1)
+        assert "the relay publishes nothing" in answer.json()["reason"]
+        documents = service.path("/v1/collections/docs/documents")
+        assert (await service.http.post(documents, json={"_id": "late"})).status_code == 201
+        assert "late" in (await service.http.get(documents)).text
+        async with wired(service.url) as wire:
+            assert (await wire.ask(type="subscribe", collection="docs"))["type"] == "subscribed"
 
 
 async def test_a_node_without_a_relay_says_what_to_start(

@@ -218,3 +218,38 @@ async def test_one_that_is_too_far_behind_is_degraded_unready_and_takes_no_new_q
         health.tick(asyncio.get_running_loop().time())
         await wire.until(lambda frame: frame["type"] == "status" and frame["feed"] == "up")
         assert (await service.http.get("/readyz")).status_code == 200
+
+
+async def test_without_its_relay_a_node_is_ready_until_nothing_can_be_read_and_mongodb_counts_as_ever(
+    service: Service,
+) -> None:
+    """All nodes are late together then, and a balancer would have none."""
+    answers = True
+
+    async def clock() -> Instant | None:
+        return Instant(service.realtime.live().hub.time, None) if answers else None
+
+    feed = service.realtime._feed
+    assert feed is not None
+    service.realtime._health = None
+    health = Health(service.realtime.live(), feed, clock, most_behind=240)
+
+    def ready(passed: float) -> bool:
+        assert health._degraded_at is not None
+        health.tick(health._degraded_at + passed)
+        return service.realtime.live().ready
+
+    health.report(FeedStatus(up=False, reason="the relay publishes nothing"))
+    await health.measure()
+    assert [ready(passed) for passed in (0, READY_GRACE_SECONDS + 1, 239, 240)] == [True, True, True, False]
+    health.stuck("changes cannot be told")
+    assert [ready(passed) for passed in (READY_GRACE_SECONDS - 1, READY_GRACE_SECONDS)] == [True, False]
+    health.stuck(None)
+    answers = False
+    await health.measure()
+    assert health._unanswered is not None
+    since = health._unanswered - (health._degraded_at or 0)
+    assert [ready(since + passed) for passed in (READY_GRACE_SECONDS - 1, READY_GRACE_SECONDS)] == [True, False]
+    answers = True
+    await health.measure()
+    assert ready(READY_GRACE_SECONDS + 1)
