@@ -174,7 +174,7 @@ class JetStreamFeed:
         """Which stream it is, and the sequence at which to begin; whether something is missing before that."""
         state = await stream.look(client, self._identity)
         if state is None:
-            raise NoStreamError(f"there is no stream {self._identity.stream}: is a relay running (realtime relay)?")
+            raise NoStreamError(self._identity.absent)
         if (refused := self._identity.refuses(state.metadata)) is not None:
             raise ConfigurationError(str(refused))
         start, covered = await reading.place(client, self._identity, state, self._time)

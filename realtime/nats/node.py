@@ -119,9 +119,12 @@ async def _newest(line: Line, identity: Identity) -> int | None:
             return await _looked(line, identity)
         except (AwayError, UnansweredError, ApiError) as error:
             if loop.time() >= deadline:
-                raise ConfigurationError(str(error)) from None
+                raise ConfigurationError(
+                    f"{error}. Waited {START_SECONDS:g} s for the relay's stream: start a relay first, or have whoever "
+                    "starts this start it again when it ends"
+                ) from None
             if not said:
-                log.info("waiting for the relay's stream: %s", error)
+                log.warning("waiting up to %g s for the relay's stream: %s", START_SECONDS, error)
                 said = True
             await asyncio.sleep(LOOK_SECONDS)
 
@@ -141,9 +144,7 @@ async def _looked(line: Line, identity: Identity) -> int | None:
     client = await line.shared()
     state = await stream.look(client, identity)
     if state is None:
-        raise UnansweredError(
-            f"NATS has no stream {identity.stream}: start a relay of this database (realtime relay --nats …)"
-        )
+        raise UnansweredError(identity.absent)
     if (refused := identity.refuses(state.metadata)) is not None:
         raise ConfigurationError(str(refused))
     await _tried(client, identity)

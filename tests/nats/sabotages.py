@@ -192,6 +192,20 @@ NATS_ROWS: list[tuple[str, str, str, str, str]] = [
         "tests/nats/test_examination.py::test_a_user_who_may_everything_is_told_all_that_a_node_must_not",
     ),
     (
+        "nats: a relay may be silent for as long as it likes",
+        "realtime/core/relay/diagnosis.py",
+        "SILENT_SECONDS = 10.0",
+        "SILENT_SECONDS = 30.0",
+        "tests/core/relay/test_diagnosis.py::test_each_fact_has_its_finding",
+    ),
+    (
+        "nats: the doctor does not say how old the newest is",
+        "realtime/core/relay/diagnosis.py",
+        "was published to {max(0.0, facts.silent):.0f} s ago",
+        "is published to",
+        "tests/core/relay/test_diagnosis.py::test_each_fact_has_its_finding",
+    ),
+    (
         "nats: messages without a bound are fine",
         "realtime/core/relay/diagnosis.py",
         "if not 0 < size <= MESSAGE_BYTES:",

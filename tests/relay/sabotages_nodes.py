@@ -277,4 +277,18 @@ NODES: list[tuple[str, str, str, str, str]] = [
         "if False and self._unanswered is not None and now",
         f"{READY}::test_without_its_relay_a_node_is_ready_until_nothing_can_be_read_and_mongodb_counts_as_ever",
     ),
+    (
+        "nodes: a start that waited in vain does not say so",
+        "realtime/nats/node.py",
+        'f"{error}. Waited {START_SECONDS:g} s for',
+        'f"{error}. There is nothing of',
+        f"{JOINS}::test_without_nats_or_a_stream_it_says_what_is_missing",
+    ),
+    (
+        "nodes: a stream that is not there is a relay that is not there",
+        "realtime/core/relay/identity.py",
+        '"--database or REALTIME_EPOCH another one than the relay\'s?"',
+        '"there none?"',
+        f"{JOINS}::test_without_nats_or_a_stream_it_says_what_is_missing",
+    ),
 ]

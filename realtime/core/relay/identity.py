@@ -84,6 +84,14 @@ class Identity:
             _IMAGES: json.dumps(self.images),
         }
 
+    @property
+    def absent(self) -> str:
+        """That there is no such stream, for a node: database and epoch are in its name, so others' are not seen."""
+        return (
+            f"NATS has no stream {self.stream}: start a relay of this database (realtime relay --nats …), or is "
+            "--database or REALTIME_EPOCH another one than the relay's?"
+        )
+
     def differs(self, metadata: Mapping[str, str] | None) -> Refusal | None:
         """For a relay: in what a stream's metadata is not that of this identity; None where it is."""
         anew = f"give this relay what the stream has, or remove it (nats stream rm {self.stream}) to have it made anew"
