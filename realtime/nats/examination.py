@@ -51,7 +51,9 @@ async def _learn(connection: Connection, facts: NatsFacts, said: list[Exception]
         return
     try:
         facts.stream = await stream.ask(connection, f"STREAM.INFO.{facts.identity.stream}")
-    except (ApiError, DeniedError, UnansweredError) as error:
+    except DeniedError:
+        facts.why_no_stream = "this user may not look at it"
+    except (ApiError, UnansweredError) as error:
         facts.why_no_stream = str(error)
     else:
         facts.silent = await _silent(connection, facts.identity, facts.stream)

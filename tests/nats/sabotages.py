@@ -192,6 +192,13 @@ NATS_ROWS: list[tuple[str, str, str, str, str]] = [
         "tests/nats/test_examination.py::test_a_user_who_may_everything_is_told_all_that_a_node_must_not",
     ),
     (
+        "nats: a stream that may not be looked at takes a relay",
+        "realtime/core/relay/diagnosis.py",
+        'mend = _PERMISSIONS if "look" in facts.refused else start',
+        "mend = start",
+        "tests/nats/test_examination.py::test_a_user_who_may_nothing_is_told_what_a_node_needs",
+    ),
+    (
         "nats: a relay may be silent for as long as it likes",
         "realtime/core/relay/diagnosis.py",
         "SILENT_SECONDS = 10.0",

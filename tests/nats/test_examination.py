@@ -146,7 +146,9 @@ async def test_a_user_who_may_nothing_is_told_what_a_node_needs(tmp_path: Path) 
         assert (facts.allowed, facts.refused) == ([], [probe.name for probe in needed(IDENTITY)])
         findings = diagnose(facts)
         assert found(findings, "nats needs").level == "error"
-        assert found(findings, "stream").level == "error"
+        unseen = found(findings, "stream")
+        assert (unseen.level, "this user may not look at it" in unseen.text) == ("error", True)
+        assert "docs/scaling.md#two-users" in unseen.mend
 
 
 async def test_without_a_stream_and_without_a_server_that_is_the_finding(tmp_path: Path) -> None:

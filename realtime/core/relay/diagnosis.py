@@ -132,9 +132,9 @@ def _relays(facts: NatsFacts) -> list[Finding]:
 def _stream(facts: NatsFacts, identity: Identity) -> list[Finding]:
     if facts.stream is None:
         why = facts.why_no_stream or "there is none yet"
-        return [
-            Finding("error", "stream", f"{identity.stream}: {why}", "start a relay: realtime relay --nats … makes it")
-        ]
+        start = "start a relay: realtime relay --nats … makes it"
+        mend = _PERMISSIONS if "look" in facts.refused else start
+        return [Finding("error", "stream", f"{identity.stream}: {why}", mend)]
     config, state = facts.stream["config"], facts.stream["state"]
     refusal = identity.refuses(config.get("metadata"))
     if refusal is not None:
