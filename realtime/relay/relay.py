@@ -71,6 +71,7 @@ class Relay:
         self._has_published = False
         self._waits = False
         self.away: str | None = "it has not begun"
+        self._said: str | None = None
 
     @property
     def publishes(self) -> bool:
@@ -91,7 +92,8 @@ class Relay:
                 log.warning("%s: it reads where that one is, and waits for its turn", error)
                 self._ended("overtaken")
             except (AwayError, UnansweredError, ApiError, MongoAwayError) as error:
-                self._say(str(error))
+                # A connection that breaks has a reason of its own; what is really away is known when the next is made.
+                self._say(str(error), aloud=self._failures > 0 or self.away is not None)
                 self._ended("away")
             except ConfigurationError as error:
                 if not self._has_published:
@@ -103,6 +105,7 @@ class Relay:
                 self._bugs = (self._time, self._bugs[1] + 1 if self._bugs[0] == self._time else 1)
                 self._ended("bug")
             await self._pause(min(AGAIN_SECONDS[1], AGAIN_SECONDS[0] * 2.0 ** min(self._failures, 10)))
+        log.info("ended")
 
     def _ended(self, how: str) -> None:
         self._failures = self._failures + 1 if how != "overtaken" else 0
@@ -115,16 +118,17 @@ class Relay:
                 await self._stop.wait()
         return self._stop.is_set()
 
-    def _say(self, reason: str | None) -> None:
-        """Why nothing can be published; None: it goes on."""
+    def _say(self, reason: str | None, *, aloud: bool = True) -> None:
+        """Why nothing can be published, in the log too where it is to be said `aloud`; None: it goes on."""
         figures.UP.set(reason is None)
-        if reason == self.away:
+        self.away = reason
+        if reason == self._said or not aloud:
             return
         if reason is not None:
             log.error("nothing can be published, and nothing more is read until it can: %s", reason)
-        elif self.away is not None:
+        else:
             log.info("publishing")
-        self.away = reason
+        self._said = reason
 
     # ------------------------------------------------------------------------------------------------------ one turn
 
@@ -140,16 +144,19 @@ class Relay:
         finally:
             figures.HOLDS.set(0)
             figures.FEED_UP.set(0)
+            held = self._lease.held
             with contextlib.suppress(UnansweredError, ApiError, ConfigurationError):
                 await self._lease.release(client)
+                if held and self._stop.is_set():
+                    log.info("handed over: another relay may publish at once")
             await close(client)
 
     async def _wait(self, client: Connection) -> bool:
         """Until it is this relay's turn; False where it is to stop before that."""
         while not await self._lease.take(client):
-            if not self._waits:
+            if not self._waits or self._said is not None:
                 log.info("another relay publishes to %s; this one waits for its turn", self._identity.stream)
-            self._waits, self.away = True, None
+            self._waits, self.away, self._said, self._failures = True, None, None, 0
             figures.UP.set(1)
             if await self._pause(LOOK_SECONDS):
                 return False
@@ -192,7 +199,7 @@ class Relay:
         )
         for figure in (figures.HOLDS, figures.UP, figures.FEED_UP):
             figure.set(1)
-        self.away, self._has_published, self._failures = None, True, 0
+        self.away, self._said, self._has_published, self._failures = None, None, True, 0
         epoch, clock = self._identity.epoch, self._source.clock
         term = Term(feed, self._completer, publisher, epoch, lambda: self._lead(client), clock)
         await term.run(self._stop, _first(time, state) if place is None else None)

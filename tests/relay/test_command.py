@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.error import HTTPError
@@ -84,3 +85,33 @@ async def test_it_lives_and_is_not_ready_while_nats_is_away(here: Place, nats: N
     async with asyncio.timeout(SECONDS):
         while (await asked("/readyz"))[0] != 200:
             await asyncio.sleep(0.05)
+
+
+async def test_one_that_waits_says_once_that_nats_is_away_and_that_it_is_back(here: Place, nats: NatsServer) -> None:
+    """It said two reasons within half a second, and nothing when it was well again."""
+    one = here.relay()
+    await one.says(PUBLISHES)
+    other = here.relay()
+    await other.says("waits for its turn")
+    await asyncio.to_thread(nats.kill)
+    await other.says("nothing can be published")
+    assert re.findall("nothing can be published.*until it can: (.{22})", other.log) == ["no NATS server answers"]
+    other.freeze()  # so that the other one publishes again
+    await asyncio.to_thread(nats.start)
+    await one.says(rf"{PUBLISHES}|publishing\n", count=2)
+    other.thaw()
+    await other.says("waits for its turn", count=2)
+
+
+async def test_one_that_is_told_to_end_says_that_it_has_handed_over(here: Place) -> None:
+    one = here.relay()
+    await one.says(PUBLISHES)
+    other = here.relay()
+    await other.says("waits for its turn")
+    assert await asyncio.to_thread(one.end, signal.SIGTERM) == 0
+    assert re.findall("handed over|ended", one.log) == ["handed over", "ended"]
+    await other.says(PUBLISHES)
+    last = here.relay()
+    await last.says("waits for its turn")
+    assert await asyncio.to_thread(last.end, signal.SIGTERM) == 0
+    assert re.findall("handed over|ended", last.log) == ["ended"]
