@@ -147,8 +147,8 @@ NODES: list[tuple[str, str, str, str, str]] = [
     (
         "nodes: another one's stream is joined",
         NODE,
-        "        raise ConfigurationError(refused)",
-        "        log.info(refused)",
+        "        raise ConfigurationError(str(refused))",
+        "        log.info(str(refused))",
         f"{JOINS}::test_another_ones_stream_is_refused_at_once",
     ),
     (
