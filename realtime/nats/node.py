@@ -120,8 +120,8 @@ async def _newest(line: Line, identity: Identity) -> int | None:
         except (AwayError, UnansweredError, ApiError) as error:
             if loop.time() >= deadline:
                 raise ConfigurationError(
-                    f"{error}. Waited {START_SECONDS:g} s for the relay's stream: start a relay first, or have whoever "
-                    "starts this start it again when it ends"
+                    f"waited {START_SECONDS:g} s for the relay's stream (start a relay first, or have whoever starts "
+                    f"this start it again when it ends): {error}"
                 ) from None
             if not said:
                 log.warning("waiting up to %g s for the relay's stream: %s", START_SECONDS, error)
