@@ -75,6 +75,7 @@ def test_what_is_good_has_nothing_but_ok() -> None:
         ("jetstream", "ok", "is on", {}),
         ("jetstream", "error", "is off", {"jetstream": False}),
         ("stream", "error", "epoch is not known", {"identity": None}),
+        ("stream", "error", "epoch is not known", {"identity": None, "jetstream": None}),
         ("nats rights", "error", "purge", {"allowed": ["purge"]}),
         ("nats needs", "error", "follow", {"refused": ["follow"]}),
         *(

@@ -247,6 +247,7 @@ HEADERS = {
     "an empty name": {"Realtime-Collections": "a,,b"},
     "a name half written": {"Realtime-Collections": "a%4"},
     "void that is none": {"Realtime-Void": "a b"},
+    "half a clock": {"Realtime-Clock": "0123456789ABCDEF-"},
     "names that are not inside": {"Realtime-Collections": "shops"},
 }
 

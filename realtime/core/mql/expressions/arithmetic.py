@@ -12,6 +12,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
+from bson.decimal128 import Decimal128
 from bson.int64 import Int64
 
 from realtime.core.bson.values import DATE, rank_of
@@ -280,7 +281,8 @@ def absolute(value: Any) -> Any:
         return None
     kind = number("$abs", value)
     if kind == DECIMAL:
-        return decimal128(value.to_decimal().copy_abs())
+        exact = value.to_decimal().copy_abs()
+        return Decimal128(exact) if exact.is_snan() else decimal128(exact)  # it stays one that signals
     if kind == DOUBLE:
         return abs(value)
     if value == -INT64:

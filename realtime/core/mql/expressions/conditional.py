@@ -33,6 +33,10 @@ def cond(compiler: Compiler, name: str, operand: Any, here: str) -> Node:
 def if_null(compiler: Compiler, name: str, operand: Any, here: str) -> Node:
     """The first that is not null, undefined or missing; else the last."""
     parts = compiler.arguments(name, operand, here, Shape(2, None))
+    if not compiler.as_written:
+        parts = _without_what_does_not_count(parts)
+        if len(parts) == 1:
+            return parts[0]
     *tried, last = (part.evaluate for part in parts)
 
     def first(scope: Scope) -> Any:
@@ -43,6 +47,17 @@ def if_null(compiler: Compiler, name: str, operand: Any, here: str) -> Node:
         return last(scope)
 
     return compiler.folded(Node(first, nodes=1 + sum(part.nodes for part in parts)), parts, here)
+
+
+def _without_what_does_not_count(parts: list[Node]) -> list[Node]:
+    """MongoDB's optimizer takes out constants that are null, but a last one, and what is behind another constant."""
+    kept: list[Node] = []
+    for part in parts[:-1]:
+        if not part.constant or not nullish(part.value):
+            kept.append(part)
+        if part.constant and not nullish(part.value):
+            return kept
+    return [*kept, parts[-1]]
 
 
 @form(HEADING, "$switch")

@@ -10,6 +10,7 @@ from realtime.core.mql.expressions.arrays import array
 from realtime.core.mql.expressions.compiling import Compiler, Node, Shape, applied, compared, form, function
 from realtime.core.mql.expressions.numbers import nullish, truthy
 from realtime.core.mql.expressions.outcomes import FailureError, unsure
+from realtime.core.mql.language import invalid
 
 HEADING = "Set"
 _ANY = Shape(0, None, makes=True, folds="any order", lazy=True)
@@ -69,7 +70,10 @@ def set_equals(compiler: Compiler, name: str, operand: Any, here: str) -> Node:
     """Whether they have the same elements; a constant is compared with first, as MongoDB keeps its set."""
     shape = Shape(2, None, folds="kept", lazy=True)
     parts = compiler.arguments(name, operand, here, shape)
-    first = parts[0] if compiler.as_written else next((part for part in parts if part.constant), parts[0])
+    constants = () if compiler.as_written else [part for part in parts if part.constant]
+    if any(type(part.value) is not list for part in constants):
+        invalid(here, f"{name} fails whatever the document is: takes arrays, and a constant of these is none")
+    first = constants[0] if constants else parts[0]
     equal = _equal if first is parts[0] else _equal_to_kept
     return applied(compiler, name, equal, [first, *(part for part in parts if part is not first)], here, shape)
 

@@ -25,11 +25,12 @@ class DoubleDouble:
             self.add_long(int(value))
 
     def add_long(self, value: int) -> None:
-        """A whole number of at most 64 bits, which may be more than a double holds."""
-        high = (value >> 32 << 32) if not -(2**53) < value < 2**53 else value
-        self.add_double(float(high))
-        if high != value:
-            self.add_double(float(value - high))
+        """A whole number of at most 64 bits, more perhaps than a double holds: in two parts, the lower one first."""
+        low = abs(value) & 0xFFFFFFFF
+        low = -low if value < 0 else low
+        self.add_double(float(low))
+        if low != value:
+            self.add_double(float(value - low))
 
     def add_double(self, value: float) -> None:
         """A double."""

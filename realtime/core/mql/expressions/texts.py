@@ -41,6 +41,8 @@ def coerced(name: str, value: Any) -> str:
     if type(value) is Symbol or (type(value) is Code and value.scope is None):
         return str(value)
     if type(value) is float:
+        if math.isnan(value):
+            unsure(name, "has text of a NaN, whose sign MongoDB shows")
         return six_digits(value)
     if type(value) in {int, Int64, Decimal128}:
         return str(value)

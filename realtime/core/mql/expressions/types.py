@@ -283,6 +283,8 @@ def _type_named(wanted: Any) -> str:
     code = as_long(wanted)
     if code is None:
         fail("$convert", f"takes a type's name or number, not {type_name(wanted)}")
+    if code == 0:
+        return "missing"  # a type to MongoDB, to which nothing can be converted
     if code not in _NAMES:
         fail("$convert", f"knows no type with the number {code}")
     return _NAMES[code]

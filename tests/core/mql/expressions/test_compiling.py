@@ -75,6 +75,8 @@ def value(source: Any, **document: Any) -> Any:
         ({"$range": [0, 20_000]}, "$expr.$range"),
         ({"$range": [0, 5, 0]}, "$expr.$range"),
         (DBRef("a", 1), "$expr"),
+        ({"$setEquals": ["$a", None, [1]]}, "$expr.$setEquals"),
+        ({"$setEquals": [[1], "$a", 5]}, "$expr.$setEquals"),
         ({"$regexMatch": {"input": "$a", "regex": Regex("a", "i"), "options": "s"}}, "$expr.$regexMatch"),
     ],
 )

@@ -78,6 +78,7 @@ def test_a_failure_is_one_and_names_its_operator(source: Any, document: dict[str
         ({"$dateFromString": {"dateString": "$a", "format": "%Y-%m-%d%Z"}}, {"a": "2021-01-01+1234567890"}),
         ({"$dateFromString": {"dateString": "$a", "format": "%Y-%m-%d"}}, {"a": "2021-01-01\0"}),
         ({"$dateToString": {"date": DATE, "format": "$a"}}, {"a": Broken("\udcff")}),
+        *((of(name, "a"), {"a": NAN}) for name in ("$toUpper", "$toLower")),
         ({"$setEquals": ["$a", "$b", [1]]}, {"a": [2], "b": 5}),
         ({"$setEquals": ["$a", {"$setUnion": []}, "$b"]}, {"a": [1], "b": 5}),
         (

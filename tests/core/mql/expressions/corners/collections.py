@@ -7,7 +7,7 @@ from bson.int64 import Int64
 
 from realtime.core.bson.stored import UNDEFINED_VALUE, Broken
 from realtime.core.bson.values import MISSING
-from tests.core.mql.expressions.corners import MOST, NAN, Case, Failure, of
+from tests.core.mql.expressions.corners import LEAST, MOST, NAN, Case, Failure, of
 
 CASES: list[Case] = [
     # comparison: no brackets, missing below null, types before names
@@ -148,6 +148,15 @@ CASES: list[Case] = [
     ({"$sum": "$a"}, {"a": [MOST, 1]}, 2.0**63),
     ({"$sum": "$a"}, {"a": [Int64(2), 1]}, Int64(3)),
     ({"$sum": "$a"}, {"a": [Decimal128("0.1"), 1]}, Decimal128("1.1")),
+    # longs are two doubles, the lower one first, so that what is lost hangs on their order
+    ({"$sum": "$a"}, {"a": [123456.789, LEAST, 2**31, MOST]}, 2147607552.0),
+    ({"$avg": "$a"}, {"a": [LEAST, Int64(2**31), MOST]}, 715827882.6666666),
+    ({"$avg": "$a"}, {"a": [2**31, MOST, LEAST, 123456.789]}, 536901775.94725),
+    (
+        {"$sum": "$a"},
+        {"a": [2.0**53, 8.112963841460668e31, Int64(2**53 + 1), Decimal128("0")]},
+        Decimal128("81129638414606699710187514626048"),
+    ),
     ({"$avg": "$a"}, {"a": []}, None),
     ({"$avg": "$a"}, {"a": [1, 2]}, 1.5),
     ({"$avg": "$a"}, {"a": [Decimal128("1"), 2]}, Decimal128("1.5")),

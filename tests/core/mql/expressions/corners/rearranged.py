@@ -10,12 +10,14 @@ from typing import Any
 
 from bson.decimal128 import Decimal128
 
+from realtime.core.bson.values import MISSING
 from tests.core.mql.expressions.corners import Case, Failure
 
 TWO = Decimal128("2")
 A: dict[str, Any] = {"a": [TWO]}
 UNION = {"$setUnion": [[2], "$a"]}
-FAILS_FIRST = {"$and": [{"$divide": [1, "$z"]}, False]}
+FAILS = {"$divide": [1, "$z"]}
+FAILS_FIRST = {"$and": [FAILS, False]}
 
 
 def _beside(constant: Any) -> dict[str, Any]:
@@ -79,10 +81,19 @@ CASES: list[Case] = [
     ({"$max": [4.0, "$q"]}, {"q": 4}, 4),
     ({"$firstN": {"n": 1, "input": [{"$setEquals": ["$a", [1], "$q"]}]}}, {"a": [2], "q": 4}, [False]),
     (FAILS_FIRST, {"z": 0}, False),
+    # $ifNull: null constants do not count, and what is behind another constant is gone
+    ({"$and": [FAILS, {"$ifNull": [False, "$x"]}]}, {"z": 0}, False),
+    ({"$or": [FAILS, {"$ifNull": [None, True, "$x"]}]}, {"z": 0}, True),
+    (_beside({"$ifNull": [[2], "$x"]}), A, [TWO]),
+    ({"$ifNull": ["$x", None, "$y"]}, {"x": None}, MISSING),
+    ({"$ifNull": ["$x", None]}, {}, None),
+    ({"$ifNull": ["$x", 1, FAILS]}, {"z": 0}, 1),
     ({"$first": {"$map": {"input": [1], "in": FAILS_FIRST}}}, {"z": 0}, False),
 ]
 
 FAILING: list[Failure] = [
+    ({"$or": [FAILS, {"$ifNull": ["$x", True]}]}, {"z": 0}),
+    ({"$firstN": {"n": 1, "input": [{"$or": [FAILS, {"$ifNull": [True, "$x"]}]}]}}, {"z": 0}),
     ({"$firstN": {"n": 1, "input": [FAILS_FIRST]}}, {"z": 0}),
     ({"$getField": {"field": "b", "input": {"b": {"$or": [{"$divide": [1, "$z"]}, True]}}}}, {"z": 0}),
     ({"$setField": {"field": "b", "input": {}, "value": FAILS_FIRST}}, {"z": 0}),

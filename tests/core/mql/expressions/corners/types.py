@@ -76,6 +76,10 @@ CASES: list[Case] = [
     ({"$convert": {"input": "$a", "to": "$b"}}, {"a": 1}, None),
     ({"$convert": {"input": "$a", "to": "null", "onError": 4}}, {"a": 1}, 4),
     ({"$convert": {"input": "$a", "to": 16}}, {"a": 1.5}, 1),
+    # 0 is a type to MongoDB, to which nothing can be converted
+    ({"$convert": {"input": "$a", "to": "$b", "onNull": 3, "onError": 4}}, {"a": 1, "b": 0.0}, 4),
+    ({"$convert": {"input": "$a", "to": "$b", "onNull": 3, "onError": 4}}, {"b": 0}, 3),
+    ({"$toDouble": {"$abs": "$a"}}, {"a": Decimal128("-NaN")}, NAN),
 ]
 
 FAILING: list[Failure] = [
@@ -105,6 +109,8 @@ FAILING: list[Failure] = [
     ({"$toObjectId": "$a"}, {"a": "5f"}),
     ({"$toObjectId": "$a"}, {"a": 5}),
     ({"$toDate": "$a"}, {"a": 5}),
+    ({"$convert": {"input": "$a", "to": "$b"}}, {"a": 1, "b": 0}),
+    ({"$toDouble": {"$abs": "$a"}}, {"a": SIGNALING}),
     ({"$convert": {"input": "$a", "to": "$b"}}, {"a": 1, "b": "nothing"}),
     ({"$convert": {"input": "$a", "to": "$b"}}, {"a": 1, "b": 1.5}),
     ({"$convert": {"input": "$a", "to": "$b"}}, {"a": 1, "b": 99}),
