@@ -492,6 +492,27 @@ EXPRESSIONS: list[Row] = [
         CORNERS,
     ),
     (
+        "expression: a condition that is a constant is asked of each document",
+        f"{HERE}/conditional.py",
+        "    if parts[0].constant and not compiler.as_written:",
+        "    if parts[0].constant and compiler.as_written:",
+        CORNERS,
+    ),
+    (
+        "expression: a case that is true ends nothing",
+        f"{HERE}/conditional.py",
+        "        elif truthy(case.value):",
+        "        elif case is then:",
+        CORNERS,
+    ),
+    (
+        "expression: a double of the least long is too far away",
+        f"{HERE}/arithmetic.py",
+        "        fits = -(2.0**63) <= number < 2.0**63",
+        "        fits = -(2.0**63) < number < 2.0**63",
+        CORNERS,
+    ),
+    (
         "expression: there is no type 0",
         f"{HERE}/types.py",
         "    if code == 0:",

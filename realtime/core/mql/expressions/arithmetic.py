@@ -146,7 +146,8 @@ def _moved(name: str, millis: int, number: Any, sign: int) -> int:
     if kind == DECIMAL:
         by = decimal_to_long(number.to_decimal())
     elif kind == DOUBLE:
-        by = int(math.copysign(math.floor(abs(number) + 0.5), number)) if abs(number) < 2.0**63 else None
+        fits = -(2.0**63) <= number < 2.0**63
+        by = int(math.copysign(math.floor(abs(number) + 0.5), number)) if fits else None
     else:
         by = int(number)
     if by is None or not fits_long(millis + sign * by):
@@ -177,7 +178,8 @@ def _subtract(rounds: bool, one: Any, other: Any) -> Any:
             # MongoDB takes them as longs, which come around where dates are that far apart.
             return Int64((millis_of(one) - millis_of(other) + INT64) % (2 * INT64) - INT64)
         if kinds[1] != NONE:
-            if not rounds and kinds[1] != DOUBLE and other == -INT64:
+            exact = decimal_to_long(other.to_decimal()) if kinds[1] == DECIMAL else other
+            if not rounds and kinds[1] != DOUBLE and exact == -INT64:
                 fail("$subtract", "cannot take the least long")
             if rounds or kinds[1] != DOUBLE:
                 return date_of(_moved("$subtract", millis_of(one), other, -1))

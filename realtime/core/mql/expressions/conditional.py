@@ -21,6 +21,8 @@ def cond(compiler: Compiler, name: str, operand: Any, here: str) -> Node:
         given = compiler.fields(name, operand, here, needs=_PARTS, takes=())
         operand = [given[one] for one in _PARTS]
     parts = compiler.arguments(name, operand, here, Shape(3, 3))
+    if parts[0].constant and not compiler.as_written:
+        return parts[1 if truthy(parts[0].value) else 2]
     condition, then, otherwise = (part.evaluate for part in parts)
     node = Node(
         lambda scope: then(scope) if truthy(condition(scope)) else otherwise(scope),
@@ -73,6 +75,10 @@ def switch(compiler: Compiler, name: str, operand: Any, here: str) -> Node:
         one = compiler.fields(name, branch, where, needs=("case", "then"), takes=())
         parts += [compiler.compile(one["case"], f"{where}.case"), compiler.compile(one["then"], f"{where}.then")]
     default = compiler.compile(given["default"], f"{here}.default") if "default" in given else None
+    if not compiler.as_written:
+        parts, default = _without_what_is_decided(parts, default)
+        if not parts and default is not None:
+            return default
     pairs = [(parts[at].evaluate, parts[at + 1].evaluate) for at in range(0, len(parts), 2)]
 
     def choose(scope: Scope) -> Any:
@@ -85,3 +91,14 @@ def switch(compiler: Compiler, name: str, operand: Any, here: str) -> Node:
 
     everything = [*parts, *([default] if default is not None else [])]
     return compiler.folded(Node(choose, nodes=1 + sum(part.nodes for part in everything)), everything, here)
+
+
+def _without_what_is_decided(parts: list[Node], default: Node | None) -> tuple[list[Node], Node | None]:
+    """Branches without those whose case is a constant: one that is false is gone, one that is true ends all."""
+    kept: list[Node] = []
+    for case, then in zip(parts[::2], parts[1::2], strict=True):
+        if not case.constant:
+            kept += [case, then]
+        elif truthy(case.value):
+            return kept, then
+    return kept, default

@@ -77,6 +77,7 @@ def value(source: Any, **document: Any) -> Any:
         (DBRef("a", 1), "$expr"),
         ({"$setEquals": ["$a", None, [1]]}, "$expr.$setEquals"),
         ({"$setEquals": [[1], "$a", 5]}, "$expr.$setEquals"),
+        ({"$switch": {"branches": [{"case": False, "then": "$x"}]}}, "$expr.$switch"),
         ({"$regexMatch": {"input": "$a", "regex": Regex("a", "i"), "options": "s"}}, "$expr.$regexMatch"),
     ],
 )

@@ -85,6 +85,13 @@ CASES: list[Case] = [
     ({"$and": [FAILS, {"$ifNull": [False, "$x"]}]}, {"z": 0}, False),
     ({"$or": [FAILS, {"$ifNull": [None, True, "$x"]}]}, {"z": 0}, True),
     (_beside({"$ifNull": [[2], "$x"]}), A, [TWO]),
+    ({"$or": [FAILS, {"$cond": [True, 1, "$x"]}]}, {"z": 0}, True),
+    ({"$or": [FAILS, {"$cond": [0, "$x", 1]}]}, {"z": 0}, True),
+    (_beside({"$cond": [True, [2], "$x"]}), A, [TWO]),
+    ({"$or": [FAILS, {"$switch": {"branches": [{"case": True, "then": 1}], "default": "$x"}}]}, {"z": 0}, True),
+    ({"$or": [FAILS, {"$switch": {"branches": [{"case": 0, "then": "$x"}], "default": 1}}]}, {"z": 0}, True),
+    (_beside({"$switch": {"branches": [{"case": 1, "then": [2]}, {"case": "$x", "then": 1}]}}), A, [TWO]),
+    ({"$switch": {"branches": [{"case": "$x", "then": 1}, {"case": 1, "then": 2}], "default": FAILS}}, {"z": 0}, 2),
     ({"$ifNull": ["$x", None, "$y"]}, {"x": None}, MISSING),
     ({"$ifNull": ["$x", None]}, {}, None),
     ({"$ifNull": ["$x", 1, FAILS]}, {"z": 0}, 1),
@@ -93,6 +100,8 @@ CASES: list[Case] = [
 
 FAILING: list[Failure] = [
     ({"$or": [FAILS, {"$ifNull": ["$x", True]}]}, {"z": 0}),
+    ({"$or": [FAILS, {"$cond": ["$x", 1, 1]}]}, {"z": 0}),
+    ({"$firstN": {"n": 1, "input": [{"$or": [FAILS, {"$cond": [True, 1, "$x"]}]}]}}, {"z": 0}),
     ({"$firstN": {"n": 1, "input": [{"$or": [FAILS, {"$ifNull": [True, "$x"]}]}]}}, {"z": 0}),
     ({"$firstN": {"n": 1, "input": [FAILS_FIRST]}}, {"z": 0}),
     ({"$getField": {"field": "b", "input": {"b": {"$or": [{"$divide": [1, "$z"]}, True]}}}}, {"z": 0}),
