@@ -33,6 +33,11 @@ nothing is guessed. A part without paths that fails is refused when the query is
 expression is asked after the plain conditions beside it, and a failure counts only where nothing else decides: what
 `{"$or": [{"$expr": …}, {"a": 1}]}` is where `a` is 1 does not hang on the expression. MongoDB asks in an order of its
 own, by kinds of conditions and by indexes, and may fail there.
+
+Constants are decided before any document, as by MongoDB's optimizer: `{"$and": [EXPRESSION, false]}` is false whatever
+the expression is, and `$cond`, `$switch` and `$ifNull` of a constant are what it chooses. The optimizer does not look
+into `$getField`, `$setField`, `$unsetField`, `$firstN`, `$lastN`, `$maxN` and `$minN`: in there everything is evaluated
+as it is written, and may fail.
 """
 COMPUTED = """## Projections that compute
 
@@ -45,6 +50,8 @@ UNSURE = """## What is not certain
 
 * decimals in `$exp $ln $log $log10 $pow` and in trigonometry: MongoDB does not round each of them correctly. Take
   `$toDouble` of them first.
+* the text of a NaN in `$toLower`, `$toUpper` and their relatives, where MongoDB shows a sign that no other operator
+  sees. `$toString` has none.
 * text that is no UTF-8, and objects in which a name stands twice, where an operator looks into them.
 * texts that are no dates of ISO 8601 in `$toDate`, `$convert`, and `$dateFromString` without a `format`: MongoDB takes
   some of them. With a `format`, zones for `%z` that are neither an offset nor `Z`, `UTC` or `GMT`.
