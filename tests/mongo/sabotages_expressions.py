@@ -513,6 +513,20 @@ EXPRESSIONS: list[Row] = [
         CORNERS,
     ),
     (
+        "expression: minutes hang on no zone",
+        f"{HERE}/datemath.py",
+        "        if (one - start) % SHORT[unit] or (other - end) % SHORT[unit]:",
+        "        if one is other:",
+        f"{CALENDAR}::test_minutes_apart_are_not_certain_where_clocks_were_apart_by_seconds",
+    ),
+    (
+        "expression: milliseconds of any number",
+        f"{HERE}/dates.py",
+        "abs(number) > _MOST_MILLISECONDS",
+        "abs(number) < 0",
+        f"{HEADINGS}::test_a_failure_is_one_and_names_its_operator",
+    ),
+    (
         "expression: there is no type 0",
         f"{HERE}/types.py",
         "    if code == 0:",

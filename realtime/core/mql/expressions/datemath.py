@@ -16,7 +16,7 @@ from realtime.core.mql.expressions.moments import date_of
 from realtime.core.mql.expressions.numbers import as_long, fits_long, nullish, type_name
 from realtime.core.mql.expressions.outcomes import fail
 from realtime.core.mql.expressions.scope import Scope
-from realtime.core.mql.expressions.timezones import Zone
+from realtime.core.mql.expressions.timezones import UnknownTimeError, Zone
 
 SHORT = {"hour": 3_600_000, "minute": 60_000, "second": 1000, "millisecond": 1}
 _DAYS = {"week": 7, "day": 1}
@@ -153,9 +153,14 @@ def date_diff(compiler: Compiler, name: str, operand: Any, here: str) -> Node:
 def _apart(start: int, end: int, unit: str, first_day: int, zone: Zone) -> int:
     if unit == "millisecond":
         return end - start
-    if unit in {"minute", "second"}:
+    if unit == "second":
         return end // SHORT[unit] - start // SHORT[unit]
     one, other = zone.local(start), zone.local(end)
+    if unit == "minute":
+        # By the sun of a place clocks were not apart by whole minutes.
+        if (one - start) % SHORT[unit] or (other - end) % SHORT[unit]:
+            raise UnknownTimeError
+        return end // SHORT[unit] - start // SHORT[unit]
     if unit == "hour":
         # Beginnings on the clock, and by how many whole hours it was turned; what is less is cut towards zero.
         turned = (one - start) - (other - end)

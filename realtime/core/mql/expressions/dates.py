@@ -163,6 +163,7 @@ def date_to_parts(compiler: Compiler, name: str, operand: Any, here: str) -> Nod
 _CALENDAR, _WEEKS = ("year", "month", "day"), ("isoWeekYear", "isoWeek", "isoDayOfWeek")
 _CLOCK = ("hour", "minute", "second", "millisecond")
 _SHORT = range(-32768, 32768)
+_MOST_MILLISECONDS = (2**63 - 1) // 1000
 _LONG = frozenset({"year", "isoWeekYear", "second", "millisecond"})
 """Parts that are looked at as 64 bits."""
 
@@ -209,6 +210,8 @@ def _within(name: str, part_name: str, value: Any) -> int:
         fail(name, f"takes a whole number for {part_name}, not {type_name(value)}")
     if part_name not in _LONG and number not in _SHORT:
         fail(name, f"takes a {part_name} of at most 16 bits")
+    if part_name == "millisecond" and abs(number) > _MOST_MILLISECONDS:
+        fail(name, "takes fewer milliseconds: MongoDB has them as microseconds of 64 bits")
     return number
 
 

@@ -34,6 +34,7 @@ from realtime.core.mql.expressions.timezones import (
     search,
     zone_of,
 )
+from realtime.errors import UnsupportedValueError
 
 EPOCH = dt.date(1970, 1, 1)
 
@@ -106,6 +107,18 @@ def test_hours_apart_where_the_clock_was_turned(start: int, end: int, offsets: t
     source = {"$dateDiff": {"startDate": "$a", "endDate": "$b", "unit": "hour", "timezone": "Some/Place"}}
     expression = compile_expression(source, tables={"Some/Place": zone})
     assert expression.value({"a": date_of(1000 * start), "b": date_of(1000 * end)}) == hours
+
+
+@pytest.mark.parametrize(("start", "offset"), [(0, 3600), (0, -2670), (-(2**40), 3600)])
+def test_minutes_apart_are_not_certain_where_clocks_were_apart_by_seconds(start: int, offset: int) -> None:
+    source = {"$dateDiff": {"startDate": "$a", "endDate": "$b", "unit": "minute", "timezone": "Some/Place"}}
+    expression = compile_expression(source, tables={"Some/Place": zone_of([(0, offset)])})
+    dates = {"a": date_of(start), "b": date_of(10_000_000)}
+    if (start, offset) == (0, 3600):
+        assert expression.value(dates) == 166
+    else:
+        with pytest.raises(UnsupportedValueError):
+            expression.value(dates)
 
 
 def found(wanted: Zone) -> tuple[Zone, int]:

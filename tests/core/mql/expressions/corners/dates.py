@@ -20,6 +20,9 @@ def read(form: Any, **more: Any) -> dict[str, Any]:
     return {"$dateFromString": {"dateString": "$a", "format": form, **more}}
 
 
+MILLIS = 9_223_372_036_854_775
+"""Their microseconds are just 64 bits."""
+
 CASES: list[Case] = [
     # dates
     ({"$year": "$a"}, {"a": FAR}, 10000),
@@ -57,6 +60,8 @@ CASES: list[Case] = [
     ({"$dateToParts": {"date": "$a", "iso8601": None}}, {"a": 5}, None),
     ({"$dateFromParts": {"year": "$y", "month": 14, "day": -3, "hour": 30}}, {"y": 2020}, date(1611900000000)),
     ({"$dateFromParts": {"year": 1970, "millisecond": "$y"}}, {"y": 2.0**53}, DatetimeMS(2**53)),
+    ({"$dateFromParts": {"year": 1970, "millisecond": "$y"}}, {"y": Int64(MILLIS)}, DatetimeMS(MILLIS)),
+    ({"$dateFromParts": {"year": 1970, "millisecond": "$y"}}, {"y": Int64(-MILLIS)}, DatetimeMS(-MILLIS)),
     ({"$dateFromParts": {"isoWeekYear": "$y"}}, {"y": 2020}, date(1577664000000)),
     ({"$dateFromParts": {"year": "$y", "month": "$m"}}, {"y": 40000}, None),
     ({"$dateFromParts": {"year": "$y", "hour": "$h"}}, {"y": "x"}, None),
@@ -141,6 +146,10 @@ CASES: list[Case] = [
 ]
 
 FAILING: list[Failure] = [
+    *(
+        ({"$dateFromParts": {"year": 1970, "millisecond": "$y"}}, {"y": Int64(one)})
+        for one in (MILLIS + 1, -MILLIS - 1)
+    ),
     (read("%Y-%m-%d"), {"a": "2020-1-"}),
     (read("%Y-%m-%d"), {"a": " 2020-1-2"}),
     (read("%Y-%m-%d"), {"a": "2020-1-2 "}),
