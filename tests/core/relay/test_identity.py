@@ -72,6 +72,11 @@ def test_a_node_refuses_a_stream_of_another_database(name: str) -> None:
     assert OURS.refuses(replace(OURS, **{name: OTHERS[name]}).metadata) is not None
 
 
+def test_a_stream_that_is_not_there_names_what_its_name_goes_by() -> None:
+    assert OURS.stream in OURS.absent
+    assert "--database or REALTIME_EPOCH" in OURS.absent
+
+
 def test_a_node_refuses_a_stream_that_lacks_a_collection_and_names_it() -> None:
     said = replace(OURS, collections=MANY).refuses(OURS.metadata)
     assert said is not None

@@ -78,6 +78,11 @@ CASES: list[Case] = [
     *((one, A, [TWO]) for one in LOOKED_INTO),
     ({"$setUnion": [[{"$setField": {"field": "b", "input": {}, "value": 2}}], "$a"]}, {"a": [{"b": TWO}]}, [{"b": 2}]),
     ({"$firstN": {"n": 1, "input": [{"$max": [4.0, "$q"]}]}}, {"q": 4}, [4.0]),
+    (
+        {"$firstN": {"n": 1, "input": [{"$switch": {"branches": [{"case": True, "then": "$q"}]}}]}},
+        {"q": 4},
+        [4],
+    ),
     ({"$max": [4.0, "$q"]}, {"q": 4}, 4),
     ({"$firstN": {"n": 1, "input": [{"$setEquals": ["$a", [1], "$q"]}]}}, {"a": [2], "q": 4}, [False]),
     (FAILS_FIRST, {"z": 0}, False),
