@@ -63,7 +63,7 @@ def test_writes_that_were_held_up_are_told_with_why(given: dict[str, Any], why: 
 def test_words_name_what_was_lost_and_what_is_not_known() -> None:
     text = "\n".join(wording.lines(result(lost=3, repeated=2, server=None, left="bench_x, empty")))
     assert "NOT what was expected: of 2,000 expected 3 lost and 2 repeated" in text
-    assert "not on this machine" in text
+    assert "elsewhere, in a container" in text
     assert "left         bench_x, empty" in text
     assert "exactly what was expected" in "\n".join(wording.lines(result()))
 
