@@ -527,6 +527,13 @@ EXPRESSIONS: list[Row] = [
         f"{HEADINGS}::test_a_failure_is_one_and_names_its_operator",
     ),
     (
+        "expression: the second of the least date can be had",
+        f"{HERE}/datemath.py",
+        'or (unit != "millisecond" and not fits_long(moved // 1000 * 1000))',
+        "",
+        f"{HEADINGS}::test_a_failure_is_one_and_names_its_operator",
+    ),
+    (
         "expression: there is no type 0",
         f"{HERE}/types.py",
         "    if code == 0:",

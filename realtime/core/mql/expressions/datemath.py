@@ -83,7 +83,8 @@ def date_add(compiler: Compiler, name: str, operand: Any, here: str) -> Node:
         if sign < 0 and number == -(2**63):
             fail(name, "takes a larger amount")
         moved = at_time(name, _moved, name, millis, unit, sign * number, zone)
-        if not fits_long(moved):
+        # MongoDB counts whole seconds, of which the least date's begins beyond 64 bits.
+        if not fits_long(moved) or (unit != "millisecond" and not fits_long(moved // 1000 * 1000)):
             fail(name, "gives a date that is too far away")
         return date_of(moved)
 

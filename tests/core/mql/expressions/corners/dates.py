@@ -25,6 +25,16 @@ MILLIS = 9_223_372_036_854_775
 
 CASES: list[Case] = [
     # dates
+    (
+        {"$dateAdd": {"startDate": "$a", "unit": "millisecond", "amount": 1}},
+        {"a": DatetimeMS(-(2**63))},
+        DatetimeMS(1 - 2**63),
+    ),
+    (
+        {"$dateAdd": {"startDate": "$a", "unit": "second", "amount": 1}},
+        {"a": DatetimeMS(808 - 2**63)},
+        DatetimeMS(1808 - 2**63),
+    ),
     ({"$year": "$a"}, {"a": FAR}, 10000),
     ({"$year": ["$a"]}, {"a": ObjectId("5f" * 12)}, 2020),
     ({"$year": {"date": "$a", "timezone": None}}, {"a": DATE}, None),
@@ -146,6 +156,10 @@ CASES: list[Case] = [
 ]
 
 FAILING: list[Failure] = [
+    *(
+        ({"$dateAdd": {"startDate": "$a", "unit": "second", "amount": one}}, {"a": DatetimeMS(at - 2**63)})
+        for at, one in ((0, 1), (193, 1), (1000, 0))
+    ),
     ({"$dateFromParts": {"year": 1970, "second": "$y"}}, {"y": Int64(2**62)}),
     *(
         ({"$dateFromParts": {"year": 1970, "millisecond": "$y"}}, {"y": Int64(one)})
