@@ -113,7 +113,7 @@ def watched(found: Turns) -> Iterator[None]:
 
 async def opened(stack: AsyncExitStack, service_url: str, sub: str, role: str, collection: str) -> ClientConnection:
     """A socket that is subscribed and live."""
-    bearer = {"Authorization": f"Bearer {SIGNER.token(sub=sub, roles=[role])}"}
+    bearer = {"Authorization": f"Bearer {SIGNER.token(sub=sub, roles=[role], exp=time.time() + 3600)}"}
     url = service_url.replace("http", "ws") + "/v1/ws"
     socket = await stack.enter_async_context(
         connect(url, additional_headers=bearer, open_timeout=60, max_queue=None, compression=None)
