@@ -47,6 +47,7 @@ from tests.hub.sabotages_succession import SUCCESSION
 from tests.hub.sabotages_walls import WALLS_ROWS
 from tests.js.sabotages import BROWSER
 from tests.mongo.sabotages import FILTERS, LARGE
+from tests.mongo.sabotages_decided import DECIDED
 from tests.mongo.sabotages_events import EVENTS
 from tests.mongo.sabotages_expressions import EXPRESSIONS
 from tests.mongo.sabotages_pipelines import PIPELINES
@@ -68,7 +69,7 @@ from tests.web.sabotages_sockets import SOCKETS
 ROOT = Path(__file__).resolve().parent.parent
 
 ROWS = (
-    *(WALLS_ROWS, OPERATIONS, EXACT, CLIENTS, BROWSER, HTTP, FILTERS, DOORS, EXPRESSIONS, SCHEMAS, EVENTS),
+    *(WALLS_ROWS, OPERATIONS, EXACT, CLIENTS, BROWSER, HTTP, FILTERS, DOORS, EXPRESSIONS, DECIDED, SCHEMAS, EVENTS),
     *(BENCHED, SUCCESSION, RULES, TOLD, CHANGED, RULED_WRITES, HEARD, JUDGED, PIPELINES, FOLLOWED),
     *(
         LARGE,

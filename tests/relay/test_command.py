@@ -6,8 +6,6 @@ import asyncio
 import json
 import re
 import signal
-from collections.abc import Iterator
-from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
@@ -17,25 +15,11 @@ import pytest
 from realtime.commands.relay import relay
 from realtime.errors import ConfigurationError
 from realtime.settings import RelaySettings, Settings, load
-from tests.mongo.commands import Documents, plain
 from tests.nats_server import NatsServer
-from tests.relay.processes import SECONDS, Place, place
-from tests.replica_set import ReplicaSet
+from tests.relay.processes import SECONDS, Place
+from tests.relay.test_relay import PUBLISHES
 
-PUBLISHES = "publishing .* to the stream"
 OF_NODES = {"host": "0.0.0.0", "auth": "jwt", "port": "8000", "admin_port": 8000, "admin_host": "0.0.0.0"}
-
-
-@pytest.fixture
-def documents(replica_set: ReplicaSet) -> Iterator[Documents]:
-    with plain(replica_set.uri) as found:
-        yield found
-
-
-@pytest.fixture
-def here(replica_set: ReplicaSet, documents: Documents, nats: NatsServer, tmp_path: Path) -> Iterator[Place]:
-    with place(replica_set.uri, documents.name, nats.url, tmp_path) as found:
-        yield found
 
 
 def test_it_has_the_options_that_count_for_it_and_says_what_they_are_to_it() -> None:

@@ -5,33 +5,18 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.mongo.commands import Documents, plain
-from tests.nats_server import NatsServer
+from tests.mongo.commands import Documents
 from tests.relay.connecting import connection
-from tests.relay.processes import Place, RelayProcess, Writer, check, keys_of, place
+from tests.relay.processes import Place, RelayProcess, Writer, check, keys_of
 from tests.relay.test_relay import PUBLISHES, passed
-from tests.replica_set import ReplicaSet
 
 pytestmark = pytest.mark.alone("asserts pauses in seconds")
-
-
-@pytest.fixture
-def documents(replica_set: ReplicaSet) -> Iterator[Documents]:
-    with plain(replica_set.uri) as found:
-        yield found
-
-
-@pytest.fixture
-def here(replica_set: ReplicaSet, documents: Documents, nats: NatsServer, tmp_path: Path) -> Iterator[Place]:
-    with place(replica_set.uri, documents.name, nats.url, tmp_path) as found:
-        yield found
 
 
 @pytest.mark.parametrize(

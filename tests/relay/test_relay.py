@@ -9,8 +9,6 @@ import random
 import re
 import signal
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
@@ -19,27 +17,14 @@ from realtime.core.bson import stored as bson
 from realtime.core.relay.message import PART_BYTES, Message, pack
 from realtime.nats import bucket, needs, stream
 from realtime.nats.stream import ApiError
-from tests.mongo.commands import Documents, plain
+from tests.mongo.commands import Documents
 from tests.nats_server import NatsServer
 from tests.relay.connecting import connection
-from tests.relay.processes import SECONDS, Place, RelayProcess, Writer, check, keys_of, place
-from tests.replica_set import ReplicaSet
+from tests.relay.processes import SECONDS, Place, RelayProcess, Writer, check, keys_of
 
 PUBLISHES = "publishing .* to the stream"
 SLACK = 20.0
 """Starting beside other tests; what the times really are is asserted where nothing runs beside (`test_pauses.py`)."""
-
-
-@pytest.fixture
-def documents(replica_set: ReplicaSet) -> Iterator[Documents]:
-    with plain(replica_set.uri) as found:
-        yield found
-
-
-@pytest.fixture
-def here(replica_set: ReplicaSet, documents: Documents, nats: NatsServer, tmp_path: Path) -> Iterator[Place]:
-    with place(replica_set.uri, documents.name, nats.url, tmp_path) as found:
-        yield found
 
 
 async def written(here: Place, writer: Writer) -> None:
