@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 READY_SECONDS = 30.0
@@ -33,21 +33,34 @@ class NatsServer:
     """One server; `start` again after `kill` has the same port and the same data.
 
     `config`: more lines of its configuration, such as users, TLS or limits. `jetstream` False: it is off.
+    `prefix`: what runs it, as a namespace.
     """
 
     def __init__(
-        self, directory: Path, config: str = "", *, max_file_store: int = 8 << 30, jetstream: bool = True
+        self,
+        directory: Path,
+        config: str = "",
+        *,
+        max_file_store: int = 8 << 30,
+        jetstream: bool = True,
+        prefix: Sequence[str] = (),
     ) -> None:
         self.directory = directory
         self.port = free_port()
         self.config = config
         self.max_file_store = max_file_store
         self.jetstream = jetstream
+        self._prefix = tuple(prefix)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
         return f"nats://127.0.0.1:{self.port}"
+
+    @property
+    def store(self) -> Path:
+        """Where it keeps what is published."""
+        return self.directory / "store"
 
     @property
     def pid(self) -> int:
@@ -61,7 +74,7 @@ class NatsServer:
     def start(self) -> NatsServer:
         """Start, and return once it takes connections and JetStream is there."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        store = json.dumps(str(self.directory / "store"))
+        store = json.dumps(str(self.store))
         path = self.directory / "nats.conf"
         path.write_text(
             f'host: "127.0.0.1"\nport: {self.port}\n'
@@ -69,7 +82,7 @@ class NatsServer:
             + f"{self.config}\n"
         )
         with (self.directory / "nats.log").open("ab") as log:
-            self._process = subprocess.Popen([binary(), "-c", str(path)], stdout=log, stderr=log)
+            self._process = subprocess.Popen([*self._prefix, binary(), "-c", str(path)], stdout=log, stderr=log)
         deadline = time.monotonic() + READY_SECONDS
         while not self._is_ready():
             assert self._process.poll() is None, f"nats-server ended: {self.log[-2000:]}"

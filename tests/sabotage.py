@@ -26,6 +26,7 @@ from tests.access.sabotages_changes import CHANGED
 from tests.access.sabotages_rules import RULES
 from tests.access.sabotages_told import TOLD
 from tests.adversity.sabotages import FAULTS
+from tests.adversity.sabotages_fleet import FLEET_ROWS
 from tests.adversity.sabotages_operations import OPERATIONS
 from tests.benching.sabotages import BENCHED
 from tests.client.sabotages import CLIENTS
@@ -96,6 +97,7 @@ ROWS = (
     CLOSED,
     NATS_ROWS,
     RELAYS,
+    FLEET_ROWS,
 )
 TABLE = [Sabotage(*row) for rows in ROWS for row in rows]
 

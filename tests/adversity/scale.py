@@ -93,6 +93,27 @@ TABLE: dict[str, Row] = {
         short={"clients": 10, "lasts": 60, "every": 15, "seed": 19},
         full={"clients": 10, "lasts": 600, "every": 30, "seed": 19},
     ),
+    "test_the_relay_that_publishes_ends_and_another_goes_on": Row(
+        short={"each": 3, "rounds": 1}, full={"each": 50, "rounds": 3}
+    ),
+    "test_the_relay_that_publishes_is_frozen_and_repeats_nothing_when_it_wakes": Row(
+        short={"each": 3, "frozen": 5}, full={"each": 50, "frozen": 20}
+    ),
+    "test_the_server_of_nats_that_leads_the_stream_is_killed_or_frozen": Row(
+        short={"each": 3, "frozen": 6}, full={"each": 50, "frozen": 20}
+    ),
+    "test_most_or_all_servers_of_nats_are_down_for_a_while": Row(
+        short={"each": 3, "down": 6}, full={"each": 50, "down": 30}
+    ),
+    "test_the_stream_is_deleted": Row(short={"each": 3}, full={"each": 50}),
+    "test_the_stream_is_trimmed_below_a_node_that_sleeps": Row(
+        short={"each": 3, "asleep": 4}, full={"each": 50, "asleep": 20}
+    ),
+    "test_the_disks_of_nats_are_full_and_have_room_again": Row(
+        short={"each": 3, "full": 4}, full={"each": 50, "full": 30}
+    ),
+    "test_mongodb_steps_down_while_a_relay_is_killed": Row(short={"each": 3}, full={"each": 50}),
+    "test_everything_is_restarted_in_turn": Row(short={"each": 5, "pause": 0.5}, full={"each": 50, "pause": 3}),
 }
 
 
@@ -215,6 +236,17 @@ ROWS: dict[int, Shown] = {
 }
 """The programme, by its numbers. A row may be shown by tests elsewhere, which have one size."""
 
+_FLEET = (
+    "test_the_relay_that_publishes_ends_and_another_goes_on",
+    "test_the_relay_that_publishes_is_frozen_and_repeats_nothing_when_it_wakes",
+    "test_the_server_of_nats_that_leads_the_stream_is_killed_or_frozen",
+    "test_most_or_all_servers_of_nats_are_down_for_a_while",
+    "test_the_stream_is_deleted",
+    "test_the_stream_is_trimmed_below_a_node_that_sleeps",
+    "test_the_disks_of_nats_are_full_and_have_room_again",
+    "test_mongodb_steps_down_while_a_relay_is_killed",
+    "test_everything_is_restarted_in_turn",
+)
 BESIDE = {
     "who asks, under load": Shown(
         "tokens renewed lose nothing, else nothing after; revoked ≤ 1 s on every worker; MongoDB away: nobody gets in",
@@ -237,6 +269,11 @@ BESIDE = {
     "a rolling restart behind nginx": Shown(
         "no client away longer than 5 s, MongoDB's reads flat",
         (f"{_HERE}/test_rolling.py::test_rolling_restart_of_three_replicas_behind_nginx",),
+    ),
+    "a fleet over NATS: three servers, two relays, four nodes": Shown(
+        "nothing missing or repeated, nobody sent away but by a node that restarts; pause ≤ 6 s where a relay dies, "
+        "1 s where it is ended, 12 s where NATS has another leader",
+        tuple(f"{_HERE}/test_fleet.py::{name}" for name in _FLEET),
     ),
     "the line to MongoDB": Shown(
         "cut, halved, stalled, half-open: nothing lost or repeated",

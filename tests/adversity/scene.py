@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,15 @@ class Stamped(list[Frame]):
     def append(self, frame: Frame) -> None:
         super().append(frame)
         self.at.append(time.monotonic())
+
+
+def longest(ear: Ear, since: float) -> float:
+    """The longest time between two frames with events, and from `since` (monotonic) to the first one after it."""
+    assert isinstance(ear.frames, Stamped)
+    stamped = zip(ear.frames, ear.frames.at, strict=True)
+    times = [at for frame, at in stamped if frame["type"] == "events" and at > since]
+    assert times, "no event came any more"
+    return max(after - before for before, after in pairwise([since, *times]))
 
 
 class Scene:
@@ -65,11 +75,7 @@ class Scene:
 
     def pause(self, since: float, ear: Ear | None = None) -> float:
         """The longest time without an event for the witness, from `since` (monotonic) on."""
-        frames = (ear or self.witness).frames
-        assert isinstance(frames, Stamped)
-        times = [at for frame, at in zip(frames, frames.at, strict=True) if frame["type"] == "events" and at > since]
-        assert times, "no event came any more"
-        return max(after - before for before, after in zip([since, *times], times, strict=False))
+        return longest(ear or self.witness, since)
 
     def first(self, since: float) -> float:
         """When the witness was told an event first after `since`; both monotonic."""

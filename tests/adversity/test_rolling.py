@@ -18,17 +18,15 @@ from typing import Any
 import httpx
 import pymongo
 import pytest
-from websockets.exceptions import WebSocketException
 
 from tests.adversity.nginx import free_ports, proxying
 from tests.adversity.scale import Scale
-from tests.checker import Asked, Frame, judge
+from tests.adversity.visiting import Visitor, everybody
+from tests.checker import judge
 from tests.exact.conftest import Say
-from tests.exact.ear import Ear, listening
 from tests.exact.ledger import Ledger, insert
 from tests.replica_set import ReplicaSet
 from tests.serving import Process, process
-from tests.truth import Truth
 
 MongoClient = pymongo.MongoClient[dict[str, Any]]
 pytestmark = [
@@ -44,7 +42,6 @@ AWAY_SECONDS = 5.0
 READS_OF_A_START = 10
 """Preflight, the stream, the last minute, the oplog's beginning: what a process reads whoever comes."""
 READ_COMMANDS = ("find", "aggregate", "listCollections", "count", "distinct")
-TOLD = frozenset({"live", "changes", "events", "heartbeat"})
 
 
 class Load:
@@ -66,83 +63,9 @@ class Load:
             self.documents += A_TRANSACTION
 
 
-class Visitor:
-    """A client that comes back wherever it is sent away, and goes on from its last position."""
-
-    def __init__(self, url: str, number: int) -> None:
-        self.url, self.part = url, number % PARTS
-        self.events = number % 5 == 0
-        self.visits: list[tuple[list[Frame], str | None]] = []
-        self.away: list[float] = []
-        self.refused = Counter[str]()
-        self.position: str | None = None
-        self.query = ""
-        self.ear: Ear | None = None
-        self._left_at: float | None = None
-
-    def request(self) -> dict[str, Any]:
-        asked: dict[str, Any] = {"filter": {"part": self.part}}
-        if self.events:
-            asked["mode"] = "events"
-        if self.position is not None:
-            asked["position"] = self.position
-            if not self.events:
-                asked["query"] = self.query
-        return asked
-
-    async def stay(self) -> None:
-        """Until cancelled."""
-        while True:
-            try:
-                async with listening(self.url) as ear:
-                    await self._visit(ear)
-            except (AssertionError, OSError, TimeoutError, WebSocketException) as error:
-                self.refused[f"{type(error).__name__}: {error}"[:80]] += 1
-            # As a client has it: not all of them in one moment.
-            await asyncio.sleep(random.uniform(0.05, 0.5))
-
-    async def _visit(self, ear: Ear) -> None:
-        loop = asyncio.get_running_loop()
-        closing = ear.coming(lambda frame: frame["type"] == "closing")
-        # Sent away without a word: the wait below ends all the same.
-        closing.add_done_callback(lambda done: done.cancelled() or done.exception())
-        self.visits.append((ear.frames, self.position))
-        try:
-            await ear.subscribe("s", "docs", **self.request())
-            self.query = ear.of("subscribed")[0]["query"]
-            if self._left_at is not None:
-                self.away.append(loop.time() - self._left_at)
-            self.ear = ear
-            await asyncio.wait({closing})
-        finally:
-            self.ear = None
-            self._left_at = loop.time()
-            told = [str(frame["position"]) for frame in ear.frames if frame["type"] in TOLD and "position" in frame]
-            self.position = max([*told, *([self.position] if self.position else [])], default=None)
-
-    def asked(self, truth: Truth, after: str | None) -> Asked:
-        part = self.part
-        held = None
-        if after is not None and not self.events:
-            view = truth.at("docs", int(after[9:], 16))
-            held = {key: one for key, one in view.items() if one["part"] == part}
-        mode = "events" if self.events else "query"
-        return Asked("s", ("docs",), mode, lambda one: bool(one["part"] == part), after=after, held=held)
-
-
 def reads(client: MongoClient) -> Counter[str]:
     commands = client.admin.command("serverStatus")["metrics"]["commands"]
     return Counter({name: int(commands[name]["total"]) for name in READ_COMMANDS})
-
-
-async def everybody(visitors: list[Visitor]) -> list[Ear]:
-    """All of them live at once; their connections."""
-    async with asyncio.timeout(60):
-        while True:
-            ears = [visitor.ear for visitor in visitors if visitor.ear is not None and visitor.ear.closed is None]
-            if len(ears) == len(visitors):
-                return ears
-            await asyncio.sleep(0.05)
 
 
 async def restart(stack: AsyncExitStack, replica: Process, options: tuple[str, ...], home: Path) -> Process:
@@ -171,7 +94,9 @@ async def test_rolling_restart_of_three_replicas_behind_nginx(
                 common = ("--mongodb-uri", replica_set.uri, "--database", name)
                 options = [("--port", str(port), *common) for port in ports]
                 replicas = [await stack.enter_async_context(process("serve", *one, home=tmp_path)) for one in options]
-                visitors = [Visitor(url, number) for number in range(scale["clients"])]
+                visitors = [
+                    Visitor([url], number % PARTS, events=number % 5 == 0) for number in range(scale["clients"])
+                ]
                 staying = [asyncio.create_task(visitor.stay()) for visitor in visitors]
                 await everybody(visitors)
                 working, began = asyncio.create_task(asyncio.to_thread(load.run)), loop.time()

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import bson
 import pytest
@@ -17,30 +16,14 @@ from realtime import settings
 from realtime.core.relay.message import PART_BYTES, Message, pack
 from realtime.nats import stream
 from realtime.nats.access import Access, access_of
-from realtime.nats.connection import AwayError, close, connect
+from realtime.nats.connection import close, connect
 from realtime.nats.publisher import Publisher
-from realtime.nats.stream import ApiError, Limits, UnansweredError
-from tests.nats.servers import three
-from tests.nats_server import NatsServer
+from realtime.nats.stream import Limits
+from tests.nats.servers import leader_of, three
 from tests.relay.connecting import IDENTITY, stored
 
 SECONDS = 60
 LIMITS = Limits(max_bytes=128 << 20, max_age=3600, replicas=3)
-
-
-async def leader(access: Access, servers: Sequence[NatsServer]) -> NatsServer:
-    """The server that leads the stream, once there is one."""
-    async with asyncio.timeout(SECONDS):
-        while True:
-            with suppress(AwayError, UnansweredError, ApiError):
-                client = await connect(access, "tests")
-                try:
-                    info: Any = await stream.ask(client, f"STREAM.INFO.{IDENTITY.stream}")
-                    if name := info["cluster"].get("leader"):
-                        return next(server for server in servers if server.directory.name == name)
-                finally:
-                    await close(client)
-            await asyncio.sleep(0.1)
 
 
 @asynccontextmanager
@@ -81,7 +64,7 @@ async def test_the_leader_may_be_killed_or_frozen_again_and_again(tmp_path: Path
             await put(publisher)
             await publisher.drained()
             for _ in range(3):
-                away = await leader(access, servers)
+                away = await leader_of(access, servers, IDENTITY.stream)
                 working = asyncio.create_task(put(publisher))
                 away.send(number)
                 began = time.monotonic()
