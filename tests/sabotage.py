@@ -56,6 +56,7 @@ from tests.mongo.sabotages_ruled import RULED_WRITES
 from tests.mongo.sabotages_schemas import SCHEMAS
 from tests.nats.sabotages import NATS_ROWS
 from tests.relay.sabotages import RELAYS
+from tests.relay.sabotages_faults import AMID
 from tests.relay.sabotages_nodes import NODES
 from tests.rules.sabotages import JUDGED
 from tests.sabotaged import CollectError, Result, Runs, Sabotage, alone, copied, sabotaged, short, unfit, untouched
@@ -98,6 +99,7 @@ ROWS = (
     NATS_ROWS,
     RELAYS,
     FLEET_ROWS,
+    AMID,
 )
 TABLE = [Sabotage(*row) for rows in ROWS for row in rows]
 

@@ -89,6 +89,9 @@ TABLE: dict[str, Row] = {
     "test_a_flood_of_bad_tokens_is_refused_by_every_door_and_the_others_do_not_notice": Row(
         short={"rounds": 3, "seconds": 3}, full={"rounds": 8, "seconds": 5}
     ),
+    "test_a_relay_killed_between_the_parts_of_a_batch_leaves_nothing_out_and_repeats_nothing": Row(
+        short={"kills": 3}, full={"kills": 50}
+    ),
     "test_under_random_faults_nothing_is_missed_and_nothing_grows": Row(
         short={"clients": 10, "lasts": 60, "every": 15, "seed": 19},
         full={"clients": 10, "lasts": 600, "every": 30, "seed": 19},
@@ -274,6 +277,15 @@ BESIDE = {
         "nothing missing or repeated, nobody sent away but by a node that restarts; pause ≤ 6 s where a relay dies, "
         "1 s where it is ended, 12 s where NATS has another leader",
         tuple(f"{_HERE}/test_fleet.py::{name}" for name in _FLEET),
+    ),
+    "a relay killed between parts": Shown(
+        "what it was publishing as one is stored by another relay, once: nothing missing or repeated",
+        (
+            (
+                f"{_HERE}/test_between_parts.py::"
+                "test_a_relay_killed_between_the_parts_of_a_batch_leaves_nothing_out_and_repeats_nothing"
+            ),
+        ),
     ),
     "the line to MongoDB": Shown(
         "cut, halved, stalled, half-open: nothing lost or repeated",

@@ -1,0 +1,62 @@
+"""Rows of `make sabotage` for relays and nodes amid faults: name, file, line, what stands there instead, test."""
+
+from __future__ import annotations
+
+PUBLISHER, RELAY = "realtime/nats/publisher.py", "realtime/relay/relay.py"
+PARTS = (
+    "tests/adversity/test_between_parts.py::"
+    "test_a_relay_killed_between_the_parts_of_a_batch_leaves_nothing_out_and_repeats_nothing"
+)
+ASKS = "tests/relay/test_access.py"
+
+AMID: list[tuple[str, str, str, str, str]] = [
+    (
+        "killed between parts: each is stored by itself",
+        PUBLISHER,
+        '{"Nats-Batch-Id": uuid.uuid4().hex} if len(parts) > 1 else {}',
+        "dict[str, str]()",
+        PARTS,
+    ),
+    (
+        "killed between parts: the next one begins at now",
+        RELAY,
+        "        time = self._time = now if place is None else place.time",
+        "        time = self._time = now",
+        PARTS,
+    ),
+    (
+        "killed between parts: the next one tells the last moment again",
+        RELAY,
+        "        time = self._time = now if place is None else place.time",
+        "        time = self._time = now if place is None else place.time - 1",
+        PARTS,
+    ),
+    (
+        "access by a relay: nobody hears of a revocation",
+        "realtime/mongo/replies.py",
+        "sorted({*collections, *OWN})",
+        "sorted({*collections})",
+        f"{ASKS}::test_who_is_revoked_is_sent_away_within_a_second_and_hears_nothing_after[sub]",
+    ),
+    (
+        "access by a relay: a set is settled with the next batch",
+        "realtime/hub/teller.py",
+        "        yield from self._memberships.settle(settled, images)",
+        "        pass",
+        f"{ASKS}::test_who_is_put_out_of_a_team_is_told_so_within_a_second_and_nothing_of_after_it",
+    ),
+    (
+        "access by a relay: what happened is gathered for two seconds",
+        "realtime/core/relay/cutting.py",
+        "GATHERED_SECONDS: Final = 0.02",
+        "GATHERED_SECONDS: Final = 2.0",
+        f"{ASKS}::test_what_comes_under_a_rule_or_leaves_it_is_told_within_a_second_and_then_no_more",
+    ),
+    (
+        "access by a relay: new rules hold for whoever comes",
+        "realtime/web/entrance/changes.py",
+        "            connection.reconsider(about)",
+        "            pass",
+        f"{ASKS}::test_a_changed_file_of_rules_holds_within_a_second_of_sighup",
+    ),
+]
