@@ -92,6 +92,10 @@ TABLE: dict[str, Row] = {
     "test_a_relay_killed_between_the_parts_of_a_batch_leaves_nothing_out_and_repeats_nothing": Row(
         short={"kills": 3}, full={"kills": 50}
     ),
+    "test_a_node_frozen_under_a_heavy_load_catches_up_and_needs_little_for_it": Row(
+        short={"megabytes": 10, "warm": 2, "before": 2, "frozen": 8, "after": 1},
+        full={"megabytes": 20, "warm": 10, "before": 5, "frozen": 30, "after": 5},
+    ),
     "test_under_random_faults_nothing_is_missed_and_nothing_grows": Row(
         short={"clients": 10, "lasts": 60, "every": 15, "seed": 19},
         full={"clients": 10, "lasts": 600, "every": 30, "seed": 19},
@@ -286,6 +290,10 @@ BESIDE = {
                 "test_a_relay_killed_between_the_parts_of_a_batch_leaves_nothing_out_and_repeats_nothing"
             ),
         ),
+    ),
+    "a node that stands still": Shown(
+        "under 20 MB/s for 30 s: at most 64 MiB more, nothing missing",
+        ((f"{_HERE}/test_frozen_node.py::test_a_node_frozen_under_a_heavy_load_catches_up_and_needs_little_for_it"),),
     ),
     "the line to MongoDB": Shown(
         "cut, halved, stalled, half-open: nothing lost or repeated",

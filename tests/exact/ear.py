@@ -110,10 +110,10 @@ class Ear:
 
 
 @asynccontextmanager
-async def listening(url: str) -> AsyncIterator[Ear]:
+async def listening(url: str, **options: Any) -> AsyncIterator[Ear]:
     """A connection to the service at `url` (http://…), its welcome received."""
     address = url.replace("http://", "ws://", 1).rstrip("/") + "/v1/ws"
-    async with connect(address, max_size=None, compression=None, max_queue=None) as socket:
+    async with connect(address, max_size=None, compression=None, max_queue=None, **options) as socket:
         ear = Ear(socket)
         welcome = ear.coming(lambda frame: frame["type"] == "welcome")
         task = asyncio.create_task(ear.listen())
