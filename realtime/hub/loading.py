@@ -25,6 +25,9 @@ log = logging.getLogger("realtime.hub")
 
 RETRY_SECONDS = (0.1, 5.0)
 BEHIND_RETRY_SECONDS = 5.0
+REACHED_SECONDS = 10.0
+"""How long who is new waits for the feed to come to where something was read: about an election. While no relay
+publishes it does not come there at all."""
 LEEWAY = 1000
 """Documents that a query which time moves may read and have left by the time of the read."""
 AT_A_TIME = 4
@@ -81,6 +84,17 @@ class Loader:
         if self._progress.behind is not None:
             raise UnavailableError(self._progress.behind, retry_after=BEHIND_RETRY_SECONDS)
 
+    async def _reached(self, time: int) -> None:
+        """Until that is dispatched. `UnavailableError` where it takes too long; who was live before goes on waiting."""
+        try:
+            async with asyncio.timeout(REACHED_SECONDS):
+                await self._progress.reached(time)
+        except TimeoutError:
+            raise UnavailableError(
+                "the changes up to what was read do not come: no relay publishes them, or no majority of MongoDB is up",
+                retry_after=BEHIND_RETRY_SECONDS,
+            ) from None
+
     async def _describe(self, group: EventGroup) -> None:
         failures = 0
         while True:
@@ -132,7 +146,7 @@ class Loader:
                 # More was deleted while it was read than there were spares, or had left by then.
                 metrics.UNDERFLOWS.inc()
                 shortages += 1
-                await self._progress.reached(group.time)
+                await self._reached(group.time)
                 group.reload()
                 continue
             except VoidReadError as error:
@@ -165,10 +179,10 @@ class Loader:
             raise outgrown(group)
         if snapshot.unless_changed_by is not None:
             # A drop or rename up to then would start this group again, and cancel what runs here.
-            await progress.reached(snapshot.unless_changed_by)
+            await self._reached(snapshot.unless_changed_by)
         if group.query.sets or group.query.members is not None:
             # What changes a set up to then has to be known: it would start this group again, and cancel what runs here.
-            await progress.reached(snapshot.time)
+            await self._reached(snapshot.time)
         await progress.idle()
         keys = group.loaded(snapshot.time, len(snapshot.documents))
         if keys:

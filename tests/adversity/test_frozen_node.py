@@ -38,7 +38,7 @@ from tests.relay.test_relay import PUBLISHES
 from tests.replica_set import ReplicaSet
 from tests.serving import Process, process
 
-KEYS, BLOB_BYTES = 64, 50_000
+KEYS, BLOB_BYTES = 32, 200_000
 """The documents of the collection, each written again and again."""
 THREADS = 4
 MOST_MIB = 64.0

@@ -11,6 +11,7 @@ import pytest
 from realtime.core.live.events import format_position
 from realtime.core.live.query import Query
 from realtime.errors import UnavailableError, UnsupportedCollectionError
+from realtime.hub import loading
 from realtime.hub.roster import Subscription
 from realtime.ports import CollectionFacts, VoidReadError
 from tests.core.examples import EPOCH, query
@@ -110,6 +111,47 @@ async def test_a_collection_that_is_not_there_is_empty_once_everything_up_to_the
     store.insert("items", {"_id": 1, "team": "red"})
     await service.flow()
     await until(lambda: "live" in types(peer))
+    exact(peer, store, what)
+
+
+async def test_who_waits_for_what_does_not_come_is_told_so_and_may_ask_again(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As while no relay publishes; nothing of it is left, and when it comes the next who asks is answered."""
+    monkeypatch.setattr(loading, "REACHED_SECONDS", 0.0)
+    store, peer, what = service.store, Peer(), query(RED)
+    store.lead = 0
+    store.unless_changed_by = START + 2
+    service.attach(watch(peer, what))
+    await until(lambda: peer.frames)
+    (error,) = View(peer.frames).errors
+    assert (error["code"], error["retry"], error["retry_after"]) == ("unavailable", True, 5)
+    assert (peer.ended, len(service.hub.router)) == (["s"], 0)
+    store.pass_time()
+    await service.flow()
+    store.insert("items", {"_id": 1, "team": "red"})
+    await service.flow()
+    again = Peer()
+    service.attach(watch(again, what))
+    await until(lambda: "live" in types(again))
+    exact(again, store, what)
+
+
+async def test_who_was_live_waits_as_long_as_it_takes(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "REACHED_SECONDS", 0.0)
+    store, peer, what = service.store, Peer(), query(RED)
+    teams(store)
+    await service.flow()
+    await service.subscribed(watch(peer, what))
+    store.drop("items")
+    store.lead = 0
+    store.unless_changed_by = START + 100
+    await service.flow()
+    reads = len(store.reads)
+    await until(lambda: len(store.reads) >= reads + 3)
+    assert types(peer)[-1] == "resync"
+    store.unless_changed_by = None
+    await until(lambda: types(peer)[-1] == "live")
     exact(peer, store, what)
 
 

@@ -7,6 +7,7 @@ PARTS = (
     "tests/adversity/test_between_parts.py::"
     "test_a_relay_killed_between_the_parts_of_a_batch_leaves_nothing_out_and_repeats_nothing"
 )
+NODES, FAULTS = "tests/relay/test_nodes.py", "tests/hub/test_hub_faults.py"
 ASKS = "tests/relay/test_access.py"
 
 AMID: list[tuple[str, str, str, str, str]] = [
@@ -58,5 +59,26 @@ AMID: list[tuple[str, str, str, str, str]] = [
         "            connection.reconsider(about)",
         "            pass",
         f"{ASKS}::test_a_changed_file_of_rules_holds_within_a_second_of_sighup",
+    ),
+    (
+        "without a relay: who asks for what is not there waits for ever",
+        "realtime/hub/loading.py",
+        "            async with asyncio.timeout(REACHED_SECONDS):",
+        "            async with asyncio.timeout(None):",
+        f"{NODES}::test_without_a_relay_who_asks_for_a_collection_that_is_not_there_is_told_to_come_again",
+    ),
+    (
+        "without a relay: who waits is answered after a while or not at all",
+        "realtime/hub/loading.py",
+        "            await self._reached(snapshot.unless_changed_by)",
+        "            await progress.reached(snapshot.unless_changed_by)",
+        f"{FAULTS}::test_who_waits_for_what_does_not_come_is_told_so_and_may_ask_again",
+    ),
+    (
+        "without a relay: who was live is sent away",
+        "realtime/hub/loading.py",
+        "if not error.retry or members is None or not any(",
+        "if not error.retry or members is None or any(",
+        f"{FAULTS}::test_who_was_live_waits_as_long_as_it_takes",
     ),
 ]

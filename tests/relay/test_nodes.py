@@ -20,6 +20,7 @@ import pytest
 from realtime import metrics
 from realtime.core.relay.identity import Identity
 from realtime.errors import ConfigurationError
+from realtime.hub import loading
 from realtime.nats import node as nodes
 from realtime.nats import stream
 from realtime.nats.history import StreamHistory
@@ -319,6 +320,31 @@ async def test_when_the_relay_ends_a_node_says_so_and_is_still_ready(
         assert "late" in (await service.http.get(documents)).text
         async with wired(service.url) as wire:
             assert (await wire.ask(type="subscribe", collection="docs"))["type"] == "subscribed"
+
+
+async def test_without_a_relay_who_asks_for_a_collection_that_is_not_there_is_told_to_come_again(
+    replica_set: ReplicaSet, nats: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MongoDB names no time for what it does not have, so the answer is of the next position, and none comes."""
+    monkeypatch.setattr(loading, "REACHED_SECONDS", 1.0)
+    name = f"t_{uuid.uuid4().hex[:12]}"
+    settings = load(mongodb_uri=replica_set.uri, database=name, nats=nats.url)
+    async with AsyncExitStack() as stack:
+        relay = AsyncExitStack()
+        await relay.enter_async_context(relaying(settings))
+        stack.push_async_callback(relay.aclose)
+        service = await stack.enter_async_context(serving(replica_set, database=name, nats=nats.url))
+        await relay.aclose()
+        async with wired(service.url) as wire:
+            await asyncio.to_thread(service.database.docs.insert_one, {"_id": "after the relay"})
+            answer = await wire.ask(type="subscribe", id="s", collection="nowhere")
+            assert (answer["type"], answer["code"], answer["retry"]) == ("error", "unavailable", True)
+            assert answer["retry_after"] > 0
+            assert "no relay publishes" in answer["message"]
+            await stack.enter_async_context(relaying(settings))
+            view = await wire.subscribe("nowhere")
+            await asyncio.to_thread(service.database.nowhere.insert_one, {"_id": 1})
+            await wire.when(lambda: "1" in view.documents)
 
 
 async def test_a_node_without_a_relay_says_what_to_start(
