@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import threading
@@ -20,12 +21,13 @@ RETRIED = {"retried": True}
 CONSOLE = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 JSON = "%(asctime)s %(levelname)s %(name)s %(message)s"
 _NAMES = {"asctime": "time", "levelname": "level", "name": "logger"}
+_WHOSE = "process"
 
 
-def configure(level: str, form: Format) -> None:
-    """All logs of the process to stderr, from `level` on."""
+def configure(level: str, form: Format, whose: str = "") -> None:
+    """All logs of the process to stderr, from `level` on; each line says `whose` it is, where there are several."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(Console(CONSOLE) if form == "console" else _json())
+    handler.setFormatter(Console(f"{_before(whose)}{CONSOLE}") if form == "console" else _json(whose))
     handler.addFilter(refer)
     handler.addFilter(Calm())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
@@ -34,8 +36,20 @@ def configure(level: str, form: Format) -> None:
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
 
 
-def _json() -> logging.Formatter:
-    formatter = JsonFormatter(JSON, rename_fields=_NAMES, json_ensure_ascii=False)
+def of_another(line: str, whose: str) -> str:
+    """A line that another process wrote, with whose it is: as `configure` has it."""
+    if line.startswith("{"):
+        return f'{{"{_WHOSE}": {json.dumps(whose)}, {line[1:]}'
+    return f"{_before(whose)}{line}"
+
+
+def _before(whose: str) -> str:
+    return f"{whose} | " if whose else ""
+
+
+def _json(whose: str) -> logging.Formatter:
+    said = {_WHOSE: whose} if whose else {}
+    formatter = JsonFormatter(JSON, rename_fields=_NAMES, static_fields=said, json_ensure_ascii=False)
     formatter.default_time_format, formatter.default_msec_format = "%Y-%m-%dT%H:%M:%S", "%s.%03dZ"
     formatter.converter = time.gmtime
     return formatter

@@ -92,3 +92,25 @@ def test_the_level_and_the_drivers_noise(capsys: pytest.CaptureFixture[str]) -> 
     logging.getLogger("pymongo.topology").debug("not shown")
     log.warning("shown")
     assert [line.rpartition(": ")[2] for line in said(capsys)] == ["shown"]
+
+
+@pytest.mark.parametrize("form", ["console", "json"])
+def test_where_several_processes_log_to_one_place_each_line_says_whose_it_is(
+    form: logs.Format, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same words, whether the process says it itself or somebody passes on what it wrote."""
+    logs.configure("info", form)
+    log.info("degraded")
+    (plain,) = said(capsys)
+    logs.configure("info", form, "node 1")
+    log.info("degraded")
+    (own,) = said(capsys)
+    passed = logs.of_another(plain, "node 1")
+    if form == "json":
+        first, second = json.loads(own), json.loads(passed)
+        assert first.pop("process") == second.pop("process") == "node 1"
+        assert first.keys() == second.keys() == json.loads(plain).keys()
+    else:
+        assert passed == f"node 1 | {plain}"
+        assert own.startswith("node 1 | ")
+        assert own.rpartition(" INFO ")[2] == plain.rpartition(" INFO ")[2]

@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from realtime import logs
 from realtime.errors import ConfigurationError
 from realtime.keeping import guard
 from realtime.mongo import embedded
@@ -20,6 +21,7 @@ from realtime.settings import ENV_PREFIX, Settings, process_environment
 
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
+_CHUNK = 1 << 16
 _ADDRESS = re.compile(rb"live at (\S+)")
 
 log = logging.getLogger("realtime")
@@ -40,10 +42,16 @@ async def started(stack: AsyncExitStack, settings: Settings, count: int) -> tupl
         nats = await stack.enter_async_context(embedded_nats.running(settings.data_dir))
         found["nats"] = SecretStr(nats.url)
     here = settings.model_copy(update=found)
-    await stack.enter_async_context(_child("relay", {**_environment(here), "ADMIN_PORT": ""}))
+    await stack.enter_async_context(_child("relay", "relay", {**_environment(here), "ADMIN_PORT": ""}))
     away = {**_environment(here), "PORT": "0", "ADMIN_PORT": ""}
-    nodes = [await stack.enter_async_context(_child("serve", away)) for _ in range(count - 1)]
+    names = [named(number) for number in range(2, count + 1)]
+    nodes = [await stack.enter_async_context(_child("serve", name, away)) for name in names]
     return here, list(await asyncio.gather(*(_address(node) for node in nodes)))
+
+
+def named(number: int) -> str:
+    """How a node is called in the log and on the terminal; the first one is this process."""
+    return f"node {number}"
 
 
 def _environment(settings: Settings) -> dict[str, str]:
@@ -61,16 +69,21 @@ def _environment(settings: Settings) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def _child(command: str, named: Mapping[str, str]) -> AsyncIterator[asyncio.subprocess.Process]:
-    """`realtime COMMAND`; it is told to end with the block, and the kernel ends it where this process is killed."""
+async def _child(command: str, whose: str, given: Mapping[str, str]) -> AsyncIterator[asyncio.subprocess.Process]:
+    """`realtime COMMAND`; it is told to end with the block, and the kernel ends it where this process is killed.
+
+    What it logs is passed on, each line with `whose` it is.
+    """
     child = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "realtime", command),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
-        env=process_environment(**{f"{ENV_PREFIX}{name}": value for name, value in named.items()}),
+        stderr=asyncio.subprocess.PIPE,
+        env=process_environment(**{f"{ENV_PREFIX}{name}": value for name, value in given.items()}),
         start_new_session=True,  # the terminal's Ctrl-C comes to this process, which passes it on
         preexec_fn=guard.die_with(os.getpid()),
     )
+    passing = asyncio.create_task(_pass_on(child.stderr, whose))
     try:
         yield child
     finally:
@@ -78,10 +91,29 @@ async def _child(command: str, named: Mapping[str, str]) -> AsyncIterator[asynci
             child.terminate()
         try:
             async with asyncio.timeout(STOP_SECONDS):
-                await child.communicate()
+                if child.stdout is not None:
+                    await child.stdout.read()
+                await child.wait()
         except TimeoutError:
             child.kill()
-            await child.communicate()
+            await child.wait()
+        await passing
+
+
+async def _pass_on(said: asyncio.StreamReader | None, whose: str) -> None:
+    """What a process writes, until it has ended; a line may be of any length."""
+    rest = b""
+    while said is not None and (data := await said.read(_CHUNK)):
+        *lines, rest = (rest + data).split(b"\n")
+        for line in lines:
+            _say(line, whose)
+    if rest:
+        _say(rest, whose)
+
+
+def _say(line: bytes, whose: str) -> None:
+    sys.stderr.write(f"{logs.of_another(line.decode(errors='replace'), whose)}\n")
+    sys.stderr.flush()
 
 
 async def _address(node: asyncio.subprocess.Process) -> str:

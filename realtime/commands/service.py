@@ -92,7 +92,7 @@ def demo(with_users: bool, nodes: int, **options: Any) -> None:
             click.echo(demo_users.ROLES_DO_NOTHING)
 
     if nodes > 1:
-        logs.configure(chosen.log_level, chosen.log_format)
+        logs.configure(chosen.log_level, chosen.log_format, demo_nodes.named(1))
         files.raise_limit(chosen.connections_per_address)
         _run(_serve_nodes(chosen, start, nodes))
     _run_any(chosen, start)
@@ -107,7 +107,7 @@ async def _serve_nodes(settings: Settings, start: Start, count: int) -> None:
             async def started(inner: AsyncExitStack, chosen: Settings, uri: str, addresses: Addresses) -> None:
                 await start(inner, chosen, uri, addresses)
                 for number, address in enumerate(others, 2):
-                    click.echo(f"node {number}, the same orders by the same relay: {address}")
+                    click.echo(f"{demo_nodes.named(number)}, the same orders by the same relay: {address}")
 
             await _serve(here, started)
 

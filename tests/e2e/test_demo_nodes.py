@@ -65,3 +65,13 @@ async def test_three_nodes_tell_the_same_by_one_relay_and_end_with_it(tmp_path: 
         async with asyncio.timeout(SECONDS):
             assert await demo.process.wait() == (0 if end == signal.SIGTERM else -signal.SIGKILL)
         await gone(running)
+    if end == signal.SIGTERM:
+        said_by(demo.output)
+
+
+def said_by(output: list[str]) -> None:
+    """Every line of the log says whose it is, and all have said something."""
+    logged = [line for line in output if re.search(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} ", line)]
+    named = [re.match(r"(node \d|relay) \| \d{4}-", line) for line in logged]
+    assert all(named), [line for line, name in zip(logged, named, strict=True) if name is None]
+    assert {name[1] for name in named if name} == {"node 1", "node 2", "node 3", "relay"}

@@ -8,6 +8,7 @@ PARTS = (
     "test_a_relay_killed_between_the_parts_of_a_batch_leaves_nothing_out_and_repeats_nothing"
 )
 NODES, FAULTS = "tests/relay/test_nodes.py", "tests/hub/test_hub_faults.py"
+COMMAND, FROZEN = "tests/relay/test_command.py", "tests/adversity/test_frozen_node.py"
 ASKS = "tests/relay/test_access.py"
 
 AMID: list[tuple[str, str, str, str, str]] = [
@@ -80,5 +81,33 @@ AMID: list[tuple[str, str, str, str, str]] = [
         "if not error.retry or members is None or not any(",
         "if not error.retry or members is None or any(",
         f"{FAULTS}::test_who_was_live_waits_as_long_as_it_takes",
+    ),
+    (
+        "demo of nodes: nobody knows whose line it is",
+        "realtime/commands/demo_nodes.py",
+        "{logs.of_another(line.decode(errors='replace'), whose)}",
+        "{line.decode(errors='replace')}",
+        "tests/e2e/test_demo_nodes.py::test_three_nodes_tell_the_same_by_one_relay_and_end_with_it[Signals.SIGTERM]",
+    ),
+    (
+        "logs: a line of JSON does not say whose it is",
+        "realtime/logs.py",
+        "static_fields=said,",
+        "",
+        "tests/test_logs.py::test_where_several_processes_log_to_one_place_each_line_says_whose_it_is[json]",
+    ),
+    (
+        "relay: a MongoDB that is away at its start is a crash",
+        "realtime/mongo/preflight.py",
+        "    except ConnectionFailure as error:\n        raise ConfigurationError(\n",
+        "    except ConnectionFailure as error:\n        raise RuntimeError(\n",
+        f"{COMMAND}::test_without_a_mongodb_at_its_start_it_ends_with_the_mend_as_a_service_does",
+    ),
+    (
+        "a node frozen: what is pulled has no bound",
+        "realtime/nats/follower.py",
+        "PULL_BYTES: Final = 8 * 1024 * 1024",
+        "PULL_BYTES: Final = 1 << 40",
+        f"{FROZEN}::test_a_node_frozen_under_a_heavy_load_catches_up_and_needs_little_for_it",
     ),
 ]

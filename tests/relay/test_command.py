@@ -6,6 +6,9 @@ import asyncio
 import json
 import re
 import signal
+import sys
+from asyncio.subprocess import DEVNULL
+from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
@@ -15,8 +18,8 @@ import pytest
 from realtime.commands.relay import relay
 from realtime.errors import ConfigurationError
 from realtime.settings import RelaySettings, Settings, load
-from tests.nats_server import NatsServer
-from tests.relay.processes import SECONDS, Place
+from tests.nats_server import NatsServer, free_port
+from tests.relay.processes import SECONDS, Place, RelayProcess
 from tests.relay.test_relay import PUBLISHES
 
 OF_NODES = {"host": "0.0.0.0", "auth": "jwt", "port": "8000", "admin_port": 8000, "admin_host": "0.0.0.0"}
@@ -99,3 +102,20 @@ async def test_one_that_is_told_to_end_says_that_it_has_handed_over(here: Place)
     await last.says("waits for its turn")
     assert await asyncio.to_thread(last.end, signal.SIGTERM) == 0
     assert re.findall("handed over|ended", last.log) == ["ended"]
+
+
+async def test_without_a_mongodb_at_its_start_it_ends_with_the_mend_as_a_service_does(
+    nats: NatsServer, tmp_path: Path
+) -> None:
+    """Whoever supervises it starts it again, and sees why in one line; once it runs it waits (`test_relay.py`)."""
+    uri = f"mongodb://127.0.0.1:{free_port()}/?replicaSet=rs0&serverSelectionTimeoutMS=500"
+    relay = RelayProcess(tmp_path / "relay.log", uri, "shop", nats.url)
+    command = (sys.executable, "-m", "realtime", "serve", "--port", "0", "--mongodb-uri", uri, "--database", "shop")
+    serving = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE, stdout=DEVNULL)
+    _, said = await serving.communicate()
+    assert (await asyncio.to_thread(relay.process.wait, SECONDS), serving.returncode) == (2, 2)
+    ends = [[line for line in log.splitlines() if line.startswith("realtime: ")] for log in (relay.log, said.decode())]
+    assert all(len(lines) == 1 for lines in ends), ends
+    for (line,) in ends:
+        assert "no MongoDB answers" in line
+        assert "check REALTIME_MONGODB_URI and that the server runs and has a primary" in line
