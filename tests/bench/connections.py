@@ -137,8 +137,8 @@ class Nothing:
     async def __call__(self, scope, receive, send):
         await self.app(scope, receive, send)
 
-def create(settings, made=service.create_app):
-    app = made(settings)
+def create(settings, made=service.create_app, **options):
+    app = made(settings, **options)
     app.add_middleware(Nothing)
     return app
 
