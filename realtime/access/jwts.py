@@ -8,6 +8,7 @@ from typing import Protocol
 
 from realtime.access.verifying import ALGORITHMS, VerifyingKey
 from realtime.core.access.principal import Principal
+from realtime.core.access.seen import Seen
 from realtime.core.access.tokens import Demands, Header, check_size, header_of, principal_of, refused
 from realtime.errors import UnauthenticatedError
 
@@ -49,6 +50,7 @@ class JwtAuthenticator:
         self._keys = keys
         self._demands = demands
         self._clock = clock
+        self._seen = Seen()
 
     async def authenticate(self, token: str) -> Principal:
         """Who the token says that its bearer is. `UnauthenticatedError`, or `UnavailableError` for now."""
@@ -70,8 +72,13 @@ class JwtAuthenticator:
             raise refused("algorithm", f"tokens are signed by {', '.join(ALGORITHMS)} here")
         error: UnauthenticatedError | None = None
         for key in await self._keys.find(header.algorithm, header.kid):
+            if (known := self._seen.payload(token, key)) is not None:
+                return known
             try:
-                return key.payload(token)
+                payload = key.payload(token)
             except UnauthenticatedError as bad:
                 error = bad
+            else:
+                self._seen.add(token, key, payload)
+                return payload
         raise error or refused("unknown_key", "the token names a key, or an algorithm, that is not known here")

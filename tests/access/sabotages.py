@@ -14,7 +14,45 @@ MATRIX = f"{JWTS_TEST}::test_each_token_is_let_in_or_refused_by_its_word"
 
 COMMANDS, COMMANDS_TEST = "realtime/commands/access.py", "tests/commands/test_access.py"
 
+SEEN, SEEN_TEST = "realtime/core/access/seen.py", "tests/core/access/test_seen.py"
+ONCE = f"{JWTS_TEST}::test_a_signature_is_computed_once_and_all_else_is_asked_each_time"
+
 ACCESS: list[tuple[str, str, str, str, str]] = [
+    (
+        "access: a signature is computed each time",
+        JWTS,
+        "self._seen.add(token, key, payload)",
+        "pass",
+        ONCE,
+    ),
+    (
+        "access: who was seen is let in by whatever key",
+        SEEN,
+        "if found is None or found[0] is not key:",
+        "if found is None:",
+        ONCE,
+    ),
+    (
+        "access: what was seen is kept without a bound",
+        SEEN,
+        "while self._bytes > self._most_bytes:",
+        "while False:",
+        f"{SEEN_TEST}::test_it_keeps_no_more_than_it_may_and_whoever_was_not_seen_for_longest_goes",
+    ),
+    (
+        "access: a token is known by its beginning",
+        SEEN,
+        "return hashlib.sha256(token.encode()).digest()",
+        "return hashlib.sha256(token.rpartition('.')[0].encode()).digest()",
+        ONCE,
+    ),
+    (
+        "access: what is remembered lets in whoever reads it",
+        SEEN,
+        "return hashlib.sha256(token.encode()).digest()",
+        "return token.encode()",
+        f"{SEEN_TEST}::test_nothing_that_is_kept_lets_anybody_in",
+    ),
     (
         "access: a key that is not there is said to be revoked",
         COMMANDS,

@@ -9,13 +9,15 @@ import json
 import os
 import random
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from realtime.access.jwts import JwtAuthenticator, OneKey
-from realtime.access.verifying import of_pem_file, of_secret
+from realtime.access.verifying import VerifyingKey, of_pem_file, of_secret
 from realtime.core.access.tokens import Demands
 from realtime.errors import UnauthenticatedError
 from tests.access.issuer import AUDIENCE, ISSUER, SECRET, Signer, pem_file, signer
@@ -98,6 +100,63 @@ async def test_each_token_is_let_in_or_refused_by_its_word(tmp_path: Path, algor
             await authenticator.authenticate(token)
         assert refused.value.reason == reason, name
         assert not token or token not in refused.value.message, name
+
+
+class Counting(VerifyingKey):
+    """Counts how often a signature is computed."""
+
+    asked = 0
+
+    def payload(self, token: str) -> bytes:
+        type(self).asked += 1
+        return VerifyingKey.payload(self, token)
+
+
+@dataclass
+class Known:
+    """Keys that a test takes away."""
+
+    keys: list[VerifyingKey]
+
+    async def find(self, _algorithm: str, _kid: str | None) -> Sequence[VerifyingKey]:
+        return self.keys
+
+    def begin(self) -> None:
+        """They are there."""
+
+    async def close(self) -> None:
+        """Nothing was opened."""
+
+
+async def test_a_signature_is_computed_once_and_all_else_is_asked_each_time() -> None:
+    one, now = signer("ES256"), [time.time()]
+    Counting.asked = 0
+    key = Counting("ES256", one.private.public_key())
+    keys = Known([key])
+    authenticator = JwtAuthenticator(keys, DEMANDS, lambda: now[0])
+    token = one.token(exp=now[0] + 60)
+    principals = [await authenticator.authenticate(token) for _ in range(3)]
+    assert Counting.asked == 1
+    assert [(one.sub, one.expires) for one in principals] == [("ann", now[0] + 60)] * 3
+    # Another signature under the same words, and other words under the same signature.
+    for wrong in (changed(token), token[:-8] + "AAAAAAAA"):
+        with pytest.raises(UnauthenticatedError) as refused:
+            await authenticator.authenticate(wrong)
+        assert refused.value.reason == "bad_signature"
+    now[0] += 100
+    with pytest.raises(UnauthenticatedError) as refused:
+        await authenticator.authenticate(token)
+    assert refused.value.reason == "expired"
+    now[0] -= 100
+    asked = Counting.asked
+    # The same key, fetched anew: it is asked again. Withdrawn: it is not.
+    keys.keys = [Counting("ES256", one.private.public_key())]
+    assert (await authenticator.authenticate(token)).sub == "ann"
+    assert Counting.asked == asked + 1
+    keys.keys = []
+    with pytest.raises(UnauthenticatedError) as refused:
+        await authenticator.authenticate(token)
+    assert refused.value.reason == "unknown_key"
 
 
 def mutated(token: str, chance: random.Random) -> str:

@@ -1,8 +1,9 @@
 """What it costs to know who connects: `python -m tests.bench.admission [--pairs N]`. Real processes and sockets.
 
 Beside a service that asks nobody who they are, one for each algorithm; the same peers connect to both and subscribe,
-those of the second with a JSON Web Token in their handshake. They take turns, so that what else the machine does falls
-on both. The ratio is of CPU, of all threads of the service; the median of all pairs.
+those of the second with a JSON Web Token in their handshake: one of their own, and then one that was shown before, as a
+browser's is with its next page. They take turns, so that what else the machine does falls on all. The ratios are of
+CPU, of all threads of the service; the median of all pairs.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ import resource
 import statistics
 import sys
 import tempfile
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +41,12 @@ class Cost:
     without: float
     with_token: float
     ratio: float
+    again: float
+    """The ratio where the token was shown before."""
 
     def row(self) -> str:
-        return f"| {self.algorithm} | {self.without:.3f} ms | {self.with_token:.3f} ms | {self.ratio:.2f} |"
+        own = f"{self.with_token:.3f} ms | {self.ratio:.2f}"
+        return f"| {self.algorithm} | {self.without:.3f} ms | {own} | {self.again:.2f} |"
 
 
 async def cost(server: Server) -> float:
@@ -52,13 +58,13 @@ async def cost(server: Server) -> float:
     return spent / EACH * 1000
 
 
-def shown(one: Signer) -> str:
-    """The line of a handshake; the token is a user's as providers make them."""
+def shown(one: Signer, number: int) -> str:
+    """The line of a handshake; the token is a user's as providers make them, of one with this number."""
     claims: dict[str, Any] = {
         "name": "Ann Example",
         "email": "ann@shop.example",
         "roles": ["staff", "buyer"],
-        "jti": "t1",
+        "jti": f"t{number}",
     }
     return f"Authorization: Bearer {one.token(exp=2**33, **claims)}\r\n"
 
@@ -78,25 +84,33 @@ async def measured(uri: str, algorithm: str, pairs: int = PAIRS) -> Cost:
             async with AsyncExitStack() as stack:
                 open_ = await stack.enter_async_context(serving(ROOT, uri, database))
                 asking = await stack.enter_async_context(serving(ROOT, uri, database, **asks))
-                asking.shows = shown(one)
+                before = shown(one, 0)
+                asking.shows = partial(str, before)
                 for server in (open_, asking):
                     await gone(await peers(server, WARM, AT_ONCE))
-                costs: list[tuple[float, float]] = []
+                costs: list[tuple[float, float, float]] = []
                 for number in range(pairs):
-                    order = (open_, asking) if number % 2 else (asking, open_)
-                    spent = {server.port: await cost(server) for server in order}
-                    costs.append((spent[open_.port], spent[asking.port]))
+                    each = iter([shown(one, number * EACH + own) for own in range(1, EACH + 1)])
+                    ways: dict[str, Callable[[], str]]
+                    ways = {"open": str, "own": partial(next, each), "again": partial(str, before)}
+                    spent = {}
+                    for way in sorted(ways, reverse=bool(number % 2)):
+                        server = open_ if way == "open" else asking
+                        server.shows = ways[way]
+                        spent[way] = await cost(server)
+                    costs.append((spent["open"], spent["own"], spent["again"]))
         finally:
             client.drop_database(database)
-    without, beside = (statistics.median(side) for side in zip(*costs, strict=True))
-    return Cost(algorithm, without, beside, statistics.median(other / one for one, other in costs))
+    without, beside, _ = (statistics.median(side) for side in zip(*costs, strict=True))
+    first, again = (statistics.median(row[way] / row[0] for row in costs) for way in (1, 2))
+    return Cost(algorithm, without, beside, first, again)
 
 
 async def main(pairs: int) -> None:
     """One row for each algorithm."""
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    sys.stdout.write("| | nobody asked | with a JWT | ratio |\n|---|---|---|---|\n")
+    sys.stdout.write("| | nobody asked | with a JWT | ratio | shown before |\n|---|---|---|---|---|\n")
     with tempfile.TemporaryDirectory() as place:
         async with embedded.running(Path(place), None) as mongo:
             for algorithm in ALGORITHMS:

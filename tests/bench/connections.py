@@ -158,8 +158,8 @@ class Server:
     path: str = "/v1/ws"
     subscribes: bool = True
     pauses: Path | None = None
-    shows: str = ""
-    """A line of the handshake's head, ended: a token."""
+    shows: Callable[[], str] = str
+    """A line of the handshake's head, ended, for each connection: a token."""
 
     def cpu(self) -> float:
         """Seconds of all its threads."""
@@ -193,7 +193,7 @@ class Peer(asyncio.Protocol):
         transport.write(
             f"GET {self._server.path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             f"Origin: http://{host}\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n"
-            f"{HEADERS}{self._server.shows}Cookie: {COOKIE}\r\n\r\n".encode()
+            f"{HEADERS}{self._server.shows()}Cookie: {COOKIE}\r\n\r\n".encode()
         )
 
     def data_received(self, data: bytes) -> None:
