@@ -267,7 +267,8 @@ BESIDE = {
         ),
     ),
     "floods": Shown(
-        "5,000 connects/s over their addresses' limit: closed unread; 300 bad tokens/s: the others' p99 ≤ 2×",
+        "5,000 connects/s over their addresses' limit: closed unread, the others' p99 ≤ 2× of what it is while they go "
+        "elsewhere; 300 bad tokens/s: the others' p99 ≤ 2×",
         (
             (f"{_HERE}/test_floods.py::test_a_flood_of_connections_over_their_limit_is_closed_unread_and_costs_little"),
             f"{_HERE}/test_floods.py::test_a_flood_of_bad_tokens_is_refused_by_every_door_and_the_others_do_not_notice",
