@@ -14,6 +14,7 @@ import re
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from nats import errors
@@ -22,9 +23,12 @@ from nats.aio.msg import Msg
 
 from realtime.errors import ConfigurationError, RealtimeError
 from realtime.nats.access import Access, Server
+from realtime.nats.staggered import first
 
 CONNECT_SECONDS = 4.0
 """For each server: name, TCP, TLS, its greeting and the first answer."""
+NEXT_SECONDS = 0.75
+"""One that says nothing for so long may be frozen: the next is tried beside it."""
 PING_SECONDS, PINGS = 2, 2
 """A server that answers nothing is given up after 4 to 6 s; who asks something has limits of its own."""
 FLUSH_SECONDS = 4.0
@@ -180,19 +184,23 @@ async def connect(
     on_error: Callable[[Exception], None] | None = None,
     inbox: str = "_INBOX",
 ) -> Connection:
-    """A connection to one of the servers, by chance. Raises `RefusedError`, or `AwayError` where none answers.
+    """A connection to one of the servers, by chance: the first that answers.
+
+    Raises `RefusedError`, or `AwayError` where none does.
 
     `name` is what NATS's own monitoring shows; `on_closed` is called when it is over, whoever ended it; `on_error`
     with what the server says against what was sent: `DeniedError` for a subject that is not for this user. Both on the
     loop.
     """
-    away: list[str] = []
-    for server in random.sample(access.servers, len(access.servers)):
-        try:
-            return await _connected(access, server, name, on_closed, on_error, inbox)
-        except AwayError as error:
-            away.append(str(error))
-    raise AwayError(f"no NATS server answers: {'; '.join(away)}", "check REALTIME_NATS, and that nats-server runs")
+    tries = [
+        partial(_connected, access, server, name, on_closed, on_error, inbox)
+        for server in random.sample(access.servers, len(access.servers))
+    ]
+    try:
+        return await first(tries, NEXT_SECONDS, (AwayError,), _drop)
+    except ExceptionGroup as group:
+        away = "; ".join(map(str, group.exceptions))
+        raise AwayError(f"no NATS server answers: {away}", "check REALTIME_NATS, and that nats-server runs") from None
 
 
 async def close(connection: Connection) -> None:

@@ -275,6 +275,8 @@ class JetStreamFeed:
         if self._down_since is None:
             self._down_since = now
             log.warning("the stream is not followed: %s", self._why)
+        else:
+            log.debug("the stream is not followed yet: %s", self._why)
         least, most = BACKOFF_SECONDS
         delay = min(most, least * 2.0 ** min(self._failures - 1, 10)) * random.uniform(0.5, 1)  # noqa: S311 - spreads
         if isinstance(error, ConfigurationError | FormatError):

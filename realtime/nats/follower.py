@@ -20,6 +20,7 @@ from nats.aio.client import Client
 from realtime.core.relay.identity import Identity
 from realtime.errors import RealtimeError
 from realtime.nats import stream
+from realtime.nats.staggered import first
 from realtime.nats.stream import Stored, UnansweredError
 
 PULL_MESSAGES: Final = 256
@@ -31,6 +32,9 @@ SILENT_SECONDS: Final = 1.5
 """Three heartbeats."""
 LATE_SECONDS: Final = 0.1
 """For what came while this process itself stood still."""
+TRIES: Final = 4
+NEXT_SECONDS: Final = 0.5
+"""A consumer is there within a few milliseconds; after so long without a word another one is asked for."""
 KEPT_SECONDS: Final = 60
 """A consumer that nobody pulls from is gone after so long."""
 _NANO: Final = 1_000_000_000
@@ -54,7 +58,7 @@ class Follower:
         self._client = client
         self._identity = identity
         self._next = start
-        self._name = f"node-{uuid.uuid4().hex[:16]}"
+        self._name = ""
         self._inbox = client.new_inbox()
         self._waiting: deque[Stored] = deque()
         self._bytes = 0
@@ -76,13 +80,25 @@ class Follower:
         return self._next - 1 == self._newest
 
     async def open(self) -> None:
-        """Make the consumer; `UnansweredError`, `ApiError`."""
+        """Make the consumer; `UnansweredError`, `ApiError`.
+
+        JetStream has one server of the cluster keep it, by chance, and for half a minute or longer that may be one
+        which is frozen and answers nothing: then another is made beside it. Nobody pulls from the first.
+        """
         try:
             await self._client.subscribe(self._inbox, cb=self._receive)
         except (errors.Error, OSError) as error:
             raise UnansweredError(str(error) or type(error).__name__) from None
+        try:
+            self._name = await first([self._made] * TRIES, NEXT_SECONDS, (UnansweredError,))
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from None
+
+    async def _made(self) -> str:
+        """A consumer's name, once it is there."""
+        name = f"node-{uuid.uuid4().hex[:16]}"
         config = {
-            "name": self._name,
+            "name": name,
             "deliver_policy": "by_start_sequence",
             "opt_start_seq": self._next,
             "ack_policy": "none",
@@ -92,7 +108,8 @@ class Follower:
             "inactive_threshold": KEPT_SECONDS * _NANO,
         }
         body = {"stream_name": self._identity.stream, "config": config, "action": "create"}
-        await stream.ask(self._client, f"CONSUMER.CREATE.{self._identity.stream}.{self._name}", body)
+        await stream.ask(self._client, f"CONSUMER.CREATE.{self._identity.stream}.{name}", body)
+        return name
 
     def end(self, reason: str) -> None:
         """Nothing more comes: `next` raises `GoneError`. What waits is given first."""

@@ -10,6 +10,7 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 from nats import errors
@@ -19,10 +20,13 @@ from realtime.core.relay.diagnosis import TURN_ON
 from realtime.core.relay.identity import Identity
 from realtime.core.relay.message import Head, peek
 from realtime.errors import ConfigurationError, RealtimeError
+from realtime.nats.staggered import first
 
 log = logging.getLogger("realtime.nats")
 
 ANSWER_SECONDS: Final = 2.0
+DIRECT_TRIES: Final = 6
+DIRECT_SECONDS: Final = 0.25
 MESSAGE_BYTES: Final = 1024 * 1024
 """Of one message with its headers: a part, and what JetStream's own headers add. A larger one than the whole stream may
 hold would empty it and be acknowledged."""
@@ -232,7 +236,12 @@ async def last(client: Client, identity: Identity, state: State) -> Stored | Non
 
 
 async def _direct(client: Client, identity: Identity, body: Mapping[str, Any]) -> Stored | None:
-    message = await _requested(client, f"$JS.API.DIRECT.GET.{identity.stream}", body)
+    """Of any replica, by chance: where one is frozen it is among them, so who gets no answer soon asks again."""
+    asking = partial(_requested, client, f"$JS.API.DIRECT.GET.{identity.stream}", body)
+    try:
+        message = await first([asking] * DIRECT_TRIES, DIRECT_SECONDS, (UnansweredError,))
+    except ExceptionGroup as group:
+        raise group.exceptions[0] from None
     headers = message.headers or {}
     if "Nats-Sequence" not in headers:
         if headers.get("Status") == "404":

@@ -8,7 +8,37 @@ NAMED, CONNECTED = "tests/nats/test_access.py", "tests/nats/test_connection.py"
 DIAGNOSIS, IDENTITIES = "realtime/core/relay/diagnosis.py", "tests/core/relay/test_identity.py"
 OFF = "without_jetstream_that_alone_is_the_finding_and_a_relay_names_the_mend"
 
+FROZEN = "tests/relay/test_cluster.py::test_who_reads_is_not_held_up_by_a_replica_that_is_frozen"
+
 NATS_ROWS: list[tuple[str, str, str, str, str]] = [
+    (
+        "nats: a frozen server is waited for by who connects",
+        CONNECTION,
+        "NEXT_SECONDS = 0.75",
+        "NEXT_SECONDS = 750.0",
+        f"{CONNECTED}::test_one_of_the_servers_that_is_frozen_holds_nobody_up",
+    ),
+    (
+        "nats: a message is asked of a frozen replica and of no other",
+        "realtime/nats/stream.py",
+        "DIRECT_SECONDS: Final = 0.25",
+        "DIRECT_SECONDS: Final = 250.0",
+        FROZEN,
+    ),
+    (
+        "nats: a consumer that a frozen server keeps is waited for",
+        "realtime/nats/follower.py",
+        "NEXT_SECONDS: Final = 0.5",
+        "NEXT_SECONDS: Final = 500.0",
+        FROZEN,
+    ),
+    (
+        "nats: what comes too late stays open",
+        "realtime/nats/staggered.py",
+        "                drop(task.result())",
+        "                pass",
+        "tests/nats/test_staggered.py::test_what_comes_together_with_the_first_is_dropped",
+    ),
     (
         "nats: what nobody answers is examined all the same",
         DIAGNOSIS,

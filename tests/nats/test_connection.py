@@ -154,6 +154,18 @@ async def test_one_of_the_servers_is_enough(tmp_path: Path) -> None:
                 assert connection.server.port == server.port
 
 
+async def test_one_of_the_servers_that_is_frozen_holds_nobody_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "CONNECT_SECONDS", 600)
+    async with one(tmp_path / "frozen") as frozen, one(tmp_path / "there") as there:
+        frozen.freeze()
+        async with asyncio.timeout(60):
+            for _ in range(10):
+                async with connected(nats=f"{frozen.url},{there.url}") as connection:
+                    assert connection.server.port == there.port
+
+
 async def test_something_that_greets_nobody_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "CONNECT_SECONDS", 1.0)
     async with stranger(b"") as (port, _):

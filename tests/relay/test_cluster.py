@@ -14,16 +14,61 @@ import pytest
 
 from realtime import settings
 from realtime.core.relay.message import PART_BYTES, Message, pack
+from realtime.nats import follower as followers
 from realtime.nats import stream
 from realtime.nats.access import Access, access_of
 from realtime.nats.connection import close, connect
+from realtime.nats.follower import Follower
 from realtime.nats.publisher import Publisher
 from realtime.nats.stream import Limits
 from tests.nats.servers import leader_of, three
+from tests.nats_server import NatsServer
 from tests.relay.connecting import IDENTITY, stored
 
 SECONDS = 60
 LIMITS = Limits(max_bytes=128 << 20, max_age=3600, replicas=3)
+
+
+def leads_all(server: NatsServer) -> bool:
+    """Whether it decides which server keeps what: the leader of the metadata."""
+    told = [line for line in server.log.splitlines() if "metadata leader" in line]
+    return bool(told) and "Self is new" in told[-1]
+
+
+@pytest.mark.long("three servers, of which one is frozen")
+async def test_who_reads_is_not_held_up_by_a_replica_that_is_frozen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked by chance, for messages and to keep consumers, though others are there that answer."""
+    async with three(tmp_path) as servers:
+        access = access_of(settings.load(nats=",".join(server.url for server in servers)))
+        async with publishing(access) as publisher, asyncio.timeout(SECONDS):
+            for number in range(1, 41):
+                await publisher.put(number, pack(Message(number), IDENTITY.epoch))
+            await publisher.drained()
+        leader = await leader_of(access, servers, IDENTITY.stream)
+        frozen = next(server for server in servers if server is not leader and not leads_all(server))
+        client = await connect(access_of(settings.load(nats=leader.url)), "tests")
+        # As good as for ever; and so many tries that chance does not matter.
+        monkeypatch.setattr(stream, "ANSWER_SECONDS", 600)
+        monkeypatch.setattr(stream, "DIRECT_TRIES", 40)
+        monkeypatch.setattr(followers, "TRIES", 40)
+        try:
+            frozen.freeze()
+            async with asyncio.timeout(SECONDS):
+                for sequence in range(1, 41):
+                    found = await stream.get(client, IDENTITY, sequence)
+                    assert found is not None
+                    assert found.sequence == sequence
+                for start in range(1, 21):
+                    follower = Follower(client, IDENTITY, start)
+                    await follower.open()
+                    message = await follower.next()
+                    assert message is not None
+                    assert message.sequence == start
+        finally:
+            frozen.thaw()
+            await close(client)
 
 
 @asynccontextmanager
