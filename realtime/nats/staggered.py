@@ -37,14 +37,17 @@ async def first(
                 running, timeout=seconds if left else None, return_when=asyncio.FIRST_COMPLETED
             )
             ended += done
+            # What is raised here must not hold itself, and with it all that is under way above this.
+            done.clear()
             while ended:
                 try:
                     return ended.pop(0).result()
                 except failures as error:
                     failed.append(error)
-        raise ExceptionGroup("every try failed", failed)
+        raise ExceptionGroup("every try failed", tuple(failed))
     finally:
         await end(running)
         for task in [*ended, *running]:
             if not task.cancelled() and task.exception() is None:
                 drop(task.result())
+        failed.clear()

@@ -40,6 +40,13 @@ NATS_ROWS: list[tuple[str, str, str, str, str]] = [
         "tests/nats/test_staggered.py::test_what_comes_together_with_the_first_is_dropped",
     ),
     (
+        "nats: what is raised holds itself",
+        "realtime/nats/staggered.py",
+        "            done.clear()",
+        "            pass",
+        "tests/nats/test_staggered.py::test_what_is_raised_holds_nothing_when_nobody_holds_it",
+    ),
+    (
         "nats: what nobody answers is examined all the same",
         DIAGNOSIS,
         "    if facts.jetstream is False:",

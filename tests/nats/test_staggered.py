@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -101,3 +102,24 @@ async def test_who_is_told_to_end_ends_all_of_them() -> None:
     with pytest.raises(asyncio.CancelledError):
         await asking
     assert sorted(tries.ended) == ["a", "b"]
+
+
+async def test_what_is_raised_holds_nothing_when_nobody_holds_it() -> None:
+    """It would keep all frames above it, and what is open there, until the garbage collector looks."""
+
+    class RefusedError(Exception):
+        pass
+
+    async def fails() -> str:
+        raise RefusedError
+
+    held: list[weakref.ref[Exception]] = []
+    for failures in (OSError, RefusedError):
+        try:
+            await first([fails, fails], NEVER, (failures,))
+        except ExceptionGroup as group:
+            held += map(weakref.ref, group.exceptions)
+        except RefusedError as error:
+            held.append(weakref.ref(error))
+    await asyncio.sleep(0)
+    assert [one() for one in held] == [None] * 3
