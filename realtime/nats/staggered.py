@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, TypeVar
-
-from realtime.hub.tasks import end
+from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
+AGAIN_SECONDS: Final = 0.5
 
 
 async def first(
@@ -46,8 +45,17 @@ async def first(
                     failed.append(error)
         raise ExceptionGroup("every try failed", tuple(failed))
     finally:
-        await end(running)
+        await _ended(running)
         for task in [*ended, *running]:
             if not task.cancelled() and task.exception() is None:
                 drop(task.result())
         failed.clear()
+
+
+async def _ended(tasks: set[asyncio.Task[T]]) -> None:
+    """Cancelled, and over: again and again, since a library may lose a cancellation."""
+    left = tasks
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=AGAIN_SECONDS)
