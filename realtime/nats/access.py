@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,9 @@ PORT = 4222
 SCHEMES = frozenset({"nats", "tls"})
 LOOKS = (
     "it looks like tls://nats1:4222,tls://nats2:4222, a user in front as tls://node:secret@nats1:4222, percent-encoded"
+)
+_PARTS = re.compile(
+    rb"(?s).*-BEGIN NATS USER JWT-+\s+([\w.-]+)\s+-.*-BEGIN USER NKEY SEED-+\s+([A-Z2-7]+)\s+-.*", re.ASCII
 )
 
 
@@ -66,7 +70,7 @@ def access_of(settings: Settings) -> Access:
     servers = tuple(_server(one, told=told) for one in parts)
     user, password = next(((one.username, one.password) for one in parts if one.username), (None, None))
     if settings.nats_creds is not None:
-        _credentials(settings.nats_creds)
+        credentials(settings.nats_creds)
         if user is not None:
             raise ConfigurationError(
                 "REALTIME_NATS names a user and REALTIME_NATS_CREDS a file with one: leave one of them out"
@@ -127,15 +131,24 @@ def _readable(path: Path, name: str) -> None:
         raise ConfigurationError(f"REALTIME_{name} cannot be read ({error}): correct or unset it") from None
 
 
-def _credentials(path: Path) -> None:
-    """A file without one of its two parts is refused here: nats-py 2.16 looks for the first without an end."""
+def credentials(path: Path) -> str:
+    """A file of credentials as it is now, in the form that nats-py reads. `ConfigurationError` for what is none.
+
+    It is read here for each connection, since it may be exchanged while this runs: nats-py 2.16 looks for a JWT that is
+    not there without an end, takes the end of a line of Windows for a part of the seed, and names no file.
+    """
     _readable(path, "NATS_CREDS")
-    held = path.read_bytes()
-    if b"BEGIN NATS USER JWT" not in held or b"BEGIN USER NKEY SEED" not in held:
+    parts = _PARTS.fullmatch(path.read_bytes())
+    if parts is None:
         raise ConfigurationError(
             f"REALTIME_NATS_CREDS: {path} holds not both a user's JWT and its seed: name the file that nsc wrote "
             "(nsc generate creds)"
         )
+    token, seed = (part.decode() for part in parts.groups())
+    return (
+        f"-----BEGIN NATS USER JWT-----\n{token}\n------END NATS USER JWT------\n\n"
+        f"-----BEGIN USER NKEY SEED-----\n{seed}\n------END USER NKEY SEED------\n"
+    )
 
 
 def _context(settings: Settings) -> ssl.SSLContext:

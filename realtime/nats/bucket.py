@@ -14,9 +14,12 @@ from dataclasses import dataclass
 from nats import errors
 from nats.aio.client import Client
 
-from realtime.nats.stream import ANSWER_SECONDS, ApiError, UnansweredError, ask
+from realtime.nats.stream import ANSWER_SECONDS, ApiError, StreamError, UnansweredError, ask
 
+BUCKET_BYTES = 16 * 1024 * 1024
 _EXISTS, _NO_MESSAGE = 10058, 10037
+_NO_ROOM = frozenset({10002, 10023, 10027, 10047})
+"""The account's resources, the server's, the account's number of streams, the server's or the account's storage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,7 @@ def subject(bucket: str, key: str) -> str:
 
 
 async def ensure(client: Client, bucket: str, seconds: float, replicas: int) -> None:
-    """The bucket, made where there is none."""
+    """The bucket, made where there is none. `StreamError` where there is no room for it."""
     wanted = {
         "name": f"KV_{bucket}",
         "subjects": [subject(bucket, ">")],
@@ -44,7 +47,7 @@ async def ensure(client: Client, bucket: str, seconds: float, replicas: int) -> 
         "max_age": int(seconds * 1_000_000_000),
         "max_msgs_per_subject": 1,
         "max_msgs": -1,
-        "max_bytes": 16 * 1024 * 1024,
+        "max_bytes": BUCKET_BYTES,
         "max_msg_size": 64 * 1024,
         "allow_rollup_hdrs": True,
         "allow_direct": True,
@@ -53,6 +56,12 @@ async def ensure(client: Client, bucket: str, seconds: float, replicas: int) -> 
     try:
         await ask(client, f"STREAM.CREATE.{wanted['name']}", wanted)
     except ApiError as error:
+        if error.code in _NO_ROOM:
+            raise StreamError(
+                f"the bucket {bucket} cannot be made ({error}): beside its stream (REALTIME_NATS_BYTES) a relay needs "
+                f"room for two buckets of {BUCKET_BYTES >> 20} MiB on each replica; see max_file_store of the servers, "
+                "and what the account may have"
+            ) from None
         # One of an earlier version with other limits serves as well.
         if error.code != _EXISTS:
             raise

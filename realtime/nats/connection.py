@@ -18,11 +18,11 @@ from functools import partial
 from typing import Any
 
 from nats import errors
-from nats.aio.client import Client
+from nats.aio.client import Client, RawCredentials
 from nats.aio.msg import Msg
 
 from realtime.errors import ConfigurationError, RealtimeError
-from realtime.nats.access import Access, Server
+from realtime.nats.access import Access, Server, credentials
 from realtime.nats.staggered import first
 
 CONNECT_SECONDS = 4.0
@@ -252,13 +252,13 @@ async def _connected(
                 ping_interval=PING_SECONDS,
                 max_outstanding_pings=PINGS,
                 tls=access.tls if server.encrypted else None,
-                user_credentials=None if access.creds is None else str(access.creds),
+                user_credentials=None if access.creds is None else RawCredentials(credentials(access.creds)),
                 inbox_prefix=inbox,
                 # Whoever publishes more than a frozen server takes would wait for it without an end.
                 flush_timeout=FLUSH_SECONDS,
                 **_known(access),
             )
-    except asyncio.CancelledError:
+    except (asyncio.CancelledError, ConfigurationError):
         _drop(connection)
         raise
     except Exception as error:
@@ -322,8 +322,9 @@ def _worded(server: Server, error: Exception) -> RealtimeError:
             f"{where} does not let us in: check user and password in REALTIME_NATS, or --nats-creds, or the client "
             "certificate"
         )
-    if "credentials" in said.lower() or isinstance(error, errors.InvalidUserCredentialsError):
-        return RefusedError(f"the credentials of REALTIME_NATS_CREDS cannot be used ({said}): have nsc write them anew")
+    if type(error).__module__.partition(".")[0] == "nkeys":
+        # nats-py imports that where it needs it, and gives its errors on.
+        return RefusedError(f"the seed in the file of REALTIME_NATS_CREDS is none ({said}): have nsc write it anew")
     if isinstance(error, OSError | errors.Error | TimeoutError):
         hung_up = (
             server.encrypted and isinstance(error, ConnectionError) and not isinstance(error, ConnectionRefusedError)

@@ -182,7 +182,10 @@ class Relay:
             stored = await stream.last(client, self._identity, state)
             place = None if stored is None else Place.of(stored)
         except FormatError as error:
-            raise StreamError(f"the stream {self._identity.stream} holds what no relay made: {error}") from None
+            raise StreamError(
+                f"the stream {self._identity.stream} holds what no relay made: {error}. To go on, remove it "
+                f"(nats stream rm {self._identity.stream}): a relay makes it anew, nodes read the gap from the oplog"
+            ) from None
         now = await self._now(0 if place is None else place.time)
         time = self._time = now if place is None else place.time
         await self._needs.listen(client)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 ACCESS, CONNECTION = "realtime/nats/access.py", "realtime/nats/connection.py"
 NAMED, CONNECTED = "tests/nats/test_access.py", "tests/nats/test_connection.py"
+ACCOUNTS = "tests/nats/test_accounts.py"
 
 DIAGNOSIS, IDENTITIES = "realtime/core/relay/diagnosis.py", "tests/core/relay/test_identity.py"
 OFF = "without_jetstream_that_alone_is_the_finding_and_a_relay_names_the_mend"
@@ -255,5 +256,26 @@ NATS_ROWS: list[tuple[str, str, str, str, str]] = [
         "if not 0 < size <= MESSAGE_BYTES:",
         "if size > MESSAGE_BYTES:",
         "tests/core/relay/test_diagnosis.py::test_each_fact_has_its_finding",
+    ),
+    (
+        "nats: a file of credentials with the ends of lines of Windows is taken as it is",
+        ACCESS,
+        "NATS USER JWT-+\\s+([\\w.-]+)\\s+-",
+        "NATS USER JWT-+\\n([\\w.-]+)\\n-",
+        f"{ACCOUNTS}::test_a_file_is_read_as_it_is_at_each_connection_whatever_ends_its_lines",
+    ),
+    (
+        "nats: nobody says which file of credentials is none",
+        CONNECTION,
+        "    except (asyncio.CancelledError, ConfigurationError):",
+        "    except asyncio.CancelledError:",
+        f"{ACCOUNTS}::test_a_file_is_read_as_it_is_at_each_connection_whatever_ends_its_lines",
+    ),
+    (
+        "nats: a seed that is none has no mend",
+        CONNECTION,
+        'if type(error).__module__.partition(".")[0] == "nkeys":',
+        "if False:",
+        f"{ACCOUNTS}::test_a_seed_that_is_none_is_refused_with_the_mend",
     ),
 ]

@@ -281,4 +281,18 @@ RELAYS: list[tuple[str, str, str, str, str]] = [
         "",
         "tests/nats/test_examination.py::test_each_user_may_what_it_needs_and_a_node_is_refused_all_else",
     ),
+    (
+        "relay: a bucket without room is refused by a number alone",
+        "realtime/nats/bucket.py",
+        "if error.code in _NO_ROOM:",
+        "if False:",
+        "tests/relay/test_lease.py::test_without_room_for_its_bucket_it_says_what_a_relay_needs",
+    ),
+    (
+        "relay: what no relay made is found without a mend",
+        "realtime/relay/relay.py",
+        "(nats stream rm {self._identity.stream})",
+        "",
+        "tests/relay/test_command.py::test_one_that_finds_what_no_relay_made_says_how_to_go_on",
+    ),
 ]

@@ -17,8 +17,10 @@ import pytest
 
 from realtime.commands.relay import relay
 from realtime.errors import ConfigurationError
+from realtime.nats.stream import ask
 from realtime.settings import RelaySettings, Settings, load
 from tests.nats_server import NatsServer, free_port
+from tests.relay.connecting import connection
 from tests.relay.processes import SECONDS, Place, RelayProcess
 from tests.relay.test_relay import PUBLISHES
 
@@ -119,3 +121,20 @@ async def test_without_a_mongodb_at_its_start_it_ends_with_the_mend_as_a_service
     for (line,) in ends:
         assert "no MongoDB answers" in line
         assert "check REALTIME_MONGODB_URI and that the server runs and has a primary" in line
+
+
+async def test_one_that_finds_what_no_relay_made_says_how_to_go_on(here: Place, nats: NatsServer) -> None:
+    one = here.relay()
+    await one.says(PUBLISHES)
+    assert await asyncio.to_thread(one.end, signal.SIGTERM) == 0
+    found = re.search(r"made the stream (\S+)", one.log)
+    assert found is not None
+    async with connection(nats.url) as client:
+        await client.request(found[1].replace("-", ".", 3), b"hello", timeout=SECONDS)
+        other = here.relay()
+        assert await asyncio.to_thread(other.process.wait, SECONDS) == 2
+        (line,) = [line for line in other.log.splitlines() if line.startswith("realtime: ")]
+        assert "holds what no relay made: a message that no relay of this service made" in line
+        assert f"(nats stream rm {found[1]})" in line
+        await ask(client, f"STREAM.DELETE.{found[1]}")
+    await here.relay().says(PUBLISHES)

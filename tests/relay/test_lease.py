@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
+from pathlib import Path
 
 import pytest
 
-from realtime.nats import bucket, needs
+from realtime.nats import bucket, needs, stream
 from realtime.nats import lease as leases
 from realtime.nats.lease import LEASE_SECONDS, Lease
 from realtime.nats.needs import MOST_NODES, NEEDED_SECONDS, VALUE_BYTES, Needs, decode, encode
-from realtime.nats.stream import UnansweredError
-from tests.nats_server import NatsServer
-from tests.relay.connecting import IDENTITY, connection
+from realtime.nats.stream import StreamError, UnansweredError
+from tests.nats_server import NatsServer, nats_server
+from tests.relay.connecting import IDENTITY, LIMITS, connection
 
 
 async def test_one_holds_it_and_another_after_it_was_given_up_or_not_said_again(nats: NatsServer) -> None:
@@ -138,3 +139,12 @@ async def test_a_relay_hears_what_a_node_says(nats: NatsServer) -> None:
             while not found.needed("orders"):
                 await asyncio.sleep(0.01)
         assert not found.needed("carts")
+
+
+async def test_without_room_for_its_bucket_it_says_what_a_relay_needs(tmp_path: Path) -> None:
+    """The stream has taken what there was; then JetStream said a number alone, and a relay for ever the same."""
+    with nats_server(tmp_path / "nats", max_file_store=LIMITS.max_bytes + bucket.BUCKET_BYTES // 2) as nats:
+        async with connection(nats.url) as client:
+            await stream.ensure(client, IDENTITY, LIMITS)
+            with pytest.raises(StreamError, match=r"lease cannot be made .*two buckets of 16 MiB .*max_file_store"):
+                await Lease(IDENTITY, "any", 1).prepare(client)
