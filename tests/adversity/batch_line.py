@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import random
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final, Literal
@@ -58,15 +58,19 @@ def places(kind: Kind, batch: list[Sent]) -> list[int]:
 
 @dataclass
 class BatchLine:
-    """`kill` ends the relay's process and returns when it has ended."""
+    """`kill` ends the relay's process and returns when it has ended.
+
+    `over`: it is closed, and so is whatever comes after that.
+    """
 
     target: int
     chance: random.Random
-    kill: Callable[[], object]
+    kill: Callable[[], Awaitable[object]]
     port: int = 0
     wanted: Kind | None = None
+    cut: asyncio.Future[Cut] | None = None
     batches: int = 0
-    _cut: asyncio.Future[Cut] | None = None
+    over: bool = False
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _pong: asyncio.Event = field(default_factory=asyncio.Event)
@@ -77,8 +81,12 @@ class BatchLine:
 
     def arm(self, kind: Kind) -> asyncio.Future[Cut]:
         """The next batch that can be cut that way is; resolved when the relay is dead and its lines are closed."""
-        self.wanted, self._cut = kind, asyncio.get_running_loop().create_future()
-        return self._cut
+        self.wanted, self.cut = kind, asyncio.get_running_loop().create_future()
+        return self.cut
+
+    def disarm(self) -> None:
+        """Whatever comes is passed on."""
+        self.wanted = None
 
     async def accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection of the relay's."""
@@ -87,6 +95,8 @@ class BatchLine:
         self._tasks.add(task)
         answers, server = await asyncio.open_connection("127.0.0.1", self.target)
         self._writers |= {writer, server}
+        if self.over:
+            self._close()
         back = asyncio.create_task(self._back(answers, writer))
         try:
             with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
@@ -134,23 +144,26 @@ class BatchLine:
     async def _kill(self, server: asyncio.StreamWriter, batch: list[Sent], let: int) -> None:
         """What was let through has been read by the server when the relay dies."""
         assert self.wanted is not None
-        assert self._cut is not None
+        assert self.cut is not None
         kind, self.wanted = self.wanted, None
         self._pong.clear()
         server.writelines(sent.data for sent in batch[:let])
         server.write(b"PING\r\n")
         await asyncio.wait_for(self._pong.wait(), 30)
-        await asyncio.to_thread(self.kill)
-        for writer in [*self._writers]:
-            writer.close()
+        await self.kill()
+        self._close()
         after = int(batch[0].headers["Nats-Expected-Last-Sequence"])
-        self._cut.set_result(Cut(kind, let, len(batch), sum(sent.ends for sent in batch), after))
+        self.cut.set_result(Cut(kind, let, len(batch), sum(sent.ends for sent in batch), after))
 
     async def ended(self) -> None:
         """Close what is left: whoever reads or writes there has its end."""
+        self.over = True
+        self._close()
+        await asyncio.gather(*self._tasks)
+
+    def _close(self) -> None:
         for writer in [*self._writers]:
             writer.close()
-        await asyncio.gather(*self._tasks)
 
 
 def _headers(block: bytes) -> dict[str, str]:
@@ -158,7 +171,9 @@ def _headers(block: bytes) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def batch_line(target: int, chance: random.Random, kill: Callable[[], object]) -> AsyncIterator[BatchLine]:
+async def batch_line(
+    target: int, chance: random.Random, kill: Callable[[], Awaitable[object]]
+) -> AsyncIterator[BatchLine]:
     """Listening on a free port of the loopback for as long as the block runs."""
     line = BatchLine(target, chance, kill)
     server = await asyncio.start_server(line.accepted, "127.0.0.1", 0, limit=1 << 20)
