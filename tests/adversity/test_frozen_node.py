@@ -41,8 +41,8 @@ from tests.serving import Process, process
 KEYS, BLOB_BYTES = 32, 200_000
 """The documents of the collection, each written again and again."""
 THREADS = 4
-MOST_MIB = 64.0
-"""More than before, at any time from when it goes on to when it has caught up."""
+MOST_MIB = 32.0
+"""More than before, at any time from when it goes on to when it has caught up: twice what may wait of the stream."""
 LEAST_SHARE = 0.5
 """Of the rate that is asked for, where the machine is somebody else's as well."""
 LOOK_SECONDS = 0.02

@@ -87,7 +87,7 @@ AMID: list[tuple[str, str, str, str, str]] = [
         "realtime/commands/demo_nodes.py",
         "{logs.of_another(line.decode(errors='replace'), whose)}",
         "{line.decode(errors='replace')}",
-        "tests/e2e/test_demo_nodes.py::test_three_nodes_tell_the_same_by_one_relay_and_end_with_it[Signals.SIGTERM]",
+        "tests/e2e/test_demo_nodes.py::test_three_nodes_tell_the_same_by_one_relay_and_end_with_it[15]",
     ),
     (
         "logs: a line of JSON does not say whose it is",
@@ -106,8 +106,8 @@ AMID: list[tuple[str, str, str, str, str]] = [
     (
         "a node frozen: what is pulled has no bound",
         "realtime/nats/follower.py",
-        "PULL_BYTES: Final = 8 * 1024 * 1024",
-        "PULL_BYTES: Final = 1 << 40",
+        "        if self._left or self._bytes >= PULL_BYTES or self._over is not None:",
+        "        if self._over is not None:",
         f"{FROZEN}::test_a_node_frozen_under_a_heavy_load_catches_up_and_needs_little_for_it",
     ),
 ]
