@@ -93,7 +93,7 @@ TABLE: dict[str, Row] = {
         short={"kills": 3}, full={"kills": 50}
     ),
     "test_a_node_frozen_under_a_heavy_load_catches_up_and_needs_little_for_it": Row(
-        short={"megabytes": 20, "warm": 2, "before": 2, "frozen": 8, "after": 1},
+        short={"megabytes": 10, "warm": 2, "before": 2, "frozen": 8, "after": 1},
         full={"megabytes": 20, "warm": 10, "before": 5, "frozen": 30, "after": 5},
     ),
     "test_under_random_faults_nothing_is_missed_and_nothing_grows": Row(
