@@ -39,6 +39,8 @@ pytestmark = [
 ]
 KILLED_PAUSE, ENDED_PAUSE, LEADER_PAUSE, RECOVERED = 6.0, 1.0, 12.0, 12.0
 STEP_DOWN_PAUSE, OTHERS_PAUSE, AWAY_SECONDS = 2.0, 1.0, 5.0
+DISK_PAUSE = 20.0
+"""A server whose disk is full first fails to store, then hands over what it leads, which may take two elections."""
 DISK_MEBIBYTES = 48
 
 
@@ -253,7 +255,7 @@ async def test_the_disks_of_nats_are_full_and_have_room_again(
             )
     assert min(filled) > 0
     assert all("no space left on device" in log for log in logs)
-    assert one <= LEADER_PAUSE
+    assert one <= DISK_PAUSE
     assert two - back <= RECOVERED
     assert two >= scale.seconds("full") / 2
     assert figures["resync"] == figures["unsubscribed"] == 0

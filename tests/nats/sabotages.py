@@ -9,7 +9,7 @@ ACCOUNTS = "tests/nats/test_accounts.py"
 DIAGNOSIS, IDENTITIES = "realtime/core/relay/diagnosis.py", "tests/core/relay/test_identity.py"
 OFF = "without_jetstream_that_alone_is_the_finding_and_a_relay_names_the_mend"
 
-FROZEN = "tests/relay/test_cluster.py::test_who_reads_is_not_held_up_by_a_replica_that_is_frozen"
+FROZEN = "tests/relay/test_cluster.py::test_who_reads_is_not_held_up_by_a_leader_that_is_frozen"
 
 NATS_ROWS: list[tuple[str, str, str, str, str]] = [
     (
