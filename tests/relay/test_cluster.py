@@ -22,6 +22,7 @@ from realtime.nats.follower import Follower, GoneError
 from realtime.nats.publisher import Publisher
 from realtime.nats.stream import Limits
 from tests.nats.servers import leader_of, three
+from tests.nats_server import NatsServer
 from tests.relay.connecting import IDENTITY, stored
 
 SECONDS = 60
@@ -54,6 +55,37 @@ async def test_who_reads_is_not_held_up_by_a_leader_that_is_frozen(
                     await read(access_of(settings.load(nats=server.url)))
         finally:
             frozen.thaw()
+
+
+def leads_all(server: NatsServer) -> bool:
+    """Whether it decides which server keeps what: the leader of the metadata."""
+    told = [line for line in server.log.splitlines() if "metadata leader" in line]
+    return bool(told) and "Self is new" in told[-1]
+
+
+@pytest.mark.long("three servers, of which one is frozen")
+async def test_a_consumer_that_a_frozen_server_is_to_keep_is_made_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that leads nothing, so that everything else goes on."""
+    async with three(tmp_path) as servers:
+        access = access_of(settings.load(nats=",".join(server.url for server in servers)))
+        async with publishing(access) as publisher, asyncio.timeout(SECONDS):
+            await publisher.put(1, pack(Message(1), IDENTITY.epoch))
+            await publisher.drained()
+        leader = await leader_of(access, servers, IDENTITY.stream)
+        frozen = next(server for server in servers if server is not leader and not leads_all(server))
+        client = await connect(access_of(settings.load(nats=leader.url)), "tests")
+        monkeypatch.setattr(stream, "ANSWER_SECONDS", 600)
+        monkeypatch.setattr(followers, "TRIES", 40)
+        frozen.freeze()
+        try:
+            async with asyncio.timeout(SECONDS):
+                for _ in range(20):
+                    await Follower(client, IDENTITY, 1).open()
+        finally:
+            frozen.thaw()
+            await close(client)
 
 
 async def read(access: Access) -> None:
