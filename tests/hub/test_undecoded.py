@@ -84,7 +84,10 @@ async def test_who_came_after_it_was_read_is_told_all_the_same(service: Service)
     service.store.update("items", 0, n=2)
     service.store.insert("items", {"_id": 2, "n": 1})
     service.store.delete("items", 2)
+    reads = len(service.store.reads)
     await flow(service)
+    looked = [(read.kind, read.keys) for read in service.store.reads[reads:]]
+    assert looked == [("images", [0])], "what came with its event is read of MongoDB"
     exact(peer, service.store, query())
     assert len(told.moments()) == 1
     documents = [event.get("document") for event in events_of(told)]
@@ -96,14 +99,16 @@ async def test_who_resumes_from_before_it_gets_its_documents(service: Service) -
     service.store.insert("items", {"_id": 1, "n": 1})
     service.store.insert("others", {"_id": 1})
     service.store.update("items", 1, n=2)
-    service.store.replace("items", {"_id": 1, "n": 3})
+    service.store.delete("items", 1)
+    service.store.insert("items", {"_id": 1, "n": 3})
     await flow(service)
     reads = len(service.store.reads)
     peer = Peer()
     await service.subscribed(Subscription("s", peer, query(mode="events"), before))
     told = events_of(peer)
-    assert [event["op"] for event in told] == ["insert", "update", "replace"]
-    assert [event["document"] for event in told] == [{"_id": 1, "n": 1}, {"_id": 1, "n": 3}, {"_id": 1, "n": 3}]
+    assert [event["op"] for event in told] == ["insert", "update", "delete", "insert"]
+    documents = [event.get("document") for event in told]
+    assert documents == [{"_id": 1, "n": 1}, {"_id": 1, "n": 3}, None, {"_id": 1, "n": 3}]
     assert told[1]["updated"] == ["n"]
     assert [read.kind for read in service.store.reads[reads:] if read.kind == "find"] == [], "nothing was lacking"
 

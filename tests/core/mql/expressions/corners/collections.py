@@ -24,6 +24,17 @@ CASES: list[Case] = [
     ({"$ifNull": ["$a", "$b", "$c"]}, {"a": None}, MISSING),
     ({"$switch": {"branches": [{"case": "$a", "then": 1}], "default": 2}}, {"a": 0}, 2),
     ({"$cond": {"if": "$a", "then": 1, "else": "$b"}}, {"a": False}, MISSING),
+    # nothing is evaluated but what is chosen
+    ({"$cond": ["$a", 1, {"$divide": [1, "$z"]}]}, {"a": True, "z": 0}, 1),
+    ({"$cond": {"if": "$a", "then": {"$divide": [1, "$z"]}, "else": 2}}, {"a": False, "z": 0}, 2),
+    ({"$ifNull": ["$a", {"$divide": [1, "$z"]}, 3]}, {"a": 1, "z": 0}, 1),
+    (
+        {"$switch": {"branches": [{"case": "$a", "then": 1}, {"case": {"$divide": [1, "$z"]}, "then": 2}]}},
+        {"a": 1, "z": 0},
+        1,
+    ),
+    ({"$switch": {"branches": [{"case": "$a", "then": {"$divide": [1, "$z"]}}], "default": 2}}, {"a": 0, "z": 0}, 2),
+    ({"$or": ["$a", {"$divide": [1, "$z"]}]}, {"a": 1, "z": 0}, True),
     ({"$ifNull": ["$a", 5]}, {"a": False}, False),
     ({"$switch": {"branches": [{"case": 0, "then": 1}, {"case": "$a", "then": 2}]}}, {"a": 1}, 2),
     ({"$and": ["$a", "$b"]}, {"a": 1, "b": "x"}, True),
