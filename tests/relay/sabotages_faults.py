@@ -104,10 +104,10 @@ AMID: list[tuple[str, str, str, str, str]] = [
         f"{COMMAND}::test_without_a_mongodb_at_its_start_it_ends_with_the_mend_as_a_service_does",
     ),
     (
-        "a node frozen: what is pulled has no bound",
-        "realtime/nats/follower.py",
-        "        if self._left or self._bytes >= PULL_BYTES or self._over is not None:",
-        "        if self._over is not None:",
+        "a node frozen: its journal has no bound in bytes",
+        "realtime/core/live/journal.py",
+        "            if self.size <= self.max_bytes and now",
+        "            if now",
         f"{FROZEN}::test_a_node_frozen_under_a_heavy_load_catches_up_and_needs_little_for_it",
     ),
 ]
