@@ -42,10 +42,10 @@ FLEET_ROWS: list[tuple[str, str, str, str, str]] = [
         f"{FLEET}::test_the_server_of_nats_that_leads_the_stream_is_killed_or_frozen[killed]",
     ),
     (
-        "fleet: nodes do not say that NATS is away",
+        "fleet: nodes wait for long when NATS is away",
         FEED,
-        "DEGRADED_AFTER_SECONDS: Final = 3.0",
-        "DEGRADED_AFTER_SECONDS: Final = 300.0",
+        "BACKOFF_SECONDS: Final = (0.05, 1.0)",
+        "BACKOFF_SECONDS: Final = (60.0, 60.0)",
         f"{FLEET}::test_most_or_all_servers_of_nats_are_down_for_a_while[3]",
     ),
     (
