@@ -35,7 +35,7 @@ SETS_ROWS: list[tuple[str, str, str, str, str]] = [
     (
         "sets: a snapshot ahead of the feed is told",
         LOADING,
-        "            await progress.reached(snapshot.time)",
+        "            await self._reached(snapshot.time)",
         "            pass",
         f"{JUDGED}::test_a_read_ahead_of_the_feed_waits_until_it_is_known_what_the_set_was_then",
     ),
