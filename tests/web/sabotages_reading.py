@@ -86,8 +86,8 @@ READERS: list[tuple[str, str, str, str, str]] = [
     (
         "reader: it reads on whatever waits",
         LINE,
-        "        if self._crowded:\n            self._halt()\n",
-        "        if False:\n            self._halt()\n",
+        "return self.sink is not None and self.sink.crowded",
+        "return False",
         f"{ASKS}[pings-our server]",
     ),
     (
