@@ -14,15 +14,15 @@ FAULTS: list[tuple[str, str, str, str, str]] = [
     (
         "election: a broken connection is taken for lost history",
         UPSTREAM,
-        "        return Action.REOPEN\n    if care is",
-        "        return Action.HISTORY_LOST\n    if care is",
+        "            return Action.REOPEN\n        self._count = 0",
+        "            return Action.HISTORY_LOST\n        self._count = 0",
         "tests/adversity/test_elections.py::test_the_primary_is_killed_and_nobody_misses_anything",
     ),
     (
         "upstream: a broken connection is taken for lost history",
         UPSTREAM,
-        "        return Action.REOPEN\n    if care is",
-        "        return Action.HISTORY_LOST\n    if care is",
+        "            return Action.REOPEN\n        self._count = 0",
+        "            return Action.HISTORY_LOST\n        self._count = 0",
         "tests/adversity/test_upstream.py::test_a_line_that_is_cut_halved_stalled_and_half_open_loses_nothing",
     ),
     (

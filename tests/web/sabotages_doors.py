@@ -82,7 +82,7 @@ DOORS: list[tuple[str, str, str, str, str]] = [
         SINK,
         "if code in AT_ONCE:",
         "if False:",
-        f"{WHO}::test_what_waits_is_dropped_at_the_end_and_who_takes_nothing_is_cut",
+        f"{WHO}::test_what_waits_is_dropped_at_the_end_and_who_takes_nothing_is_cut[reads when it is over]",
     ),
     (
         "doors: a ticket opens two streams",
