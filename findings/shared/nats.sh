@@ -1,7 +1,8 @@
 # Sourced by findings of NATS, behind mongod.sh, whose folder and `python_with` they share: nats-servers on loopback with
 # JetStream, all of them gone when the script ends.
 #
-#   nats_servers COUNT [STORE]    starts one, or a cluster of three; STORE bounds what each keeps. Sets $NATS, $NATS_URL
+#   nats_servers COUNT [STORE]    starts one, or a cluster of three; STORE bounds what each keeps. Sets $NATS,
+#                                 $NATS_URL of the first, $NATS_URLS and $NATS_PIDS of all
 
 nats_pids=()
 
@@ -31,5 +32,6 @@ print(*(one.getsockname()[1] for one in held), sep='\n')")
   done
   NATS=$("$folder/python/bin/nats-server" --version)
   NATS_URL=nats://127.0.0.1:${ports[0]}
-  export NATS NATS_URL
+  NATS_URLS=$(printf 'nats://127.0.0.1:%s ' "${ports[@]:0:$count}") NATS_PIDS=${nats_pids[*]}
+  export NATS NATS_URL NATS_URLS NATS_PIDS
 }
