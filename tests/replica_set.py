@@ -15,7 +15,6 @@ import asyncio
 import contextlib
 import gc
 import os
-import socket
 import tempfile
 import time
 import warnings
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests import second_mongod
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from pymongo import MongoClient
@@ -162,7 +162,7 @@ def _of_container(image: str) -> Iterator[ReplicaSet]:
     os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")  # its image may be out of reach; `with` removes ours
     from testcontainers.core.container import DockerContainer
 
-    port = _free_port()
+    port = free_port()
     uri = f"mongodb://127.0.0.1:{port}/?replicaSet=rs0"
     container = DockerContainer(image)
     container.with_command(["--replSet", "rs0", "--bind_ip_all", "--port", str(port), *TEST_COMMANDS, *CLASSIC])
@@ -237,12 +237,6 @@ def _can_fail_commands(client: MongoClient[dict[str, Any]]) -> bool:
     except OperationFailure:
         return False
     return True
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _line(error: Exception) -> str:

@@ -23,13 +23,13 @@ from realtime.nats import stream
 from realtime.nats.access import Access, access_of
 from realtime.nats.connection import AwayError
 from realtime.nats.stream import ApiError, UnansweredError
-from tests.adversity.nginx import free_ports
 from tests.adversity.record import COLLECTION, Client, Writers, truth_of, writing
 from tests.adversity.scene import HEARTBEAT_SECONDS, RATE, Stamped, longest
 from tests.checker import Asked, Frame, judge
 from tests.exact.ear import Ear, listening
 from tests.nats.servers import leader_of, three
 from tests.nats_server import NatsServer
+from tests.ports import free_ports
 from tests.relay.connecting import connection
 from tests.relay.processes import Place, RelayProcess, place
 from tests.serving import Process, process, roomy_environment

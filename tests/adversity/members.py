@@ -18,7 +18,7 @@ import pymongo
 from pymongo.errors import PyMongoError
 
 from realtime.mongo import embedded
-from tests.adversity.nginx import free_ports
+from tests.ports import free_ports
 from tests.replica_set import READY_SECONDS, ReplicaSet, named_mongod
 
 Client = pymongo.MongoClient[dict[str, Any]]

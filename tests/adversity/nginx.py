@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from tests.ports import free_port
+
 PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
 DOCUMENTED = ("127.0.0.1:8001", "127.0.0.1:8002", "127.0.0.1:8003")
 LISTEN = "listen 127.0.0.1:8080;"
@@ -78,24 +80,12 @@ def around(directory: Path, text: str) -> str:
     return AROUND.format(user=user, directory=directory, snippet=text)
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody has just now."""
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
-
-
 @asynccontextmanager
 async def proxying(directory: Path, replicas: Sequence[int], *, strips: bool = False) -> AsyncIterator[str]:
     """nginx in front of these ports, or (`strips`) of the first one alone and under `/live`; its URL."""
     binary = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     assert binary is not None, "the tests need nginx: apt-get install nginx"
-    (port,) = free_ports(1)
+    port = free_port()
     directory.mkdir(exist_ok=True)
     file = directory / "nginx.conf"
     written = stripping(directory, port, replicas[0]) if strips else configuration(directory, port, replicas)

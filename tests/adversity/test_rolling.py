@@ -19,12 +19,13 @@ import httpx
 import pymongo
 import pytest
 
-from tests.adversity.nginx import free_ports, proxying
+from tests.adversity.nginx import proxying
 from tests.adversity.scale import Scale
 from tests.adversity.visiting import Visitor, everybody
 from tests.checker import judge
 from tests.exact.conftest import Say
 from tests.exact.ledger import Ledger, insert
+from tests.ports import free_ports
 from tests.replica_set import ReplicaSet
 from tests.serving import Process, process
 

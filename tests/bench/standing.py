@@ -35,6 +35,7 @@ from realtime.access.minting import new_token
 from realtime.settings import load
 from tests.bench.scenarios import OURS, RULED
 from tests.kept import kept
+from tests.ports import free_port
 from tests.serving import roomy_environment
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -181,7 +182,7 @@ def _program(child: subprocess.Popen[str], port: str, write: Callable[[list[dict
 def started(uri: str, database: str, stack: ExitStack, tree: Path = ROOT, **more: str) -> Program:
     """The service of that tree of the source; `more` are its variables."""
     environment = {**roomy_environment(), "REALTIME_LOG_LEVEL": "error", "PYTHONPATH": str(tree), **more}
-    port = _free_port()
+    port = free_port()
     command = [
         *(sys.executable, "-m", "realtime", "serve", "--port", str(port)),
         *("--mongodb-uri", uri, "--database", database),
@@ -349,7 +350,7 @@ def _centrifugo(uri: str, database: str, stack: ExitStack) -> Program:
     binary, folder, port, key = (
         _centrifugo_binary(),
         Path(stack.enter_context(_folder())),
-        _free_port(),
+        free_port(),
         secrets.token_hex(8),
     )
     channel = {"allow_subscribe_for_client": True, "allow_subscribe_for_anonymous": True}
@@ -400,12 +401,6 @@ def _restheart(uri: str, database: str, stack: ExitStack) -> Program:
 def _folder() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="realtime-bench-") as folder:
         yield folder
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 def _digest(path: Path) -> str:

@@ -12,7 +12,8 @@ from realtime.nats import stream
 from realtime.nats.access import Access
 from realtime.nats.connection import AwayError, close, connect
 from realtime.nats.stream import ApiError, UnansweredError
-from tests.nats_server import NatsServer, free_port
+from tests.nats_server import NatsServer
+from tests.ports import free_ports
 
 LEADER_SECONDS = 60.0
 
@@ -29,7 +30,7 @@ async def three(
     folder: Path, config: str = "", prefixes: Sequence[Sequence[str]] = ((), (), ())
 ) -> AsyncIterator[Sequence[NatsServer]]:
     """Three that are a cluster. Whether it has a leader yet is for whoever asks JetStream for something."""
-    ports = [free_port() for _ in range(3)]
+    ports = free_ports(3)
     routes = ", ".join(f'"nats://127.0.0.1:{port}"' for port in ports)
     servers = [
         NatsServer(

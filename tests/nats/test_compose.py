@@ -22,7 +22,8 @@ from realtime.nats.access import access_of
 from realtime.nats.connection import close, connect
 from realtime.nats.stream import Limits, ensure
 from realtime.settings import ENV_PREFIX, Settings, load
-from tests.nats_server import binary, free_port
+from tests.nats_server import binary
+from tests.ports import free_ports
 
 DOCKER = Path(__file__).parents[2] / "docker"
 IDENTITY = Identity("5CA1AB1E", "realtime", "rs0")
@@ -70,7 +71,7 @@ async def test_three_servers_of_that_configuration_are_a_cluster_and_take_the_re
     authority = (tmp_path / "ca.pem").read_bytes()
     made.main(tmp_path, names)
     assert (tmp_path / "ca.pem").read_bytes() == authority
-    ports = {name: (free_port(), free_port()) for name in names}
+    ports = {name: free_ports(2) for name in names}
     text = (DOCKER / "nats.conf").read_text()
     for name, (_, route) in ports.items():
         text = text.replace(f"nats://{name}:6222", f"nats://127.0.0.1:{route}")

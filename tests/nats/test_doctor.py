@@ -13,7 +13,7 @@ import pytest
 from realtime.core.relay.identity import Identity
 from realtime.core.relay.permissions import users
 from tests.nats.servers import one
-from tests.nats_server import free_port
+from tests.ports import free_port
 from tests.replica_set import ReplicaSet
 
 EPOCH, DATABASE = "0123ABCD", "doctored"

@@ -19,7 +19,8 @@ from realtime.commands.relay import relay
 from realtime.errors import ConfigurationError
 from realtime.nats.stream import ask
 from realtime.settings import RelaySettings, Settings, load
-from tests.nats_server import NatsServer, free_port
+from tests.nats_server import NatsServer
+from tests.ports import free_port
 from tests.relay.connecting import connection
 from tests.relay.processes import SECONDS, Place, RelayProcess
 from tests.relay.test_relay import PUBLISHES
