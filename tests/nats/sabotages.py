@@ -13,6 +13,13 @@ FROZEN = "tests/relay/test_cluster.py::test_who_reads_is_not_held_up_by_a_leader
 
 NATS_ROWS: list[tuple[str, str, str, str, str]] = [
     (
+        "nats: a flush is over before what it is for was sent",
+        CONNECTION,
+        "        await super().flush(timeout)\n        await super().flush(timeout)\n",
+        "        await super().flush(timeout)\n",
+        f"{CONNECTED}::test_what_was_sent_is_with_the_server_when_a_flush_is_over",
+    ),
+    (
         "nats: a frozen server is waited for by who connects",
         CONNECTION,
         "NEXT_SECONDS = 0.75",

@@ -19,7 +19,7 @@ from realtime.nats.connection import AwayError, Connection, DeniedError, Refused
 from realtime.settings import load
 from tests.nats.certificates import Authority
 from tests.nats.servers import one
-from tests.nats_server import free_port
+from tests.ports import free_port, free_ports
 
 USERS = 'authorization { users: [ { user: node, password: "s3cr/et" } ] }'
 
@@ -140,7 +140,7 @@ async def test_a_server_older_than_atomic_batches_is_refused(version: bytes, tak
 
 
 async def test_where_nobody_answers_each_server_is_named_with_why() -> None:
-    ports = free_port(), free_port()
+    ports = free_ports(2)
     told = await refusal(AwayError, nats=",".join(f"nats://127.0.0.1:{port}" for port in ports))
     assert all(f"nats://127.0.0.1:{port}: " in told for port in ports)
     assert "refused" in told.lower() or "Connect call failed" in told
@@ -255,6 +255,30 @@ async def test_a_question_that_is_not_for_this_user_ends_at_once_and_says_so(tmp
                 async with asyncio.timeout(10):
                     with pytest.raises(DeniedError, match="'deaf' subscribe to _inbox"):
                         await connection.request("Yes", timeout=60)
+
+
+async def test_what_was_sent_is_with_the_server_when_a_flush_is_over() -> None:
+    """What the server has against a subscription comes before the answer then, and not sometimes after it."""
+    lines: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(GREETING % b"2.15.1")
+        while line := await reader.readline():
+            lines.append(line.split()[0])
+            if lines[-1] == b"PING":
+                writer.write(b"PONG\r\n")
+        writer.close()
+
+    async with (
+        await asyncio.start_server(serve, "127.0.0.1", 0) as listening,
+        connected(nats=f"nats://127.0.0.1:{listening.sockets[0].getsockname()[1]}") as connection,
+    ):
+        for number in range(10):
+            lines.clear()
+            await connection.subscribe(f"s{number}")
+            await connection.flush()
+            assert lines.count(b"SUB") == 1
+            assert lines.index(b"SUB") < len(lines) - 1 - lines[::-1].index(b"PING"), lines
 
 
 async def test_who_is_told_to_end_as_the_answer_comes_ends(tmp_path: Path) -> None:
