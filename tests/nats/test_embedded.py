@@ -123,7 +123,7 @@ async def test_what_keeps_it_from_starting_is_said_in_its_own_words(tmp_path: Pa
 
 async def test_a_port_that_was_lost_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen, choose = list[int](), embedded._free_port
-    taken = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+    taken = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
     async with taken:
 
         def first_taken() -> int:
