@@ -25,7 +25,7 @@ from realtime.nats import node as nodes
 from realtime.nats import stream
 from realtime.nats.history import StreamHistory
 from realtime.operations import health
-from realtime.settings import load
+from realtime.settings import Settings, load
 from tests.checker import Asked, judge
 from tests.exact.ear import Ear, listening
 from tests.exact.ledger import Ledger, delete, insert, update
@@ -34,7 +34,7 @@ from tests.relay.connecting import connection
 from tests.relay.following import OplogOf
 from tests.relays import relaying
 from tests.replica_set import ReplicaSet
-from tests.serving import process, serving
+from tests.serving import Service, process, serving
 from tests.truth import time_of
 from tests.wire import wired
 
@@ -293,11 +293,9 @@ async def test_what_clients_missed_before_a_start_is_the_streams(scene: Scene, r
     assert oplog.asked == []
 
 
-async def test_when_the_relay_ends_a_node_says_so_and_is_still_ready(
-    replica_set: ReplicaSet, nats: NatsServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Longer than an election may take: all nodes would leave the balancer at once."""
-    monkeypatch.setattr(health, "READY_GRACE_SECONDS", 0.2)
+@asynccontextmanager
+async def left_by_its_relay(replica_set: ReplicaSet, nats: NatsServer) -> AsyncIterator[tuple[Service, Settings]]:
+    """A node that followed a relay, which has ended; and what another one is started by."""
     name = f"t_{uuid.uuid4().hex[:12]}"
     settings = load(mongodb_uri=replica_set.uri, database=name, nats=nats.url)
     async with AsyncExitStack() as stack:
@@ -306,6 +304,15 @@ async def test_when_the_relay_ends_a_node_says_so_and_is_still_ready(
         stack.push_async_callback(relay.aclose)
         service = await stack.enter_async_context(serving(replica_set, database=name, nats=nats.url))
         await relay.aclose()
+        yield service, settings
+
+
+async def test_when_the_relay_ends_a_node_says_so_and_is_still_ready(
+    replica_set: ReplicaSet, nats: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Longer than an election may take: all nodes would leave the balancer at once."""
+    monkeypatch.setattr(health, "READY_GRACE_SECONDS", 0.2)
+    async with left_by_its_relay(replica_set, nats) as (service, _):
         async with asyncio.timeout(30):
             while (answer := await service.http.get("/readyz")).json().get("feed") == "up":
                 await asyncio.sleep(0.05)
@@ -327,21 +334,13 @@ async def test_without_a_relay_who_asks_for_a_collection_that_is_not_there_is_to
 ) -> None:
     """MongoDB names no time for what it does not have, so the answer is of the next position, and none comes."""
     monkeypatch.setattr(loading, "REACHED_SECONDS", 1.0)
-    name = f"t_{uuid.uuid4().hex[:12]}"
-    settings = load(mongodb_uri=replica_set.uri, database=name, nats=nats.url)
-    async with AsyncExitStack() as stack:
-        relay = AsyncExitStack()
-        await relay.enter_async_context(relaying(settings))
-        stack.push_async_callback(relay.aclose)
-        service = await stack.enter_async_context(serving(replica_set, database=name, nats=nats.url))
-        await relay.aclose()
-        async with wired(service.url) as wire:
-            await asyncio.to_thread(service.database.docs.insert_one, {"_id": "after the relay"})
-            answer = await wire.ask(type="subscribe", id="s", collection="nowhere")
-            assert (answer["type"], answer["code"], answer["retry"]) == ("error", "unavailable", True)
-            assert answer["retry_after"] > 0
-            assert "no relay publishes" in answer["message"]
-            await stack.enter_async_context(relaying(settings))
+    async with left_by_its_relay(replica_set, nats) as (service, settings), wired(service.url) as wire:
+        await asyncio.to_thread(service.database.docs.insert_one, {"_id": "after the relay"})
+        answer = await wire.ask(type="subscribe", id="s", collection="nowhere")
+        assert (answer["type"], answer["code"], answer["retry"]) == ("error", "unavailable", True)
+        assert answer["retry_after"] > 0
+        assert "no relay publishes" in answer["message"]
+        async with relaying(settings):
             view = await wire.subscribe("nowhere")
             await asyncio.to_thread(service.database.nowhere.insert_one, {"_id": 1})
             await wire.when(lambda: "1" in view.documents)
